@@ -1,0 +1,1 @@
+"""What the model knows: sampled answers, confidence, and the classes Known, Mixed, Unknown."""

@@ -1,0 +1,1 @@
+"""Configuration: schema and loader, free of ML imports."""

@@ -1,0 +1,1 @@
+"""Readers of the corpora in their official formats: files -> Question | Rejected."""

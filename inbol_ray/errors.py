@@ -1,0 +1,33 @@
+"""Exceptions: one tree, each also a standard-library error, all picklable (Ray pickles what a task raises)."""
+
+
+class InbolError(Exception):
+    """Base of every error this package raises on purpose."""
+
+
+class ConfigError(InbolError, ValueError):
+    """The configuration is wrong; raised before any actor starts."""
+
+
+class DataError(InbolError, ValueError):
+    """An input file as a whole cannot be read; single bad rows become `rows.Rejected` instead."""
+
+
+class CheckpointError(InbolError, ValueError):
+    """A model folder is incomplete or not in the expected layout."""
+
+
+class MissingInputError(InbolError, FileNotFoundError):
+    """A stage was asked for before the stage it reads from has finished."""
+
+
+class EngineError(InbolError, RuntimeError):
+    """A generation engine died or cannot be started."""
+
+
+class RowCountError(InbolError, AssertionError):
+    """A stage lost or doubled rows: rows in != rows out + rejected."""
+
+
+class TrainingDivergedError(InbolError, ArithmeticError):
+    """The loss became NaN or infinite."""

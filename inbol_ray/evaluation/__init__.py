@@ -1,0 +1,1 @@
+"""Evaluation: predictions in, scores and a report out."""

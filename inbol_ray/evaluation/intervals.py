@@ -1,0 +1,79 @@
+"""95% intervals for proportions and means, in the unit of their input; NumPy and the standard library only."""
+
+import math
+from collections.abc import Sequence
+from statistics import NormalDist
+
+CONFIDENCE_LEVEL = 0.95
+Z = NormalDist().inv_cdf(0.5 + CONFIDENCE_LEVEL / 2)
+Interval = tuple[float, float]
+
+
+def wilson_interval(num_successes: int, num_trials: int) -> Interval | None:
+    """Wilson score interval of a proportion, within [0, 1]; None without trials.
+
+    Source: E. B. Wilson, J. Am. Stat. Assoc. 22 (1927) 209. Unlike the normal interval it keeps its coverage near
+    0 and 1, where refusal rates often lie.
+    """
+    if num_trials == 0:
+        return None
+    rate = num_successes / num_trials
+    shrink = 1 + Z * Z / num_trials
+    centre = (rate + Z * Z / (2 * num_trials)) / shrink
+    half = Z / shrink * math.sqrt(rate * (1 - rate) / num_trials + Z * Z / (4 * num_trials**2))
+    # min and max: at rates 0 and 1 rounding may leave the rate itself just outside.
+    return max(0.0, min(centre - half, rate)), min(1.0, max(centre + half, rate))
+
+
+def normal_interval(mean: float, variance: float, num_values: int, low: float, high: float) -> Interval | None:
+    """Normal interval of a mean of values in [low, high], from their sample variance (ddof 1).
+
+    One value has no sample variance: its interval is the whole of [low, high]. None without values.
+    """
+    if num_values == 0:
+        return None
+    if num_values == 1:
+        return low, high
+    half = Z * math.sqrt(variance / num_values)
+    return max(low, mean - half), min(high, mean + half)
+
+
+def t_cdf(t: float, df: int) -> float:
+    """Distribution function of Student's t with `df` >= 1 degrees of freedom.
+
+    Source: Abramowitz and Stegun, 26.7.3 and 26.7.4: finite sums for whole df, so exact up to rounding.
+    """
+    if df < 1:
+        raise ValueError(f"df is {df}; Student's t needs at least 1 degree of freedom")
+    theta = math.atan2(t, math.sqrt(df))
+    cos_squared = math.cos(theta) ** 2
+    odd = df % 2
+    term = math.sin(theta) * (math.cos(theta) if odd else 1.0)
+    total = term if df > 1 else 0.0
+    for k in range(2 + odd, df - 1, 2):
+        term *= (k - 1) / k * cos_squared
+        total += term
+    within = 2 / math.pi * (theta + total) if odd else total
+    return 0.5 + within / 2
+
+
+def t_quantile(df: int) -> float:
+    """Two-sided 95% quantile of Student's t, by bisection of `t_cdf`."""
+    low, high = 0.0, 20.0  # df = 1 has 12.7
+    for _ in range(60):
+        middle = (low + high) / 2
+        if t_cdf(middle, df) < 0.5 + CONFIDENCE_LEVEL / 2:
+            low = middle
+        else:
+            high = middle
+    return (low + high) / 2
+
+
+def t_interval(values: Sequence[float]) -> Interval | None:
+    """Student-t interval of the mean of independent values; None for fewer than two of them."""
+    if len(values) < 2:
+        return None
+    mean = math.fsum(values) / len(values)
+    variance = math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
+    half = t_quantile(len(values) - 1) * math.sqrt(variance / len(values))
+    return mean - half, mean + half

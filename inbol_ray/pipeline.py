@@ -1,0 +1,249 @@
+"""The graph of stages that a configuration describes, and running it."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from inbol_ray.artifacts import Stage, Store
+from inbol_ray.config.schema import TOYWORLD_PREFIX, UNTRAINED_METHODS, PipelineConfig
+from inbol_ray.errors import InbolError
+from inbol_ray.progress import ProgressLine
+from inbol_ray.prompts import PROMPTS_VERSION
+
+
+def build_stages(config: PipelineConfig) -> dict[str, Stage]:
+    """Every stage by name, each after the stages it reads."""
+    dump = config.model_dump(mode="json")
+    seed = {"seed": config.seed}
+    prompts = {"prompts": dump["prompts"], "prompts_version": PROMPTS_VERSION}
+    engine = {"engine": dump["engine"]}
+    stages: dict[str, Stage] = {}
+
+    def add(name: str, title: str, function: str, settings: dict, **inputs: Stage | None) -> Stage:
+        present = {key: stage for key, stage in inputs.items() if stage is not None}
+        stages[name] = Stage(name, title, f"inbol_ray.{function}", settings, present)
+        return stages[name]
+
+    toyworld = original = None
+    if config.toyworld is not None:
+        toyworld = add(
+            "toyworld",
+            "render the toy world's corpora",
+            "toyworld.stages:build_corpora",
+            {"toyworld": dump["toyworld"]} | seed,
+        )
+    if config.base_model.kind == "toyworld":
+        instruct = add(
+            "instruct",
+            "write the instruction corpus",
+            "toyworld.stages:build_instruct",
+            {"num_images": dump["toyworld"]["num_pretrain_images"]} | prompts | seed,
+        )
+        vision = add(
+            "vision",
+            "pretrain the vision tower",
+            "toyworld.stages:build_vision_model",
+            {"base_model": dump["base_model"]} | prompts | seed,
+        )
+        original = add(
+            "base",
+            "train the base LLaVA",
+            "training.stage:train",
+            {"method": "base", "training": dump["training"]["base"]} | seed,
+            init=vision,
+            data=instruct,
+        )
+    base = {"base_model": dump["base_model"]}
+    corpora = [*config.corpora, *config.evaluation.benchmarks]
+    needs_toyworld = any(corpus.root.startswith(TOYWORLD_PREFIX) for corpus in corpora)
+    questions = add(
+        "questions",
+        "read corpora and benchmarks",
+        "corpora.stage:build_questions",
+        {"corpora": dump["corpora"], "benchmarks": dump["evaluation"]["benchmarks"]},
+        toyworld=toyworld if needs_toyworld else None,
+    )
+    unanswerable = add(
+        "unanswerable",
+        "build unanswerable questions",
+        "unanswerable.build:build_unanswerable",
+        {"unanswerable": dump["unanswerable"]} | base | prompts | engine | seed,
+        questions=questions,
+        checkpoint=original,
+    )
+    confidence = add(
+        "confidence",
+        "sample what the model knows",
+        "confidence.estimate:estimate_confidence",
+        {"sampling": dump["sampling"], "num_confidence_samples": dump["evaluation"]["num_confidence_samples"]}
+        | base
+        | prompts
+        | engine
+        | seed,
+        questions=questions,
+        unanswerable=unanswerable,
+        checkpoint=original,
+    )
+    data = add(
+        "data",
+        "build IDK and preference data",
+        "datagen.build:build_data",
+        {"classes": dump["classes"]} | prompts | seed,
+        questions=questions,
+        confidence=confidence,
+    )
+
+    def add_method(name: str) -> Stage | None:
+        """The stage of a method's checkpoint; its parent comes first. None is a checkpoint from outside."""
+        if name == "original":
+            return original
+        if name in stages:
+            return stages[name]
+        method = config.training[name]
+        return add(
+            name,
+            f"train {name}",
+            "training.stage:train",
+            {"method": name, "training": dump["training"][name]} | base | seed,
+            init=add_method(method.init_from),
+            data=data,
+        )
+
+    trained = [name for name in config.evaluation.methods if name not in UNTRAINED_METHODS]
+    methods = {name: add_method(name) for name in config.training if name != "base"}
+    add(
+        "evaluate",
+        "answer the benchmarks",
+        "evaluation.predict:predict",
+        {"evaluation": dump["evaluation"], "threshold": config.sampling.correct_threshold} | base | prompts | engine | seed,
+        questions=questions,
+        confidence=confidence,
+        original=original,
+        **{name: methods[name] for name in trained},
+    )
+    return stages
+
+
+def with_ancestors(stages: dict[str, Stage], targets: list[str] | None) -> list[str]:
+    """Names of the target stages (None: all) and of every stage they read from, in the order of `stages`."""
+    if targets is None:
+        return list(stages)
+    wanted: set[str] = set()
+    waiting = [stages[name] for name in targets]
+    while waiting:
+        stage = waiting.pop()
+        wanted.add(stage.name)
+        waiting += stage.inputs.values()
+    return [name for name in stages if name in wanted]
+
+
+def run_stages(config: PipelineConfig, targets: list[str] | None = None) -> dict[str, dict]:
+    """Compute the target stages (None: all) and what they read; returns manifests by name. Prints one line a stage."""
+    stages = build_stages(config)
+    store = Store(Path(config.output_dir) / "artifacts")
+    wanted = with_ancestors(stages, targets)
+    manifests = {}
+    with started_ray(config) if any(store.manifest(stages[name]) is None for name in wanted) else _nothing():
+        for number, name in enumerate(wanted, start=1):
+            stage = stages[name]
+            label = f"[{number:>2}/{len(wanted)}] {stage.title:<32}"
+            cached = store.manifest(stage)
+            if cached is None:
+                with ProgressLine(label, store.progress_folder(stage)):
+                    manifests[name] = store.compute(stage, config)
+            else:
+                manifests[name] = cached
+            print(label, _describe(manifests[name], cached is not None), flush=True)
+    return manifests
+
+
+def _describe(manifest: dict, cached: bool) -> str:
+    counts = "  ".join(f"{value:,} {key.replace('_', ' ')}" for key, value in manifest["counts"].items())
+    rejected = sum(manifest["rejected"].values())
+    if rejected:
+        counts += f"  {rejected:,} rejected ({', '.join(f'{n} {reason}' for reason, n in manifest['rejected'].items())})"
+    took = "finished before" if cached else f"{manifest['wall_s']:.1f} s"
+    return f"{took:>15}  {counts}"
+
+
+@contextmanager
+def _nothing() -> Iterator[None]:
+    yield
+
+
+@contextmanager
+def started_ray(config: PipelineConfig) -> Iterator[None]:
+    """Ray for the time of a run: the configured or surrounding cluster, else one on this machine, taken down after."""
+    import ray
+
+    _set_quiet_defaults()
+    if ray.is_initialized():
+        yield
+        return
+    address = config.ray.address or os.environ.get("RAY_ADDRESS")
+    environment = {
+        "env_vars": {
+            # vLLM starts three times slower without compiled bytecode, which this variable prevents.
+            "PYTHONDONTWRITEBYTECODE": "",
+            "HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", "0"),
+            "TOKENIZERS_PARALLELISM": "false",
+        }
+    }
+    started = time.monotonic()
+    if address:
+        ray.init(address=address, runtime_env=environment)
+    else:
+        ray.init(
+            num_cpus=config.ray.num_cpus,
+            object_store_memory=config.ray.object_store_memory_bytes,
+            runtime_env=environment,
+            include_dashboard=False,
+            log_to_driver=False,
+            configure_logging=False,
+        )
+    print(f"Ray is up after {time.monotonic() - started:.1f} s", file=sys.stderr)
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def run_job(work: Callable[[], object]) -> None:
+    """What every `jobs/*.py` wraps around its work: exit 1 with one line on a known error, 130 or 143 when stopped."""
+
+    def stop(signum, _frame) -> None:
+        raise SystemExit(128 + signum)
+
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        work()
+    except KeyboardInterrupt:
+        print("stopped; run the same command again to go on from the last finished stage", file=sys.stderr)
+        raise SystemExit(130) from None
+    except InbolError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+def _set_quiet_defaults() -> None:
+    """Keep third-party chatter out of the stage lines; whoever sets a variable keeps what they set."""
+    import logging
+
+    defaults = {
+        "RAY_TRAIN_V2_ENABLED": "1",
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+        "VLLM_LOGGING_LEVEL": "ERROR",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "TRANSFORMERS_VERBOSITY": "error",
+    }
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
+    for name in ("ray.data", "ray.train"):
+        logging.getLogger(name).setLevel(logging.ERROR)

@@ -1,0 +1,102 @@
+"""Every prompt template and refusal phrase, in one place and versioned.
+
+Question -> user text -> chat prompt. The chat layout is that of the hub's llava-hf checkpoints: `USER: <image>\\n{text}
+ASSISTANT:` and a response that starts with a blank and ends with `</s>` (the template itself forgets the `</s>`).
+"""
+
+import string
+
+from inbol_ray.config.schema import PromptConfig
+from inbol_ray.rows import Question
+
+PROMPTS_VERSION = 1
+IMAGE_TOKEN = "<image>"
+END_TOKEN = "</s>"
+
+CHAT_TEMPLATE = (
+    "{% for message in messages %}"
+    "{% if message['role'] == 'user' %}USER: {% else %}ASSISTANT: {% endif %}"
+    "{% if message['content'] is string %}{{ message['content'] }} {% else %}"
+    "{% for content in message['content'] | selectattr('type', 'equalto', 'image') %}<image>\n{% endfor %}"
+    "{% for content in message['content'] | selectattr('type', 'equalto', 'text') %}{{ content['text'] }} {% endfor %}"
+    "{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}ASSISTANT:{% endif %}"
+)
+"""The llava-hf template, for checkpoints that we make ourselves."""
+
+SHORT_ANSWER_SUFFIX = "Answer the question using a single word or phrase."
+CHOICE_SUFFIX = "Answer with the option's letter from the given choices directly."
+"""LLaVA-1.5's answer instructions (DATASETS: LLaVA docs/Evaluation.md)."""
+
+REFUSALS: dict[int, tuple[str, ...]] = {
+    1: (
+        "Sorry, I can't answer that.",
+        "I don't know.",
+        "I cannot answer this question.",
+        "I'm not able to answer that.",
+        "It cannot be determined from the image.",
+    )
+}
+"""Refusal templates by version (paper figure 5; wording ours)."""
+
+GENERATE_UNANSWERABLE = "Ask a question about this image that the image cannot answer."
+GENERATE_ANSWERABLE = "Ask a question about this image."
+JUDGE_ANSWERABLE = "Can this question be answered from the image? {question}"
+JUDGE_YES, JUDGE_NO = "yes", "no"
+
+
+def render_question(question: Question, prompts: PromptConfig, *, refusal_instruction: bool = False) -> str:
+    """The user's text for a question: hint, question, lettered options, and the instructions that config asks for.
+
+    Source: LLaVA-1.5 evaluation prompts; the refusal instruction is the paper's *refusal prompt* baseline.
+    """
+    lines = []
+    if refusal_instruction:
+        lines.append(prompts.refusal_instruction)
+    if question.hint:
+        lines.append(f"Context: {question.hint}" if question.dataset == "scienceqa" else question.hint)
+    lines.append(question.question)
+    lines += [
+        f"{letter}. {choice}" for letter, choice in zip(string.ascii_uppercase, question.choices, strict=False)
+    ]
+    if prompts.answer_suffix:
+        lines.append(CHOICE_SUFFIX if question.choices else SHORT_ANSWER_SUFFIX)
+    return "\n".join(lines)
+
+
+def chat_prompt(user: str, *, num_images: int = 1) -> str:
+    """The prompt of a first turn, ready for a response: `USER: <image>\\n{user} ASSISTANT:`.
+
+    Text from outside cannot smuggle in the image token: it is removed from `user`.
+    """
+    return f"USER: {image_header(num_images)}{clean_text(user)} ASSISTANT:"
+
+
+def image_header(num_images: int) -> str:
+    return f"{IMAGE_TOKEN}\n" * num_images
+
+
+def clean_text(text: str) -> str:
+    """Text without the special tokens that would change the meaning of a prompt."""
+    return text.replace(IMAGE_TOKEN, "").replace(END_TOKEN, "")
+
+
+def answer_text(question: Question) -> str | None:
+    """The reference answer in the form that the prompt asks for: an option's letter, else the most frequent answer.
+
+    Returns None where the corpus holds no answer.
+    """
+    if question.answer_kind == "mc":
+        return None if question.gold_index is None else string.ascii_uppercase[question.gold_index]
+    if not question.gold_answers:
+        return None
+    return max(question.gold_answers, key=question.gold_answers.count)
+
+
+def pick_refusal(key: str, *, seed: int, version: int = 1) -> str:
+    """A template drawn by hash, so that the same example gets the same refusal on any worker."""
+    import hashlib
+
+    templates = REFUSALS[version]
+    digest = hashlib.blake2b(f"{seed}:{key}".encode(), digest_size=8).digest()
+    return templates[int.from_bytes(digest, "big") % len(templates)]

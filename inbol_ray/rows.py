@@ -1,0 +1,158 @@
+"""The rows that travel between stages, and their Arrow schemas.
+
+Every row carries the question's `id`, `{dataset}:{split}:{native id}`, from the reader to the report, so a
+figure in the report can be traced to the line of the annotation file that it came from.
+
+Question -> SampledAnswers -> Confidence -> (Conversation | PreferenceSet) -> Prediction
+"""
+
+from dataclasses import asdict, dataclass, field
+from typing import Literal
+
+import pyarrow as pa
+
+AnswerKind = Literal["vqa10", "mc", "open", "entity", "exact"]
+OutcomeKind = Literal["correct", "wrong", "refused", "error"]
+Knowledge = Literal["known", "mixed", "unknown"]
+
+ANSWER_KINDS: tuple[str, ...] = ("vqa10", "mc", "open", "entity", "exact")
+OUTCOMES: tuple[str, ...] = ("correct", "wrong", "refused", "error")
+
+
+@dataclass(slots=True)
+class Question:
+    """One question about one or more images, as every corpus reader yields it.
+
+    `images` are paths or URIs, in prompt order: pixels are read by the stage that needs them. `gold_answers` holds
+    every human answer or accepted name, `choices` and `gold_index` only apply to `answer_kind="mc"`. `answerable`
+    is None where the corpus does not say. `meta` is a JSON object of what else the corpus knows.
+    """
+
+    id: str
+    dataset: str
+    split: str
+    images: list[str]
+    question: str
+    answer_kind: AnswerKind
+    gold_answers: list[str] = field(default_factory=list)
+    choices: list[str] = field(default_factory=list)
+    gold_index: int | None = None
+    hint: str | None = None
+    answerable: bool | None = None
+    meta: str = "{}"
+
+    def to_row(self) -> dict:
+        return asdict(self)
+
+    @classmethod
+    def from_row(cls, row: dict) -> "Question":
+        """Build from a mapping that may hold further columns and NumPy arrays in place of lists."""
+        gold_index = row.get("gold_index")
+        return cls(
+            id=row["id"],
+            dataset=row["dataset"],
+            split=row["split"],
+            images=list(row["images"]),
+            question=row["question"],
+            answer_kind=row["answer_kind"],
+            gold_answers=list(row["gold_answers"]),
+            choices=list(row["choices"]),
+            gold_index=None if gold_index is None or gold_index != gold_index else int(gold_index),
+            hint=row.get("hint"),
+            answerable=row.get("answerable"),
+            meta=row.get("meta", "{}"),
+        )
+
+
+@dataclass(slots=True)
+class Rejected:
+    """A row that a stage could not use. `reason` is a short fixed slug to count by, `detail` the full sentence."""
+
+    id: str
+    source: str
+    reason: str
+    detail: str
+
+    def to_row(self) -> dict:
+        return asdict(self)
+
+
+def _schema(*fields: tuple[str, pa.DataType]) -> pa.Schema:
+    return pa.schema([pa.field(name, kind) for name, kind in fields])
+
+
+STRINGS = pa.list_(pa.string())
+
+QUESTION = _schema(
+    ("id", pa.string()),
+    ("dataset", pa.string()),
+    ("split", pa.string()),
+    ("images", STRINGS),
+    ("question", pa.string()),
+    ("answer_kind", pa.string()),
+    ("gold_answers", STRINGS),
+    ("choices", STRINGS),
+    ("gold_index", pa.int32()),
+    ("hint", pa.string()),
+    ("answerable", pa.bool_()),
+    ("meta", pa.string()),
+)
+"""`Question`, column for column."""
+
+REJECTED = _schema(("id", pa.string()), ("source", pa.string()), ("reason", pa.string()), ("detail", pa.string()))
+"""`Rejected`, column for column."""
+
+SAMPLED_ANSWERS = pa.unify_schemas(
+    [
+        QUESTION,
+        _schema(
+            ("responses", STRINGS),
+            ("outcomes", STRINGS),
+            ("scores", pa.list_(pa.float32())),
+            ("confidence", pa.float32()),
+            ("checkpoint", pa.string()),
+        ),
+    ]
+)
+"""A question with its N sampled responses, the outcome and score in [0, 1] of each, and confidence = correct / N."""
+
+TURN = pa.struct([("user", pa.string()), ("assistant", pa.string())])
+
+CONVERSATION = _schema(
+    ("id", pa.string()), ("images", STRINGS), ("turns", pa.list_(TURN)), ("knowledge", pa.string())
+)
+"""A supervised example (IDK-IT, SFT, visual instruction): the loss is on every `assistant` text."""
+
+PREFERENCE_SET = _schema(
+    ("id", pa.string()),
+    ("images", STRINGS),
+    ("user", pa.string()),
+    ("correct", pa.string()),
+    ("incorrect", pa.string()),
+    ("refusal", pa.string()),
+    ("knowledge", pa.string()),
+    ("confidence", pa.float32()),
+    ("weight_correct_refusal", pa.float32()),
+    ("weight_correct_incorrect", pa.float32()),
+    ("weight_refusal_incorrect", pa.float32()),
+)
+"""One CA-DPO sample: up to three responses and the weight of each preferred > rejected pair (0 = pair unused)."""
+
+PREDICTION = _schema(
+    ("id", pa.string()),
+    ("benchmark", pa.string()),
+    ("domain", pa.string()),
+    ("method", pa.string()),
+    ("seed", pa.int32()),
+    ("checkpoint", pa.string()),
+    ("images", STRINGS),
+    ("question", pa.string()),
+    ("gold_answers", STRINGS),
+    ("answerable", pa.bool_()),
+    ("response", pa.string()),
+    ("outcome", pa.string()),
+    ("unparsed", pa.bool_()),
+    ("score", pa.float32()),
+    ("base_confidence", pa.float32()),
+)
+"""One greedy reply of one method to one test question. `base_confidence` is null where it was not sampled."""

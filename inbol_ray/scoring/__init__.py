@@ -1,0 +1,1 @@
+"""Scoring: Question, reply -> Outcome."""

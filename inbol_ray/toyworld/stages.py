@@ -1,0 +1,91 @@
+"""Stages of the toy world: corpora, instruction data, and a new model with a pretrained vision tower."""
+
+import os
+
+import ray
+import ray.data
+
+from inbol_ray.artifacts import StageContext
+from inbol_ray.config.schema import PromptConfig
+from inbol_ray.progress import write_progress
+
+SHARD_ROWS = 2_500
+REPORT_EVERY_STEPS = 25
+
+
+def build_corpora(context: StageContext) -> dict[str, int]:
+    """Stage: every corpus of the toy world in its official format, under `corpora/`."""
+    from inbol_ray.toyworld.corpora import write_corpora
+
+    counts = write_corpora(context.folder / "corpora", context.config.toyworld, context.config.seed)
+    return {"questions": sum(counts.values())}
+
+
+def build_instruct(context: StageContext) -> dict[str, int]:
+    """Stage: the visual instruction corpus, one Ray task a shard; writes `conversations-*.parquet`."""
+    total = context.config.toyworld.num_pretrain_images
+    tasks = [
+        _write_shard.remote(
+            str(context.folder),
+            start,
+            min(start + SHARD_ROWS, total),
+            total,
+            context.config.seed,
+            context.config.prompts.model_dump(),
+            str(context.progress),
+        )
+        for start in range(0, total, SHARD_ROWS)
+    ]
+    return {"conversations": sum(ray.get(tasks))}
+
+
+@ray.remote(num_cpus=1)
+def _write_shard(folder: str, start: int, stop: int, total: int, seed: int, prompts: dict, progress: str) -> int:
+    from pathlib import Path
+
+    from inbol_ray.toyworld.instruct import write_conversations
+
+    write_conversations(Path(folder), start, stop, seed, PromptConfig(**prompts))
+    # One file a shard, not a process: a worker writes several shards.
+    write_progress(f"{progress}", stop - start, total, f"conversations (shard {start // SHARD_ROWS + 1})")
+    return stop - start
+
+
+def build_vision_model(context: StageContext) -> dict[str, int]:
+    """Stage: a new LLaVA whose vision tower has been pretrained; Ray Data renders the batches that it learns from."""
+    base, seed = context.config.base_model, context.config.seed
+    batches = (
+        ray.data.range(base.vision_steps, override_num_blocks=min(base.vision_steps, 48))
+        .map_batches(
+            _draw_batches, batch_size=None, fn_kwargs={"batch_size": base.vision_batch_size, "seed": seed}, num_cpus=1
+        )
+        .iter_batches(batch_size=base.vision_batch_size, prefetch_batches=4)
+    )
+    return {"steps": _train_vision(context, batches)}
+
+
+def _draw_batches(batch: dict, batch_size: int, seed: int) -> dict:
+    import numpy as np
+
+    from inbol_ray.toyworld.vision_data import draw_vision_batch
+
+    drawn = [draw_vision_batch(int(index), batch_size, seed) for index in batch["id"]]
+    return {key: np.concatenate([one[key] for one in drawn]) for key in drawn[0]}
+
+
+def _train_vision(context: StageContext, batches) -> int:
+    import torch
+
+    from inbol_ray.toyworld.base_model import build_model, build_processor, pretrain_vision, save_new_model
+
+    base = context.config.base_model
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    processor = build_processor(context.config.prompts)
+    model = build_model(base, processor, context.config.seed)
+    step = 0
+    for step, metrics in enumerate(pretrain_vision(model, batches, base), start=1):
+        if step % REPORT_EVERY_STEPS == 0:
+            note = f"colour {metrics['colour_accuracy']:.0%}, shape {metrics['shape_accuracy']:.0%}"
+            write_progress(context.progress, step, base.vision_steps, "steps", note)
+    save_new_model(model, processor, context.folder / "model")
+    return step

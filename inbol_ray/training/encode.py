@@ -1,0 +1,173 @@
+"""Text -> token ids and batches, for both objectives.
+
+Conversation -> (ids, labels) -> right-padded batch
+PreferenceSet -> prefix and three responses -> one packed row: the image and the question are computed once, each
+response attends to the prefix and to itself only, and its positions continue from the prefix's end.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from inbol_ray.errors import DataError
+from inbol_ray.prompts import END_TOKEN, IMAGE_TOKEN, chat_prompt, clean_text, image_header
+
+IGNORED = -100
+PAD_SEGMENT, PREFIX_SEGMENT = -1, 0
+
+
+def count_image_tokens(processor) -> int:
+    """Image tokens that an image occupies, asked from the processor itself (LLaVA-1.5: 576)."""
+    from PIL import Image
+
+    blank = Image.new("RGB", (64, 64))
+    ids = processor(images=blank, text=IMAGE_TOKEN).input_ids[0]
+    return list(ids).count(processor.tokenizer.convert_tokens_to_ids(IMAGE_TOKEN))
+
+
+@dataclass(frozen=True)
+class TextEncoder:
+    """Tokenises prompts and responses the way that generation will see them."""
+
+    tokenizer: object
+    num_image_tokens: int
+
+    def encode_conversation(self, turns: Sequence[dict], num_images: int) -> tuple[list[int], list[int]]:
+        """(ids, labels): every turn's response and its end token are labelled, the rest is IGNORED.
+
+        Source: LLaVA-1.5 instruction tuning; the hub template lacks the end token, so it is added here.
+        """
+        text, spans = "", []
+        for index, turn in enumerate(turns):
+            if index == 0:
+                text += chat_prompt(turn["user"], num_images=num_images)
+            else:
+                text += f"USER: {clean_text(turn['user'])} ASSISTANT:"
+            start = len(text)
+            text += f" {clean_text(turn['assistant'])}{END_TOKEN}"
+            spans.append((start, len(text)))
+        # Offsets are those of the unexpanded text; each image token is widened afterwards.
+        encoding = self.tokenizer(text, return_offsets_mapping=True)
+        image_id = self.tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
+        ids, labels = [], []
+        span = 0
+        for token, (begin, end) in zip(encoding.input_ids, encoding.offset_mapping, strict=True):
+            if token == image_id:
+                ids += [token] * self.num_image_tokens
+                labels += [IGNORED] * self.num_image_tokens
+                continue
+            while span < len(spans) and begin >= spans[span][1]:
+                span += 1
+            is_response = span < len(spans) and begin >= spans[span][0] and end > begin
+            ids.append(token)
+            labels.append(token if is_response else IGNORED)
+        return ids, labels
+
+    def max_length(self, texts: Sequence[str], num_images: int) -> int:
+        """Tokens that these user texts and responses cannot exceed: a byte each, and the chat template around them."""
+        template = len(chat_prompt("", num_images=num_images)) + len(END_TOKEN)
+        return sum(len(text.encode()) + template for text in texts) + num_images * self.num_image_tokens
+
+    def encode_prompt(self, user: str, num_images: int) -> list[int]:
+        return self._widen(self.tokenizer(chat_prompt(user, num_images=num_images)).input_ids)
+
+    def encode_response(self, user: str, response: str | None, num_images: int) -> list[int]:
+        """Tokens that follow the prompt, end token included; empty for a missing response."""
+        if response is None:
+            return []
+        prompt = self.encode_prompt(user, num_images)
+        text = f"{chat_prompt(user, num_images=num_images)} {clean_text(response)}{END_TOKEN}"
+        whole = self._widen(self.tokenizer(text).input_ids)
+        if whole[: len(prompt)] != prompt:
+            raise DataError(
+                f"the tokenizer merges the end of the prompt into the response {response!r}; "
+                "responses must start on a token boundary"
+            )
+        return whole[len(prompt) :]
+
+    def _widen(self, ids: Sequence[int]) -> list[int]:
+        image_id = self.tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
+        return [out for token in ids for out in ([token] * self.num_image_tokens if token == image_id else [token])]
+
+
+def pad_conversations(encoded: Sequence[tuple[list[int], list[int]]], pad_id: int) -> dict[str, torch.Tensor]:
+    """Right-padded `input_ids`, `attention_mask`, `labels`, each [B, T] int64."""
+    width = max(len(ids) for ids, _ in encoded)
+    input_ids = torch.full((len(encoded), width), pad_id)
+    labels = torch.full((len(encoded), width), IGNORED)
+    attention_mask = torch.zeros((len(encoded), width), dtype=torch.long)
+    for row, (ids, label) in enumerate(encoded):
+        input_ids[row, : len(ids)] = torch.tensor(ids)
+        labels[row, : len(ids)] = torch.tensor(label)
+        attention_mask[row, : len(ids)] = 1
+    return {"input_ids": input_ids, "attention_mask": attention_mask, "labels": labels}
+
+
+def pack_responses(
+    prefixes: Sequence[list[int]], responses: Sequence[Sequence[list[int]]], pad_id: int
+) -> dict[str, torch.Tensor]:
+    """Pack B prefixes with K responses each into [B, S] rows: left-padded prefix, then K right-padded slots.
+
+    Returns `input_ids`, `segments` (-1 padding, 0 prefix, k + 1 response k), `position_ids`, each [B, S] int64, and
+    `slot_widths` [K] int64. The logits that predict responses are then the last 1 + sum(slot_widths) columns of
+    every row.
+    """
+    num_slots = len(responses[0])
+    prefix_width = max(map(len, prefixes))
+    widths = [max(1, *(len(row[slot]) for row in responses)) for slot in range(num_slots)]
+    shape = (len(prefixes), prefix_width + sum(widths))
+    input_ids = torch.full(shape, pad_id)
+    segments = torch.full(shape, PAD_SEGMENT)
+    position_ids = torch.zeros(shape, dtype=torch.long)
+    for row, (prefix, slots) in enumerate(zip(prefixes, responses, strict=True)):
+        length = len(prefix)
+        where = slice(prefix_width - length, prefix_width)
+        input_ids[row, where] = torch.tensor(prefix)
+        segments[row, where] = PREFIX_SEGMENT
+        position_ids[row, where] = torch.arange(length)
+        start = prefix_width
+        for slot, response in enumerate(slots):
+            where = slice(start, start + len(response))
+            input_ids[row, where] = torch.tensor(response, dtype=torch.long)
+            segments[row, where] = slot + 1
+            position_ids[row, where] = length + torch.arange(len(response))
+            start += widths[slot]
+    return {
+        "input_ids": input_ids,
+        "segments": segments,
+        "position_ids": position_ids,
+        "slot_widths": torch.tensor(widths),
+    }
+
+
+def packed_attention_mask(segments_BS: torch.Tensor) -> torch.Tensor:
+    """[B, 1, S, S] bool, True = attend: causal, to the prefix and to the token's own response only.
+
+    Padding attends to itself, so that no softmax row is empty. Always pass this mask with restarting positions:
+    without it transformers takes them for packed sequences and computes something else.
+    """
+    size = segments_BS.shape[1]
+    order = torch.arange(size, device=segments_BS.device)
+    query, key = segments_BS[:, :, None], segments_BS[:, None, :]
+    visible = (order[:, None] >= order[None, :]) & (key >= 0) & (query >= 0) & ((key == 0) | (key == query))
+    return (visible | torch.eye(size, dtype=torch.bool, device=segments_BS.device))[:, None]
+
+
+def packed_logps(logits_BTV: torch.Tensor, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    """[B, K] float32 summed log-probability of each response, from the last 1 + sum(slot_widths) logit columns.
+
+    A missing response sums to 0.
+    """
+    widths = batch["slot_widths"].tolist()
+    start_column = batch["input_ids"].shape[1] - sum(widths)
+    sums, offset = [], 0
+    for slot, width in enumerate(widths):
+        # the first token is predicted by the prefix's last column, the others by their predecessors in the slot
+        source = torch.cat([logits_BTV[:, :1], logits_BTV[:, 1 + offset : offset + width]], 1).float()
+        columns = slice(start_column + offset, start_column + offset + width)
+        target, present = batch["input_ids"][:, columns], batch["segments"][:, columns] == slot + 1
+        token_logps = source.log_softmax(-1).gather(-1, target[..., None])[..., 0]
+        sums.append((token_logps * present).sum(1))
+        offset += width
+    return torch.stack(sums, 1)

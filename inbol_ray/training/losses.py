@@ -1,0 +1,56 @@
+"""The losses, as plain functions of log-probabilities.
+
+Shape letters: B samples, K = 3 responses in the order (correct, incorrect, refusal), P = 3 pairs in the order of PAIRS.
+"""
+
+import torch
+import torch.nn.functional as F
+
+RESPONSES = ("correct", "incorrect", "refusal")
+PAIRS = (("correct", "refusal"), ("correct", "incorrect"), ("refusal", "incorrect"))
+"""(preferred, rejected) of each weight column."""
+
+_PREFERRED = [RESPONSES.index(preferred) for preferred, _ in PAIRS]
+_REJECTED = [RESPONSES.index(rejected) for _, rejected in PAIRS]
+
+
+def reward_margins(logps_BK: torch.Tensor, ref_logps_BK: torch.Tensor, beta: float) -> torch.Tensor:
+    """[B, P] float32: beta * log(pi(y_w)/pi_ref(y_w)) - beta * log(pi(y_l)/pi_ref(y_l)) of every pair.
+
+    Source: InBoL (arXiv 2412.11196) section 3, the argument of the sigmoid in f(x, p).
+    """
+    rewards_BK = beta * (logps_BK - ref_logps_BK)
+    return rewards_BK[:, _PREFERRED] - rewards_BK[:, _REJECTED]
+
+
+def ca_dpo_loss(
+    logps_BK: torch.Tensor, ref_logps_BK: torch.Tensor, weights_BP: torch.Tensor, beta: float
+) -> torch.Tensor:
+    """[B] confidence-aware DPO loss of each sample.
+
+        L = - E_(x,p1,p2) [ f(x,p1) * conf_x + f(x,p2) * (1 - conf_x) ]
+        f(x,p) = log sigmoid( beta * log(pi(y_w|x)/pi_ref(y_w|x)) - beta * log(pi(y_l|x)/pi_ref(y_l|x)) )
+
+    `weights_BP` holds the factor of each pair (zero for a pair that a sample does not have): Known (1, 0, 0), Mixed
+    (0, conf, 1 - conf), Unknown (0, 0, 1). With one pair of weight 1 this is DPO. A response that a sample lacks may
+    have any log-probability as long as its pairs weigh 0, except infinity or NaN.
+
+    Source: InBoL (arXiv 2412.11196) section 3, CA-DPO.
+    """
+    return -(weights_BP * F.logsigmoid(reward_margins(logps_BK, ref_logps_BK, beta))).sum(1)
+
+
+def preferred_nll(logps_BK: torch.Tensor, weights_BP: torch.Tensor) -> torch.Tensor:
+    """[B] negative log-probability of the preferred responses, weighted like their pairs.
+
+    Ours, not the paper's: DPO may lower the likelihood of both responses of a pair; this term anchors the preferred
+    one (cf. the SFT term of RPO, arXiv 2404.19733).
+    """
+    return -(weights_BP * logps_BK[:, _PREFERRED]).sum(1)
+
+
+def response_token_nll(logits_BTV: torch.Tensor, labels_BT: torch.Tensor, ignored: int) -> torch.Tensor:
+    """Scalar: summed negative log-likelihood of the labelled tokens; position t predicts label t + 1."""
+    return F.cross_entropy(
+        logits_BTV[:, :-1].float().flatten(0, 1), labels_BT[:, 1:].flatten(), ignore_index=ignored, reduction="sum"
+    )

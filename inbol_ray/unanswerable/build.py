@@ -1,0 +1,146 @@
+"""Stage: candidates by mismatch and by generation, then the quality filter, all on the original model.
+
+Question -> candidate Question (answerable False) -> judged -> kept or rejected
+"""
+
+import math
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from inbol_ray.artifacts import StageContext, write_rows
+from inbol_ray.prompts import GENERATE_UNANSWERABLE, JUDGE_ANSWERABLE, JUDGE_NO, JUDGE_YES, chat_prompt
+from inbol_ray.rows import QUESTION, Question, Rejected
+from inbol_ray.sampling.generate import generate
+from inbol_ray.sampling.vllm_engine import Decoding
+from inbol_ray.unanswerable.mismatch import pair_mismatched
+
+NUM_JUDGE_LOGPROBS = 20
+CANDIDATE = pa.unify_schemas([QUESTION, pa.schema([pa.field("answerable_probability", pa.float32())])])
+
+
+def build_unanswerable(context: StageContext) -> dict[str, int]:
+    """Reads `questions`; writes `candidates.parquet` (all, with the judge's probability) and `questions.parquet`."""
+    config = context.config
+    settings = config.unanswerable
+    checkpoint = checkpoint_of(context)
+    train = [Question.from_row(row) for row in pq.read_table(context.inputs["questions"] / "train.parquet").to_pylist()]
+    mismatched = pair_mismatched(train, settings.num_mismatch, config.seed)
+    generated = _write_questions(context, train, checkpoint)
+    candidates = mismatched + generated
+    probabilities = _judge(context, candidates, checkpoint)
+    write_rows(
+        context.folder / "candidates.parquet",
+        (row.to_row() | {"answerable_probability": probabilities.get(row.id)} for row in candidates),
+        CANDIDATE,
+    )
+    kept = [row for row in candidates if is_unanswerable(probabilities.get(row.id), settings.filter_threshold)]
+    chosen = take_evenly(kept, settings.num_kept)
+    write_rows(context.folder / "questions.parquet", (row.to_row() for row in chosen), QUESTION)
+    return {
+        "mismatched": len(mismatched),
+        "generated": len(generated),
+        "passed_filter": len(kept),
+        "kept": len(chosen),
+    }
+
+
+def checkpoint_of(context: StageContext) -> str:
+    """The original model: the toy base that a stage trained, or the configured checkpoint."""
+    if "checkpoint" in context.inputs:
+        return str(context.inputs["checkpoint"] / "model")
+    return context.config.base_model.path
+
+
+def is_unanswerable(answerable_probability: float | None, threshold: float) -> bool:
+    """The quality filter: keep a candidate unless the judge may think that the image answers it."""
+    return answerable_probability is not None and answerable_probability < threshold
+
+
+def take_evenly(rows: list[Question], limit: int) -> list[Question]:
+    """At most `limit` rows, half from each way of building where both have enough, in their order."""
+    groups = [
+        [row for row in rows if row.dataset == "mismatch"],
+        [row for row in rows if row.dataset != "mismatch"],
+    ]
+    small, large = sorted(groups, key=len)
+    num_small = min(len(small), limit // 2)
+    return small[:num_small] + large[: limit - num_small]
+
+
+def answerable_probability(first_token: dict[str, float]) -> float | None:
+    """P(yes) / (P(yes) + P(no)) from the log-probabilities of a reply's first token; None if neither is likely."""
+    mass = {JUDGE_YES: 0.0, JUDGE_NO: 0.0}
+    for token, logprob in first_token.items():
+        word = token.strip().lower()
+        if word in mass:
+            mass[word] += math.exp(logprob)
+    total = sum(mass.values())
+    return mass[JUDGE_YES] / total if total > 0 else None
+
+
+def _write_questions(context: StageContext, train: list[Question], checkpoint: str) -> list[Question]:
+    """Candidates that the model itself writes (paper figure 2, generation)."""
+    config = context.config
+    settings = config.unanswerable
+    order = np.random.default_rng([config.seed, 42]).permutation(len(train))[: settings.num_generated]
+    sources = [train[index] for index in order]
+    requests = pa.table(
+        {
+            "id": [source.id for source in sources],
+            "checkpoint": [checkpoint] * len(sources),
+            "prompt": [chat_prompt(GENERATE_UNANSWERABLE)] * len(sources),
+            "images": [source.images[:1] for source in sources],
+        }
+    )
+    decoding = Decoding(1, settings.generation_temperature, settings.max_question_tokens)
+    replies = generate(
+        requests, config.engine, decoding, seed=config.seed, unit="questions written", progress=context.progress
+    )
+    images = {source.id: source.images[:1] for source in sources}
+    written = []
+    for row in sorted(replies.to_pylist(), key=lambda row: row["id"]):
+        if row["reason"]:
+            context.reject([Rejected(row["id"], "generate", row["reason"], row["detail"])])
+        elif not row["responses"][0].endswith("?"):
+            detail = f"{row['responses'][0]!r} is not a question: expected text that ends in '?'"
+            context.reject([Rejected(row["id"], "generate", "not_a_question", detail)])
+        else:
+            written.append(
+                Question(
+                    id=f"generated:train:{row['id'].replace(':', '_')}",
+                    dataset="generated",
+                    split="train",
+                    images=images[row["id"]],
+                    question=row["responses"][0],
+                    answer_kind="open",
+                    answerable=False,
+                )
+            )
+    return written
+
+
+def _judge(context: StageContext, candidates: list[Question], checkpoint: str) -> dict[str, float | None]:
+    """P(answerable) of each candidate, as the model judges it."""
+    requests = pa.table(
+        {
+            "id": [row.id for row in candidates],
+            "checkpoint": [checkpoint] * len(candidates),
+            "prompt": [chat_prompt(JUDGE_ANSWERABLE.format(question=row.question)) for row in candidates],
+            "images": [row.images for row in candidates],
+        }
+    )
+    decoding = Decoding(1, 0.0, 1, NUM_JUDGE_LOGPROBS)
+    replies = generate(
+        requests, context.config.engine, decoding, seed=context.config.seed, unit="judged", progress=context.progress
+    )
+    import json
+
+    probabilities = {}
+    for row in replies.to_pylist():
+        if row["reason"]:
+            context.reject([Rejected(row["id"], "filter", row["reason"], row["detail"])])
+        else:
+            probabilities[row["id"]] = answerable_probability(json.loads(row["first_token"]))
+    return probabilities

@@ -1,0 +1,39 @@
+"""Question x Question -> candidate: an image paired with a question that was written for another image."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from inbol_ray.rows import Question
+
+
+def pair_mismatched(questions: Sequence[Question], num_pairs: int, seed: int) -> list[Question]:
+    """At most `num_pairs` candidates, in an order that the seed fixes.
+
+    A pair is left out when the corpus asks the same text about the image itself, since its answer is then known.
+    Multiple choice loses its options: the options of another image would often hold no answer at all, which gives
+    the mismatch away. Source: InBoL (arXiv 2412.11196) section 2, mismatch.
+    """
+    if len(questions) < 2:
+        return []
+    asked = {(tuple(question.images), question.question) for question in questions}
+    rng = np.random.default_rng([seed, 41])
+    candidates: dict[str, Question] = {}
+    for image_index, text_index in rng.integers(len(questions), size=(4 * num_pairs, 2)):
+        image, text = questions[image_index], questions[text_index]
+        if (tuple(image.images), text.question) in asked:
+            continue
+        native = f"{image.id}+{text.id}".replace(":", "_")
+        candidate = Question(
+            id=f"mismatch:train:{native}",
+            dataset="mismatch",
+            split="train",
+            images=list(image.images),
+            question=text.question,
+            answer_kind="open",
+            answerable=False,
+        )
+        candidates.setdefault(candidate.id, candidate)
+        if len(candidates) == num_pairs:
+            break
+    return list(candidates.values())

@@ -1,0 +1,17 @@
+"""Train the toy world's base LLaVA: corpora, instruction data, vision tower, instruction tuning.
+
+Stages it reads are computed first where they are missing; finished ones are never computed again.
+"""
+
+from inbol_ray.config.load import parse_job_args
+
+
+def main() -> None:
+    config = parse_job_args(__doc__)
+    from inbol_ray.pipeline import run_job, run_stages
+
+    run_job(lambda: run_stages(config, ["base"]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,15 @@
+"""Run the whole pipeline: data, training, evaluation and report. Finished stages are not computed again."""
+
+from inbol_ray.config.load import parse_job_args
+
+
+def main() -> None:
+    config = parse_job_args(__doc__)
+    from inbol_ray.evaluation.publish import publish
+    from inbol_ray.pipeline import run_job, run_stages
+
+    run_job(lambda: publish(config, run_stages(config)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,29 @@
+"""Run the whole pipeline once a seed and compare the methods over seeds, with paired differences."""
+
+from pathlib import Path
+
+from inbol_ray.config.load import parse_job_args
+
+
+def main() -> None:
+    config = parse_job_args(__doc__)
+    from inbol_ray.evaluation.metrics import summarise_seeds
+    from inbol_ray.evaluation.publish import publish
+    from inbol_ray.evaluation.report import write_seeds_report
+    from inbol_ray.pipeline import run_job, run_stages
+
+    def run() -> None:
+        results = []
+        for seed in config.seeds:
+            print(f"\nseed {seed}", flush=True)
+            run_config = config.model_copy(
+                update={"seed": seed, "output_dir": str(Path(config.output_dir) / f"seed-{seed}")}
+            )
+            results.append(publish(run_config, run_stages(run_config)))
+        summary = summarise_seeds(results)
+        write_seeds_report(summary, Path(config.output_dir))
+    run_job(run)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""The order of judging: refusal, then answer."""
+
+import pytest
+
+from inbol_ray.rows import Question
+from inbol_ray.scoring.outcome import Outcome, judge_reply
+
+
+def ask(kind="vqa10", **fields) -> Question:
+    return Question("d:s:1", "d", "s", ["x.jpg"], "Which?", kind, **fields)
+
+
+VQA = ask(gold_answers=["red"] * 4 + ["blue"] * 2 + ["unanswerable"] * 4)
+CHOICE = ask("mc", choices=["cat", "dog"], gold_index=1, gold_answers=["dog"])
+
+
+@pytest.mark.parametrize(
+    ("reply", "question", "outcome"),
+    [
+        ("Red.", VQA, Outcome("correct", 1.0, False)),
+        ("blue", VQA, Outcome("correct", 0.6, False)),
+        ("green", VQA, Outcome("wrong", 0.0, False)),
+        ("unanswerable", VQA, Outcome("refused", 0.0, False)),  # four people said so: still no answer
+        ("", VQA, Outcome("wrong", 0.0, True)),
+        (" \n", CHOICE, Outcome("wrong", 0.0, True)),
+        ("B", CHOICE, Outcome("correct", 1.0, False)),
+        ("A", CHOICE, Outcome("wrong", 0.0, False)),
+        ("a bird", CHOICE, Outcome("wrong", 0.0, True)),
+        ("I can't tell a cat from a dog", CHOICE, Outcome("refused", 0.0, False)),  # names options, chooses none
+        ("I don't know which one it is. A or B.", CHOICE, Outcome("refused", 0.0, False)),
+        ("I'm not sure, but the answer is B", CHOICE, Outcome("correct", 1.0, False)),
+    ],
+)
+def test_judge_reply(reply, question, outcome):
+    assert judge_reply(reply, question) == outcome
+
+
+def test_threshold_decides_correctness_and_not_the_score():
+    assert judge_reply("blue", VQA, correct_threshold=0.6) == Outcome("correct", 0.6, False)
+    assert judge_reply("blue", VQA, correct_threshold=0.61) == Outcome("wrong", 0.6, False)
+
+
+@pytest.mark.parametrize(
+    ("reply", "outcome"),
+    [
+        ("bad question", Outcome("wrong", 0.0, False)),
+        ("none", Outcome("wrong", 0.0, False)),
+        ("red", Outcome("wrong", 0.0, False)),
+        ("", Outcome("wrong", 0.0, True)),
+        ("Unanswerable.", Outcome("refused", 0.0, False)),
+        ("I'm not sure, but it looks red", Outcome("wrong", 0.0, False)),
+    ],
+)
+@pytest.mark.parametrize("answers", [[], ["bad question"] * 5 + ["none"] * 5, ["unanswerable"] * 10])
+def test_only_a_refusal_is_right_where_nothing_can_be_answered(reply, outcome, answers):
+    for kind in ("vqa10", "entity", "open"):
+        assert judge_reply(reply, ask(kind, gold_answers=answers, answerable=False)) == outcome
+
+
+def test_unanswerable_choice_question_without_gold():
+    question = ask("mc", choices=["cat", "dog"], answerable=False)
+    assert judge_reply("B", question) == Outcome("wrong", 0.0, False)
+    assert judge_reply("a bird", question) == Outcome("wrong", 0.0, True)
+    assert judge_reply("I don't know", question) == Outcome("refused", 0.0, False)
