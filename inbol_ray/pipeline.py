@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from inbol_ray.artifacts import Stage, Store
-from inbol_ray.config.schema import TOYWORLD_PREFIX, UNTRAINED_METHODS, PipelineConfig
+from inbol_ray.config.schema import PRETRAINING_STEPS, TOYWORLD_PREFIX, UNTRAINED_METHODS, PipelineConfig
 from inbol_ray.errors import InbolError
 from inbol_ray.progress import ProgressLine
 from inbol_ray.prompts import PROMPTS_VERSION
@@ -49,14 +49,10 @@ def build_stages(config: PipelineConfig) -> dict[str, Stage]:
             "toyworld.stages:build_vision_model",
             {"base_model": dump["base_model"]} | prompts | seed,
         )
-        original = add(
-            "base",
-            "train the base LLaVA",
-            "training.stage:train",
-            {"method": "base", "training": dump["training"]["base"]} | seed,
-            init=vision,
-            data=instruct,
-        )
+        original = vision
+        for name, title in (("align", "align language and vision"), ("base", "train the base LLaVA")):
+            settings = {"method": name, "training": dump["training"][name]} | seed
+            original = add(name, title, "training.stage:train", settings, init=original, data=instruct)
     base = {"base_model": dump["base_model"]}
     corpora = [*config.corpora, *config.evaluation.benchmarks]
     needs_toyworld = any(corpus.root.startswith(TOYWORLD_PREFIX) for corpus in corpora)
@@ -114,7 +110,7 @@ def build_stages(config: PipelineConfig) -> dict[str, Stage]:
         )
 
     trained = [name for name in config.evaluation.methods if name not in UNTRAINED_METHODS]
-    methods = {name: add_method(name) for name in config.training if name != "base"}
+    methods = {name: add_method(name) for name in config.training if name not in PRETRAINING_STEPS}
     add(
         "evaluate",
         "answer the benchmarks",

@@ -12,6 +12,8 @@ Domain = Literal["in_domain", "out_of_domain"]
 TOYWORLD_PREFIX = "toyworld:"
 UNTRAINED_METHODS = ("original", "refusal_prompt")
 """Methods that need no training: the model as it is, without and with the refusal instruction."""
+PRETRAINING_STEPS = {"align": "vision", "base": "align"}
+"""Entries of `training` that make the toy base model, and what each starts from (LLaVA's own two steps)."""
 
 
 class Section(BaseModel):
@@ -34,7 +36,7 @@ class RayConfig(Section):
 class ToyWorldConfig(Section):
     """The rendered world that stands in for downloaded corpora and for LLaVA's pretraining."""
 
-    num_pretrain_images: PositiveInt = 40_000
+    num_pretrain_images: PositiveInt = 32_000
     """Scenes in the visual instruction corpus that the base model is trained on."""
     num_train_questions: PositiveInt = 6_000
     """Answerable questions in the training corpora (VQAv2, ScienceQA and OVEN formats together)."""
@@ -229,9 +231,11 @@ class SupervisedConfig(TrainingConfig):
     """Supervised fine-tuning, loss on response tokens only: visual instruction, SFT baseline and IDK-IT."""
 
     kind: Literal["supervised"] = "supervised"
-    data: Literal["instruct", "sft", "idk"]
+    data: Literal["captions", "conversations", "sft", "idk"]
     """`idk`: Known -> answer, Unknown -> refusal. `sft`: every corpus answer, refusals for type 3 only.
-    `instruct`: the toy world's visual instruction corpus."""
+    `captions`, `conversations`: the toy world's own corpora, for the base model."""
+    max_rows: PositiveInt | None = None
+    """Use at most this many rows (the first by id)."""
 
 
 class CaDpoConfig(TrainingConfig):
@@ -281,7 +285,7 @@ class PipelineConfig(Section):
     unanswerable: UnanswerableConfig = UnanswerableConfig()
     classes: ClassConfig = ClassConfig()
     training: dict[str, MethodConfig]
-    """Methods to train, by name; the toy base model's own instruction training is the entry `base`."""
+    """Methods to train, by name; `align` and `base` are the toy base model's own pretraining."""
     evaluation: EvaluationConfig
 
     @model_validator(mode="after")
@@ -289,9 +293,10 @@ class PipelineConfig(Section):
         reserved = set(UNTRAINED_METHODS)
         if clash := reserved & self.training.keys():
             raise ValueError(f"training: {sorted(clash)} name untrained methods; choose other names")
-        roots = self.training.keys() - {"base"} | {"original"}
+        pretraining = set(PRETRAINING_STEPS)
+        methods = self.training.keys() - pretraining | {"original"}
         for name, method in self.training.items():
-            allowed = {"vision"} if name == "base" else roots - {name}
+            allowed = {PRETRAINING_STEPS[name]} if name in pretraining else methods - {name}
             if method.init_from not in allowed:
                 raise ValueError(
                     f"training.{name}.init_from is {method.init_from!r}; expected one of {sorted(allowed)}"
@@ -300,10 +305,12 @@ class PipelineConfig(Section):
         if unknown := set(self.evaluation.methods) - (reserved | self.training.keys()):
             raise ValueError(f"evaluation.methods: {sorted(unknown)} are neither trained nor built in")
         toy = self.base_model.kind == "toyworld"
-        if toy and (self.toyworld is None or "base" not in self.training):
-            raise ValueError("base_model.kind 'toyworld' needs the section `toyworld` and the entry `training.base`")
-        if not toy and "base" in self.training:
-            raise ValueError("training.base only applies to base_model.kind 'toyworld'; remove it")
+        if toy and (self.toyworld is None or not pretraining <= self.training.keys()):
+            raise ValueError(
+                "base_model.kind 'toyworld' needs the section `toyworld` and the entries `training.align` and `.base`"
+            )
+        if not toy and (extra := pretraining & self.training.keys()):
+            raise ValueError(f"training.{sorted(extra)} only apply to base_model.kind 'toyworld'; remove them")
         if self.toyworld is None:
             for corpus in [*self.corpora, *self.evaluation.benchmarks]:
                 if corpus.root.startswith(TOYWORLD_PREFIX):

@@ -1,6 +1,7 @@
-"""The visual instruction corpus that the toy base model learns from: conversations about scenes of its own.
+"""The corpora that the toy base model learns from: captions, then conversations, about scenes of its own.
 
-It stands in for LLaVA's pretraining and instruction data: answers in every phrasing, lettered choices, captions,
+They stand in for LLaVA's alignment and instruction data. Captions teach the language model to read image tokens, which
+it otherwise takes thousands of steps to find; conversations hold answers in every phrasing, lettered choices, captions,
 questions to write, yes/no judgements whether a question fits an image, and a few refusals under the refusal
 instruction. Its scenes are drawn apart from every corpus's; facts follow a steeper tail, so rare ones stay unknown.
 """
@@ -58,18 +59,18 @@ TURN_RATES = {
     "judge": 0.08,
     "write": 0.06,
 }
-CAPTION_RATE = 0.3
+CAPTION_RATE = 0.1
 CAPTION_PROMPT = "Describe the image."
 
 
 def write_conversations(root: Path, start: int, stop: int, seed: int, prompts: PromptConfig) -> Path:
-    """Write conversations `start` to `stop` as one Parquet file and one file of concatenated PNGs; returns the former.
+    """Write scenes `start` to `stop`: `images-*.bin`, `captions-*.parquet` and `conversations-*.parquet`.
 
-    Conversation k depends on (seed, k) alone, so any split into files gives the same corpus.
+    Returns the path of the last. Conversation k depends on (seed, k) alone, so any split into files gives the same corpus.
     """
     root.mkdir(parents=True, exist_ok=True)
     images_path = root / f"images-{start:07d}.bin"
-    rows = []
+    conversations, captions = [], []
     offset = 0
     with open(images_path, "wb") as images:
         for index in range(start, stop):
@@ -77,17 +78,16 @@ def write_conversations(root: Path, start: int, stop: int, seed: int, prompts: P
             scene = draw_scene(rng, PRETRAINING)
             data = encode_png(render_scene(scene))
             images.write(data)
-            rows.append(
-                {
-                    "id": f"instruct:train:{index}",
-                    "images": [f"{images_path}#{offset}:{len(data)}"],
-                    "turns": draw_turns(rng, scene, prompts),
-                    "knowledge": None,
-                }
-            )
+            images_column = [f"{images_path}#{offset}:{len(data)}"]
             offset += len(data)
+            for rows, name, turns in (
+                (conversations, "instruct", draw_turns(rng, scene, prompts)),
+                (captions, "caption", [_caption_turn(scene)]),
+            ):
+                rows.append({"id": f"{name}:train:{index}", "images": images_column, "turns": turns, "knowledge": None})
+    pq.write_table(pa.Table.from_pylist(captions, schema=CONVERSATION), root / f"captions-{start:07d}.parquet")
     path = root / f"conversations-{start:07d}.parquet"
-    pq.write_table(pa.Table.from_pylist(rows, schema=CONVERSATION), path)
+    pq.write_table(pa.Table.from_pylist(conversations, schema=CONVERSATION), path)
     return path
 
 
@@ -97,7 +97,11 @@ def draw_turns(rng: np.random.Generator, scene: Scene, prompts: PromptConfig) ->
     num_turns = NUM_TURNS - 2 if with_caption else NUM_TURNS
     kinds = rng.choice(list(TURN_RATES), num_turns, p=list(TURN_RATES.values()))
     turns = [_draw_turn(rng, scene, str(kind), prompts) for kind in kinds]
-    return [*turns, {"user": CAPTION_PROMPT, "assistant": describe(scene)}] if with_caption else turns
+    return [*turns, _caption_turn(scene)] if with_caption else turns
+
+
+def _caption_turn(scene: Scene) -> dict[str, str]:
+    return {"user": CAPTION_PROMPT, "assistant": describe(scene)}
 
 
 def _draw_turn(rng: np.random.Generator, scene: Scene, kind: str, prompts: PromptConfig) -> dict[str, str]:

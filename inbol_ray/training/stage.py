@@ -46,9 +46,8 @@ def _read_rows(context: StageContext, config: MethodConfig) -> pa.Table:
             values = pa.array([row[column] for row in weights], pa.float32())
             table = table.set_column(table.column_names.index(column), column, values)
         return table
-    if config.data == "instruct":
-        return pads.dataset(sorted(map(str, folder.glob("conversations-*.parquet")))).to_table().sort_by("id")
-    return pads.dataset(folder / f"{config.data}.parquet").to_table().sort_by("id")
+    shards = sorted(map(str, folder.glob(f"{config.data}-*.parquet"))) or [str(folder / f"{config.data}.parquet")]
+    return pads.dataset(shards).to_table().sort_by("id").slice(0, config.max_rows)
 
 
 def _drop_long(context: StageContext, table: pa.Table, config: MethodConfig, init: str) -> pa.Table:

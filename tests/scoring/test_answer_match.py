@@ -19,7 +19,9 @@ from inbol_ray.scoring.answer_match import (
     vqa_accuracy,
 )
 
-ANSWERS = st.sampled_from(["yes", "Yes.", "no", "the cat", "cat", "2", "two", "black-white", "unanswerable", "", "dont"])
+ANSWERS = st.sampled_from(
+    ["yes", "Yes.", "no", "the cat", "cat", "2", "two", "black-white", "unanswerable", "", "dont"]
+)
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,7 @@ FULL = [
     "The image is too dark. I don't know.",
     "I don't know, but the picture is blurred",
     "I can't answer that, but I can describe the image.",
+    "I cannot answer that, but I can help with something else.",
     "I'm not sure, but I cannot tell.",
     "It shows a white plane, but I'm not sure which model it is.",
     "No, I don't know",
@@ -207,7 +208,7 @@ def test_a_doubt_beside_a_chosen_option_is_flagged():
     assert (found.refused, found.strength) == (False, "hedged")
 
 
-@given(st.text(max_size=60), st.sampled_from(["", "I don't know. ", "unclear '", '"I can\'t tell', "but "]))
+@given(st.text(max_size=60), st.sampled_from(["", "I don't know. ", "unclear '", "\"I can't tell", "but "]))
 def test_any_text_is_judged(text, prefix):
     found = detect_refusal(prefix + text, ask("Do I know?", ["I", text or "x"]))
     assert found.refused is (found.strength == "full")
