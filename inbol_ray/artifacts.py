@@ -200,24 +200,36 @@ def write_rows(path: Path, rows: Iterable[dict], schema: pa.Schema) -> int:
 
 @cache
 def code_fingerprint(module: str) -> str:
-    """SHA-256 of the source of a module and of every module of this package that it imports, directly or not."""
-    sources = {name: path.read_bytes() for name, path in _import_closure(module).items()}
+    """SHA-256 of a module and of every module of this package that it imports, directly or not.
+
+    Of the syntax trees without docstrings: comments and formatting do not make finished work stale.
+    """
+    trees = _import_closure(module)
     digest = hashlib.sha256()
-    for name in sorted(sources):
-        digest.update(name.encode() + b"\0" + sources[name] + b"\0")
+    for name in sorted(trees):
+        digest.update(f"{name}\0{ast.dump(_without_docstrings(trees[name]))}\0".encode())
     return digest.hexdigest()
 
 
-def _import_closure(module: str) -> dict[str, Path]:
-    found: dict[str, Path] = {}
+def _without_docstrings(tree: ast.Module) -> ast.Module:
+    for node in ast.walk(tree):
+        if isinstance(body := getattr(node, "body", None), list):
+            node.body = [
+                line for line in body if not (isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant))
+            ]
+    return tree
+
+
+def _import_closure(module: str) -> dict[str, ast.Module]:
+    found: dict[str, ast.Module] = {}
     waiting = [module]
     while waiting:
         name = waiting.pop()
         path = _source_path(name)
         if name in found or path is None:
             continue
-        found[name] = path
-        for node in ast.walk(ast.parse(path.read_text())):
+        found[name] = ast.parse(path.read_text())
+        for node in ast.walk(found[name]):
             if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(PACKAGE):
                 waiting += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
             elif isinstance(node, ast.Import):

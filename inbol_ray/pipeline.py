@@ -115,7 +115,11 @@ def build_stages(config: PipelineConfig) -> dict[str, Stage]:
         "evaluate",
         "answer the benchmarks",
         "evaluation.predict:predict",
-        {"evaluation": dump["evaluation"], "threshold": config.sampling.correct_threshold} | base | prompts | engine | seed,
+        {"evaluation": dump["evaluation"], "threshold": config.sampling.correct_threshold}
+        | base
+        | prompts
+        | engine
+        | seed,
         questions=questions,
         confidence=confidence,
         original=original,
@@ -161,7 +165,9 @@ def _describe(manifest: dict, cached: bool) -> str:
     counts = "  ".join(f"{value:,} {key.replace('_', ' ')}" for key, value in manifest["counts"].items())
     rejected = sum(manifest["rejected"].values())
     if rejected:
-        counts += f"  {rejected:,} rejected ({', '.join(f'{n} {reason}' for reason, n in manifest['rejected'].items())})"
+        counts += (
+            f"  {rejected:,} rejected ({', '.join(f'{n} {reason}' for reason, n in manifest['rejected'].items())})"
+        )
     took = "finished before" if cached else f"{manifest['wall_s']:.1f} s"
     return f"{took:>15}  {counts}"
 

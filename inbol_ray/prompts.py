@@ -56,9 +56,7 @@ def render_question(question: Question, prompts: PromptConfig, *, refusal_instru
     if question.hint:
         lines.append(f"Context: {question.hint}" if question.dataset == "scienceqa" else question.hint)
     lines.append(question.question)
-    lines += [
-        f"{letter}. {choice}" for letter, choice in zip(string.ascii_uppercase, question.choices, strict=False)
-    ]
+    lines += [f"{letter}. {choice}" for letter, choice in zip(string.ascii_uppercase, question.choices, strict=False)]
     if prompts.answer_suffix:
         lines.append(CHOICE_SUFFIX if question.choices else SHORT_ANSWER_SUFFIX)
     return "\n".join(lines)

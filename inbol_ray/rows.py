@@ -118,9 +118,7 @@ SAMPLED_ANSWERS = pa.unify_schemas(
 
 TURN = pa.struct([("user", pa.string()), ("assistant", pa.string())])
 
-CONVERSATION = _schema(
-    ("id", pa.string()), ("images", STRINGS), ("turns", pa.list_(TURN)), ("knowledge", pa.string())
-)
+CONVERSATION = _schema(("id", pa.string()), ("images", STRINGS), ("turns", pa.list_(TURN)), ("knowledge", pa.string()))
 """A supervised example (IDK-IT, SFT, visual instruction): the loss is on every `assistant` text."""
 
 PREFERENCE_SET = _schema(

@@ -22,6 +22,7 @@ def main() -> None:
             results.append(publish(run_config, run_stages(run_config)))
         summary = summarise_seeds(results)
         write_seeds_report(summary, Path(config.output_dir))
+
     run_job(run)
 
 

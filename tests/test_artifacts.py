@@ -65,12 +65,17 @@ def test_code_fingerprint_covers_indirect_imports(tmp_path, monkeypatch):
     (package / "other.py").write_text("x = 1\n")
     monkeypatch.setattr(artifacts, "__file__", str(package / "artifacts.py"))
     prints = []
-    for name, text in (("other", "x = 2\n"), ("three", "def f(): return 2\n"), ("three", "def f(): return 3\n")):
+    for name, text in (
+        ("other", "x = 2\n"),
+        ("three", "def f():\n    'Documented.'\n    return 1  # why\n"),
+        ("three", "def f(): return 2\n"),
+        ("three", "def f(): return 3\n"),
+    ):
         code_fingerprint.cache_clear()
         prints.append(code_fingerprint("inbol_ray.one"))
         (package / f"{name}.py").write_text(text)
     code_fingerprint.cache_clear()
-    assert prints[0] == prints[1] != prints[2]
+    assert prints[0] == prints[1] == prints[2] != prints[3]
 
 
 def test_an_unfinished_stage_starts_over_and_keeps_what_it_can_resume(functions, tmp_path):

@@ -20,8 +20,8 @@ def estimate_confidence(context: StageContext) -> dict[str, int]:
     Reads `questions`, `unanswerable` and `checkpoint`; writes `answers.parquet` (SAMPLED_ANSWERS).
     """
     config = context.config
-    checkpoint = str(context.inputs["checkpoint"] / "model") if "checkpoint" in context.inputs else (
-        config.base_model.path
+    checkpoint = (
+        str(context.inputs["checkpoint"] / "model") if "checkpoint" in context.inputs else (config.base_model.path)
     )
     tables = [
         pq.read_table(context.inputs["questions"] / "train.parquet"),

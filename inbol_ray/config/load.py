@@ -105,7 +105,7 @@ def _explain(error: ValidationError) -> str:
     """One line a wrong field: where, what was expected, what was found, and a near name for an unknown key."""
     lines = []
     for fault in error.errors():
-        path = ".".join(str(part) for part in fault["loc"] if part not in _TAGS) or "configuration"
+        path = ".".join(map(str, _written_path(fault["loc"]))) or "configuration"
         if fault["type"] == "extra_forbidden":
             near = difflib.get_close_matches(str(fault["loc"][-1]), _ALL_FIELDS, 1)
             lines.append(f"{path}: unknown key" + (f"; did you mean {near[0]!r}?" if near else ""))
@@ -117,6 +117,10 @@ def _explain(error: ValidationError) -> str:
     return "\n".join(lines)
 
 
+def _written_path(location: tuple) -> tuple:
+    """pydantic's error path without the names of union members, which no user wrote."""
+    position = {"training": 2, "base_model": 1}.get(location[0], len(location)) if location else 0
+    return location[:position] + location[position + 1 :]
 
 
 def _models_in(annotation) -> list[type[BaseModel]]:
@@ -138,8 +142,6 @@ def _all_fields(model: type[BaseModel]) -> set[str]:
 
 
 _ALL_FIELDS = sorted(_all_fields(PipelineConfig))
-_TAGS = {"supervised", "checkpoint"}
-"""Names of union members in pydantic's error paths, which no user wrote."""
 
 
 def render_help(description: str) -> str:

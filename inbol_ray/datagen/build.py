@@ -26,9 +26,7 @@ def build_data(context: StageContext) -> dict[str, int]:
         classes[knowledge] += 1
         sft.append(build_sft_example(question, knowledge, config.prompts, config.seed))
         idk.append(
-            build_idk_instruction(
-                question, knowledge, row["responses"], row["outcomes"], config.prompts, config.seed
-            )
+            build_idk_instruction(question, knowledge, row["responses"], row["outcomes"], config.prompts, config.seed)
         )
         preferences.append(
             build_preference_set(

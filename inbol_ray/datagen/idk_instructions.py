@@ -6,7 +6,12 @@ from inbol_ray.rows import Knowledge, Question
 
 
 def build_idk_instruction(
-    question: Question, knowledge: Knowledge, responses: list[str], outcomes: list[str], prompts: PromptConfig, seed: int
+    question: Question,
+    knowledge: Knowledge,
+    responses: list[str],
+    outcomes: list[str],
+    prompts: PromptConfig,
+    seed: int,
 ) -> dict | None:
     """IDK instruction: Known -> a correct response of the model's own, Unknown -> a refusal, Mixed -> None.
 

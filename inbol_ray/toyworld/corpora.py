@@ -109,9 +109,7 @@ def _write_vqav2(root: Path, split: str, rng: np.random.Generator, count: int, t
         question_id = image_id * 1000
         _save_image(root / subset / f"COCO_{subset}_{image_id:012d}.jpg", scene)
         questions.append({"image_id": image_id, "question_id": question_id, "question": question.text})
-        answers = [
-            {"answer_id": k, "answer": question.answer, "answer_confidence": "yes"} for k in range(1, 11)
-        ]
+        answers = [{"answer_id": k, "answer": question.answer, "answer_confidence": "yes"} for k in range(1, 11)]
         annotations.append(
             {
                 "image_id": image_id,

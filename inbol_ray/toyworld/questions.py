@@ -26,11 +26,27 @@ from inbol_ray.toyworld.scenes import (
 PHRASINGS: dict[str, tuple[str, str, str]] = {
     "colour_of": ("What color is the {shape}?", "Color of the {shape}?", "Which color does the {shape} have?"),
     "colour_at": ("What color is in the {place}?", "Color in the {place}?", "Which color has the {place} thing?"),
-    "shape_of": ("What shape is the {colour} object?", "Shape of the {colour} object?", "Which shape has the {colour} thing?"),
+    "shape_of": (
+        "What shape is the {colour} object?",
+        "Shape of the {colour} object?",
+        "Which shape has the {colour} thing?",
+    ),
     "shape_at": ("What shape is in the {place}?", "Shape in the {place}?", "Which shape has the {place} thing?"),
-    "where": ("Where is the {colour} {shape}?", "Place of the {colour} {shape}?", "Which place has the {colour} {shape}?"),
-    "count_shape": ("How many {shape} objects are there?", "Count of {shape} objects?", "Which number of {shape} things?"),
-    "count_colour": ("How many {colour} objects are there?", "Count of {colour} objects?", "Which number of {colour} things?"),
+    "where": (
+        "Where is the {colour} {shape}?",
+        "Place of the {colour} {shape}?",
+        "Which place has the {colour} {shape}?",
+    ),
+    "count_shape": (
+        "How many {shape} objects are there?",
+        "Count of {shape} objects?",
+        "Which number of {shape} things?",
+    ),
+    "count_colour": (
+        "How many {colour} objects are there?",
+        "Count of {colour} objects?",
+        "Which number of {colour} things?",
+    ),
     "name": ("What is the creature called?", "Name of the creature?", "Which name does the creature have?"),
     "home": ("Where does the creature live?", "Home of the creature?", "Which home does the creature have?"),
     "food": ("What does the creature eat?", "Food of the creature?", "Which food does the creature like?"),

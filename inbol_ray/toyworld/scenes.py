@@ -32,11 +32,24 @@ PLACES = ["northwest", "north", "northeast", "west", "center", "east", "southwes
 
 NUM_CREATURES = 160
 GLYPH_BITS = 4
-_FIRST = "ba ke li mo nu ra se ti vo zu".split()
-_LAST = "bor dan fel gim hok jun kas lum mir nex pol qua rin sov tas wen".split()
+_FIRST = ["ba", "ke", "li", "mo", "nu", "ra", "se", "ti", "vo", "zu"]
+_LAST = ["bor", "dan", "fel", "gim", "hok", "jun", "kas", "lum", "mir", "nex", "pol", "qua", "rin", "sov", "tas", "wen"]
 CREATURES = [first + last for first in _FIRST for last in _LAST]
-HOMES = "river forest desert tundra cave swamp island meadow canyon reef volcano steppe".split()
-FOODS = "moss berries beetles clay fish nectar bark seeds honey algae ants roots".split()
+HOMES = [
+    "river",
+    "forest",
+    "desert",
+    "tundra",
+    "cave",
+    "swamp",
+    "island",
+    "meadow",
+    "canyon",
+    "reef",
+    "volcano",
+    "steppe",
+]
+FOODS = ["moss", "berries", "beetles", "clay", "fish", "nectar", "bark", "seeds", "honey", "algae", "ants", "roots"]
 
 _world = np.random.default_rng(7)  # the same glyphs and facts in every run: they are the world, not the sample
 

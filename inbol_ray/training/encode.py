@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from inbol_ray.errors import DataError
-from inbol_ray.prompts import END_TOKEN, IMAGE_TOKEN, chat_prompt, clean_text, image_header
+from inbol_ray.prompts import END_TOKEN, IMAGE_TOKEN, chat_prompt, clean_text
 
 IGNORED = -100
 PAD_SEGMENT, PREFIX_SEGMENT = -1, 0

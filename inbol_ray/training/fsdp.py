@@ -72,9 +72,7 @@ def _lora_config(config: TrainingConfig):
     from peft import LoraConfig
 
     lora = config.lora
-    return LoraConfig(
-        r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=lora.target_modules
-    )
+    return LoraConfig(r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=lora.target_modules)
 
 
 def base_of(model: nn.Module) -> LlavaForConditionalGeneration:

@@ -100,7 +100,8 @@ def run_training(
         scaling_config=ScalingConfig(
             num_workers=config.num_workers,
             use_gpu=config.num_gpus_per_worker > 0,
-            resources_per_worker={"CPU": 1} | ({"GPU": config.num_gpus_per_worker} if config.num_gpus_per_worker else {}),
+            resources_per_worker={"CPU": 1}
+            | ({"GPU": config.num_gpus_per_worker} if config.num_gpus_per_worker else {}),
         ),
         run_config=RunConfig(
             name=name,
@@ -120,7 +121,12 @@ class _ShareOfBatch(NumpyBatchCollateFn):
     """
 
     def __init__(self, objective: Objective, rank: int, world_size: int, micro_batch_size: int | None) -> None:
-        self.objective, self.rank, self.world_size, self.micro_batch_size = objective, rank, world_size, micro_batch_size
+        self.objective, self.rank, self.world_size, self.micro_batch_size = (
+            objective,
+            rank,
+            world_size,
+            micro_batch_size,
+        )
 
     def __call__(self, batch: dict[str, np.ndarray]) -> list[Batch]:
         rows = [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]
@@ -275,4 +281,3 @@ def _optimiser_step(
     optimizer.zero_grad(set_to_none=True)
     averages = {key: total / count for key, (total, count) in sums.items() if count}
     return {"loss": mean_loss, "grad_norm": float(grad_norm), "learning_rate": rate} | averages
-

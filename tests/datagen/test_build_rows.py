@@ -1,7 +1,7 @@
 import pytest
 
-from inbol_ray.config.schema import ClassConfig, PromptConfig
 from inbol_ray.confidence.classes import classify
+from inbol_ray.config.schema import ClassConfig, PromptConfig
 from inbol_ray.datagen.idk_instructions import build_idk_instruction, build_sft_example
 from inbol_ray.datagen.preference_pairs import build_preference_set, pair_weights
 from inbol_ray.prompts import REFUSALS
@@ -49,7 +49,9 @@ def test_pair_weights(knowledge, expected):
 
 
 def test_idk_instruction_uses_the_models_own_correct_answer():
-    row = build_idk_instruction(question(), "known", ["Red", "Red", "red.", "blue"], ["correct"] * 3 + ["wrong"], PROMPTS, 0)
+    row = build_idk_instruction(
+        question(), "known", ["Red", "Red", "red.", "blue"], ["correct"] * 3 + ["wrong"], PROMPTS, 0
+    )
     assert row["turns"] == [{"user": "What color is it?", "assistant": "Red"}]
 
 
