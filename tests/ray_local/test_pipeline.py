@@ -1,0 +1,127 @@
+"""The real pipeline, small: real Ray, real vLLM, real FSDP on two workers; killed half-way and run again."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from inbol_ray.artifacts import Store
+from inbol_ray.config.load import load_config
+from inbol_ray.pipeline import build_stages
+
+ROOT = Path(__file__).parents[2]
+CONFIGS = ["--config", "jobs/configs/demo.yaml", "--config", "tests/ray_local/small.yaml"]
+METHODS = ["original", "refusal_prompt", "sft", "idk_it", "idk_it_matched", "ca_dpo"]
+
+
+def start(out_dir: Path, *options: str, **kwargs) -> subprocess.Popen:
+    command = [sys.executable, "jobs/pipeline.py", *CONFIGS, "--output_dir", str(out_dir), *options]
+    return subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True, **kwargs
+    )
+
+
+def processes_of(session: int) -> list[str]:
+    """Command lines of the live processes whose session is `session`, or that name it as an ancestor's session."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            if int(fields[3]) == session and fields[0] != "Z":
+                found.append((entry / "cmdline").read_text().replace("\0", " "))
+        except (OSError, ValueError):
+            continue
+    return found
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A pipeline that was killed with SIGKILL in the middle of CA-DPO's data stages, then run to its end."""
+    out_dir = tmp_path_factory.mktemp("pipeline")
+    artifacts = out_dir / "artifacts"
+    first = start(out_dir)
+    deadline = time.monotonic() + 600
+    while first.poll() is None and time.monotonic() < deadline:
+        if list(artifacts.glob("unanswerable-*/manifest.json")):
+            break
+        time.sleep(0.2)
+    assert first.poll() is None, first.stdout.read()
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+    finished = {path.parent.name: path.stat().st_mtime_ns for path in artifacts.glob("*/manifest.json")}
+    second = start(out_dir)
+    output = second.communicate(timeout=900)[0]
+    assert second.returncode == 0, output
+    config = load_config([*CONFIGS, "--output_dir", str(out_dir)])
+    return {"out": out_dir, "finished": finished, "output": output, "config": config, "stages": build_stages(config)}
+
+
+def artifact(run, name: str) -> Path:
+    return Store(run["out"] / "artifacts").folder(run["stages"][name])
+
+
+def test_a_killed_run_goes_on_where_it_was(run):
+    for name, written in run["finished"].items():
+        assert (run["out"] / "artifacts" / name / "manifest.json").stat().st_mtime_ns == written
+    assert run["output"].count("finished before") == len(run["finished"])
+
+
+def test_every_question_is_sampled_once_with_every_sample_kept(run):
+    answers = pq.read_table(artifact(run, "confidence") / "answers.parquet").to_pylist()
+    expected = {
+        row["id"]
+        for stage, file in (("questions", "train"), ("questions", "benchmarks"), ("unanswerable", "questions"))
+        for row in pq.read_table(artifact(run, stage) / f"{file}.parquet", columns=["id"]).to_pylist()
+    }
+    assert len(answers) == len(expected) and {row["id"] for row in answers} == expected
+    for row in answers:
+        assert len(row["responses"]) == len(row["outcomes"]) == 4
+        assert row["confidence"] == pytest.approx(row["outcomes"].count("correct") / 4)
+
+
+def test_results_hold_every_method_and_domain(run):
+    results = json.loads((run["out"] / "results.json").read_text())
+    cells = {(row["method"], row["domain"]): row for row in results["results"]}
+    assert cells.keys() == {(method, domain) for method in METHODS for domain in ("in_domain", "out_of_domain")}
+    for row in cells.values():
+        assert row["s_trust"] == pytest.approx(2 * row["acc"] + row["refr"] - 100)
+        assert row["num_questions"] == 40 and row["num_errors"] == 0
+    assert {stage["stage"] for stage in results["stages"]} == set(run["stages"])
+
+
+def test_report_is_one_self_contained_page(run):
+    page = (run["out"] / "report.html").read_text()
+    assert "<script src" not in page and "<link" not in page and "data:image/png;base64," in page
+
+
+def test_training_changed_the_models_and_vllm_loads_them(run):
+    weights = {name: (artifact(run, name) / "model" / "model.safetensors").read_bytes() for name in METHODS[2:]}
+    assert len(set(weights.values())) == len(weights)
+    # every method has answered through vLLM, and transformers loads the same folder
+    from inbol_ray.training.fsdp import load_model, load_processor
+
+    model = load_model(str(artifact(run, "ca_dpo") / "model"))
+    assert load_processor(str(artifact(run, "ca_dpo") / "model")).tokenizer.eos_token == "</s>"
+    assert sum(parameter.numel() for parameter in model.parameters()) > 100_000
+
+
+def test_stopping_leaves_no_process_behind(tmp_path):
+    process = start(tmp_path)
+    while not list(tmp_path.glob("artifacts/toyworld-*/manifest.json")):
+        assert process.poll() is None, process.stdout.read()
+        time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 130 and "go on from the last finished stage" in output
+    deadline = time.monotonic() + 20
+    while processes_of(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert processes_of(process.pid) == []
