@@ -1,5 +1,7 @@
 """The real vLLM engine on bad requests, and on several checkpoints in turn."""
 
+from pathlib import Path
+
 import pytest
 
 from inbol_ray.config.schema import EngineConfig
@@ -17,7 +19,7 @@ def engine(tiny_llava):
 
 def test_bad_requests_do_not_take_good_ones_down(engine, scene_images, tmp_path):
     truncated = tmp_path / "truncated.png"
-    truncated.write_bytes(open(scene_images[0], "rb").read()[:60])
+    truncated.write_bytes(Path(scene_images[0]).read_bytes()[:60])
     good = [Request(chat_prompt(f"What is {n}?"), [scene_images[n % 4]]) for n in range(20)]
     bad = {
         3: (Request(chat_prompt("word " * 1000), [scene_images[0]]), "prompt_refused"),
