@@ -4,15 +4,18 @@ The engine keeps running while checkpoints change: `load` swaps the weights in p
 new engine takes many seconds.
 """
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+
+import numpy as np
 
 from inbol_ray.config.schema import EngineConfig
 from inbol_ray.errors import CheckpointError
 from inbol_ray.images import ImageError, load_images
 
-PROCESSOR_FILE = "tokenizer_config.json"
+MAX_DETAIL_CHARS = 500
 
 
 @dataclass(frozen=True)
@@ -109,21 +112,28 @@ class VllmEngine:
         return replies
 
     def _generate_all(self, inputs: list[dict], params) -> list[Reply]:
+        from vllm.exceptions import VLLMClientError
+
         if not inputs:
             return []
         try:
             return [_to_reply(output) for output in self.llm.generate(inputs, params, use_tqdm=False)]
-        except ValueError as error:
+        except (ValueError, VLLMClientError) as error:
             # vLLM refuses a whole call for one bad request, and stays usable: find the bad one by halves.
             if len(inputs) == 1:
-                return [Reply(reason="prompt_refused", detail=f"the engine refused the prompt: {error}")]
+                detail = f"the engine refused the prompt: {error}"[:MAX_DETAIL_CHARS]
+                return [Reply(reason="prompt_refused", detail=detail)]
         middle = len(inputs) // 2
         return self._generate_all(inputs[:middle], params) + self._generate_all(inputs[middle:], params)
 
 
 def _to_reply(output) -> Reply:
-    first = output.outputs[0].logprobs
-    alternatives = {entry.decoded_token: entry.logprob for entry in first[0].values()} if first else {}
+    logprobs = output.outputs[0].logprobs
+    alternatives: dict[str, float] = {}
+    for entry in logprobs[0].values() if logprobs else ():
+        # Several tokens may have one text, bytes that are no whole character for example: their probabilities add up.
+        known = alternatives.get(entry.decoded_token, -math.inf)
+        alternatives[entry.decoded_token] = float(np.logaddexp(known, entry.logprob))
     return Reply(texts=[sample.text.strip() for sample in output.outputs], first_token=alternatives)
 
 
@@ -131,7 +141,7 @@ def _check_checkpoint(checkpoint: str) -> None:
     """Raise CheckpointError for a local folder without what an engine needs; hub names pass."""
     if not os.path.isdir(checkpoint):
         return
-    for name in ("config.json", PROCESSOR_FILE, "processor_config.json"):
+    for name in ("config.json", "tokenizer_config.json", "processor_config.json"):
         alternatives = (name, "preprocessor_config.json") if name.startswith("processor") else (name,)
         if not any(os.path.exists(os.path.join(checkpoint, option)) for option in alternatives):
             raise CheckpointError(

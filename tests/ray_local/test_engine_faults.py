@@ -1,5 +1,6 @@
 """The real vLLM engine on bad requests, and on several checkpoints in turn."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -44,7 +45,8 @@ def test_every_sample_comes_back(engine, scene_images):
 
 def test_first_token_probabilities_are_returned(engine, scene_images):
     reply = engine.generate([Request(chat_prompt("What?"), [scene_images[0]])], Decoding(1, 0.0, 1, 20))[0]
-    assert len(reply.first_token) >= 20 and all(value <= 0 for value in reply.first_token.values())
+    assert len(reply.first_token) > 10 and 0 < sum(map(math.exp, reply.first_token.values())) <= 1 + 1e-6
+    assert reply.texts[0] in (max(reply.first_token, key=reply.first_token.get).strip(), "")
 
 
 def test_swapped_weights_answer_like_a_new_engine_and_like_transformers(engine, tiny_llava, scene_images, tmp_path):
@@ -73,7 +75,8 @@ def test_swapped_weights_answer_like_a_new_engine_and_like_transformers(engine, 
     for request, text in zip(requests, swapped, strict=True):
         inputs = processor(images=load_images(request.images), text=request.prompt, return_tensors="pt")
         ids = other.generate(**inputs, max_new_tokens=8, do_sample=False)[0, inputs["input_ids"].shape[1] :]
-        assert processor.decode(ids, skip_special_tokens=True).strip() == text
+        # an unfinished character at the very end is shown by one decoder and held back by the other
+        assert processor.decode(ids, skip_special_tokens=True).strip().rstrip("\ufffd") == text.rstrip("\ufffd")
 
 
 def test_a_folder_without_processor_is_named(engine, tiny_llava, tmp_path):
