@@ -241,11 +241,14 @@ def _set_quiet_defaults() -> None:
         "RAY_TRAIN_V2_ENABLED": "1",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+        "RAY_BACKEND_LOG_LEVEL": "fatal",
         "VLLM_LOGGING_LEVEL": "ERROR",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "TRANSFORMERS_VERBOSITY": "error",
     }
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
-    for name in ("ray.data", "ray.train"):
+    import ray.data  # configures its loggers, so it comes first
+
+    for name in ("ray.data", "ray.train", "ray._private.worker"):
         logging.getLogger(name).setLevel(logging.ERROR)

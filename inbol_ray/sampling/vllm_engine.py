@@ -14,6 +14,7 @@ import numpy as np
 from inbol_ray.config.schema import EngineConfig
 from inbol_ray.errors import CheckpointError
 from inbol_ray.images import ImageError, load_images
+from inbol_ray.prompts import IMAGE_TOKEN
 
 MAX_DETAIL_CHARS = 500
 
@@ -99,6 +100,11 @@ class VllmEngine:
         replies: list[Reply | None] = [None] * len(requests)
         inputs: dict[int, dict] = {}
         for index, request in enumerate(requests):
+            placeholders = request.prompt.count(IMAGE_TOKEN)
+            if placeholders != len(request.images):
+                detail = f"the prompt has {placeholders} {IMAGE_TOKEN} for {len(request.images)} images"
+                replies[index] = Reply(reason="prompt_refused", detail=detail)
+                continue
             try:
                 images = load_images(request.images)
             except ImageError as error:

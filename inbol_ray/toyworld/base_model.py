@@ -180,8 +180,8 @@ def pretrain_vision(
         rate = min(1, (step + 1) / 50) * max(0.02, 1 - step / config.vision_steps)
         for group in optimizer.param_groups:
             group["lr"] = config.vision_learning_rate * rate
-        pixels = torch.from_numpy(batch["pixels"]).permute(0, 3, 1, 2).float() / 127.5 - 1
-        targets = torch.from_numpy(batch["targets"]).flatten(0, 1)
+        pixels = torch.tensor(batch["pixels"]).permute(0, 3, 1, 2).float() / 127.5 - 1
+        targets = torch.tensor(batch["targets"]).flatten(0, 1)
         outputs = heads(tower(pixel_values=pixels).last_hidden_state[:, 1:]).flatten(0, 1)
         colour, shape, size, bits = outputs.split([NUM_COLOURS, NUM_SHAPE_CLASSES, 2, NUM_BITS], dim=1)
         is_creature = targets[:, 1] == CREATURE_CELL
