@@ -1,11 +1,12 @@
 """Create `.venv` and install the pinned set into it, once; a second run sees the stamp and does nothing.
 
-Runs on any Python, with the standard library alone, so that an unsupported one gets a sentence and not a traceback:
+Runs on any Python 3, with the standard library alone, so that an unsupported one gets a sentence and not a traceback:
 keep to the syntax of Python 3.6 here.
 """
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,11 +14,22 @@ import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 VENV = os.path.join(ROOT, ".venv")
+PYTHON = os.path.join(VENV, "bin", "python")
 STAMP = os.path.join(VENV, "inbol_ray.stamp")
 UV = "uv==0.13.8"
 OLDEST, NEWEST = (3, 11), (3, 13)
 NEEDED_BYTES = 10 * 1000**3
 INPUTS = ("pyproject.toml", "cluster/constraints.txt", "cluster/overrides.txt", "cluster/setup_env.py")
+MENDS = (
+    (r"no space left|os error 28|disk quota", "the disk is full: free about 10 GB"),
+    (
+        r"dns error|failed to lookup|name resolution|connect error|connection (refused|reset|aborted|timed out)"
+        r"|network is unreachable|timed out|error sending request|newconnectionerror|from versions: none",
+        "the package index could not be reached: check the network, the proxy or the index settings",
+    ),
+    (r"permission denied|read-only file system", "the checkout is not writable: check its permissions"),
+)
+"""What a failed step's output says, and how to mend it; the first match counts."""
 
 
 class SetupError(Exception):
@@ -67,71 +79,78 @@ def fingerprint(extra):
 def is_installed(wanted):
     try:
         with open(STAMP) as file:
-            return file.read().strip() == wanted
+            return file.read().strip() == wanted and os.path.exists(PYTHON)
     except OSError:
         return False
 
 
-def say(text):
-    print("setup: " + text, flush=True)
+def is_usable_venv():
+    """Whether `.venv` has pip and this Python's version; not so after an interrupted creation or another Python."""
+    code = "import pip, sys; sys.exit(sys.version_info[:2] != %r)" % (tuple(sys.version_info[:2]),)
+    try:
+        return subprocess.call([PYTHON, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) == 0
+    except OSError:
+        return False
+
+
+def say(text, end="\n"):
+    sys.stdout.write("setup: " + text + end)
+    sys.stdout.flush()
 
 
 def run(title, command):
-    """Run a command quietly; raise SetupError with the end of its output when it fails."""
+    """Run a command quietly, on one line; raise SetupError with its reason when it fails."""
     started = time.time()
-    say(title)
+    say(title + " ...", end=" ")
     # Bytecode is compiled once here: without it every start of vLLM takes three times as long.
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
-    done = subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True
-    )
-    output = done.communicate()[0]
-    if done.returncode:
+    try:
+        done = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            universal_newlines=True,
+        )
+        output = done.communicate()[0]
+        failed = done.returncode != 0
+    except OSError as error:
+        output, failed = str(error), True
+    sys.stdout.write("%s %.0f s\n" % ("failed after" if failed else "done in", time.time() - started))
+    sys.stdout.flush()
+    if failed:
         raise SetupError(explain(title, output))
-    say("%s: done in %.0f s" % (title, time.time() - started))
 
 
 def explain(title, output):
-    """One sentence for a failed step, then the end of what it printed."""
-    text = output.lower()
-    if "no space left" in text or "os error 28" in text:
-        mend = "the disk is full: free about 10 GB"
-    elif "dns error" in text or "connection" in text or "timed out" in text or "network" in text:
-        mend = "the package index could not be reached: check the network or proxy"
-    else:
-        mend = "see the last lines below"
-    return "%s failed: %s, then run the same command again\n%s" % (title, mend, output[-2000:])
+    """One sentence for a failed step; when the cause is not a known one, the end of what it printed follows."""
+    for pattern, mend in MENDS:
+        if re.search(pattern, output, re.IGNORECASE):
+            return "%s failed: %s, then run the same command again" % (title, mend)
+    return "%s failed: mend what the last lines below name, then run the same command again\n%s" % (
+        title,
+        output[-2000:].strip(),
+    )
 
 
 def install(extra):
     """Create the environment and install everything, then write the stamp."""
     check_tools()
     check_disk(shutil.disk_usage(ROOT).free)
-    python = os.path.join(VENV, "bin", "python")
     if os.path.exists(STAMP):
         os.remove(STAMP)
-    if not os.path.exists(python):
-        run("create .venv", [sys.executable, "-m", "venv", VENV])
-    run("install uv", [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", UV])
-    run(
-        "install the pinned packages (6 GB, minutes on a slow network)",
-        [
-            os.path.join(VENV, "bin", "uv"),
-            "pip",
-            "install",
-            "--python",
-            python,
-            "--compile-bytecode",
-            "--constraint",
-            "cluster/constraints.txt",
-            "--override",
-            "cluster/overrides.txt",
-            "--editable",
-            ".[%s,test]" % extra,
-        ],
-    )
-    with open(STAMP, "w") as file:
+    if not is_usable_venv():
+        run("create .venv", [sys.executable, "-m", "venv", "--clear", VENV])
+    run("install uv", [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", UV])
+    command = [os.path.join(VENV, "bin", "uv"), "pip", "install", "--python", PYTHON, "--compile-bytecode"]
+    command += ["--constraint", "cluster/constraints.txt", "--override", "cluster/overrides.txt"]
+    command += ["--editable", ".[%s,test]" % extra]
+    run("install the pinned packages (6 GB, minutes on a slow network)", command)
+    # Last and in one step, so that an interrupted install is never taken for a finished one.
+    with open(STAMP + ".new", "w") as file:
         file.write(fingerprint(extra))
+    os.replace(STAMP + ".new", STAMP)
 
 
 def main():
@@ -145,8 +164,11 @@ def main():
     except SetupError as error:
         sys.stderr.write("setup: error: %s\n" % error)
         return 1
+    except OSError as error:
+        sys.stderr.write("setup: error: %s\n" % explain("set-up", str(error)))
+        return 1
     except KeyboardInterrupt:
-        sys.stderr.write("setup: stopped; run the same command again to go on\n")
+        sys.stderr.write("\nsetup: stopped; run the same command again to go on\n")
         return 130
     return 0
 

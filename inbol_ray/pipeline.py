@@ -1,5 +1,6 @@
 """The graph of stages that a configuration describes, and running it."""
 
+import importlib
 import os
 import signal
 import sys
@@ -248,7 +249,7 @@ def _set_quiet_defaults() -> None:
     }
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
-    import ray.data  # configures its loggers, so it comes first
+    importlib.import_module("ray.data")  # configures its loggers, so it comes first
 
     for name in ("ray.data", "ray.train", "ray._private.worker"):
         logging.getLogger(name).setLevel(logging.ERROR)
