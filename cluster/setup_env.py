@@ -19,6 +19,8 @@ STAMP = os.path.join(VENV, "inbol_ray.stamp")
 UV = "uv==0.13.8"
 OLDEST, NEWEST = (3, 11), (3, 13)
 NEEDED_BYTES = 10 * 1000**3
+NOT_PINNED_ON_GPU = ("apache-tvm-ffi",)
+"""Packages of the tested (CPU) set that vLLM's GPU build wants in a version of its own."""
 INPUTS = ("pyproject.toml", "cluster/constraints.txt", "cluster/overrides.txt", "cluster/setup_env.py")
 MENDS = (
     (r"no space left|os error 28|disk quota", "the disk is full: free about 10 GB"),
@@ -93,6 +95,16 @@ def is_usable_venv():
         return False
 
 
+def constraints_for(extra):
+    """Path of the constraints file; for the GPU build a copy in `.venv` without the pins that it contradicts."""
+    if extra == "cpu":
+        return os.path.join("cluster", "constraints.txt")
+    path = os.path.join(VENV, "constraints-gpu.txt")
+    with open(os.path.join(ROOT, "cluster", "constraints.txt")) as source, open(path, "w") as target:
+        target.writelines(line for line in source if line.split("==")[0] not in NOT_PINNED_ON_GPU)
+    return path
+
+
 def say(text, end="\n"):
     sys.stdout.write("setup: " + text + end)
     sys.stdout.flush()
@@ -144,7 +156,7 @@ def install(extra):
         run("create .venv", [sys.executable, "-m", "venv", "--clear", VENV])
     run("install uv", [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", UV])
     command = [os.path.join(VENV, "bin", "uv"), "pip", "install", "--python", PYTHON, "--compile-bytecode"]
-    command += ["--constraint", "cluster/constraints.txt", "--override", "cluster/overrides.txt"]
+    command += ["--constraint", constraints_for(extra), "--override", os.path.join("cluster", "overrides.txt")]
     command += ["--editable", ".[%s,test]" % extra]
     run("install the pinned packages (6 GB, minutes on a slow network)", command)
     # Last and in one step, so that an interrupted install is never taken for a finished one.

@@ -88,6 +88,13 @@ class StageContext:
                 f"{self.folder.name}: {num_in} rows in, but {num_out} out and {len(self.rejected)} rejected"
             )
 
+    def checkpoint(self, key: str) -> str:
+        """The model of input `key`; where no stage makes it, the configured base model (absolute if it is a folder)."""
+        if key in self.inputs:
+            return str(self.inputs[key] / "model")
+        path = self.config.base_model.path
+        return str(Path(path).resolve()) if Path(path).is_dir() else path
+
     @property
     def resume(self) -> Path:
         """A folder that survives a crash, for stages that can go on from the middle."""
@@ -100,7 +107,8 @@ class Store:
     """The folder that holds all artifacts."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root
+        # Absolute: workers run in other directories than the driver.
+        self.root = root.resolve()
 
     def folder(self, stage: Stage) -> Path:
         return self.root / stage.artifact_id

@@ -11,11 +11,16 @@ import time
 from pathlib import Path
 
 
-def write_progress(folder: str | Path | None, done: int, total: int, unit: str, note: str = "") -> None:
-    """Replace this process's progress: `done` of the stage's `total`. Does nothing without a folder."""
+def write_progress(
+    folder: str | Path | None, done: int, total: int, unit: str, note: str = "", part: str | None = None
+) -> None:
+    """Replace the progress of one part (this process, unless named): `done` of the stage's `total`.
+
+    Does nothing without a folder.
+    """
     if folder is None:
         return
-    path = Path(folder) / f"{os.getpid()}.json"
+    path = Path(folder) / f"{part or os.getpid()}.json"
     partial = path.with_suffix(".partial")
     path.parent.mkdir(parents=True, exist_ok=True)
     partial.write_text(json.dumps({"done": done, "total": total, "unit": unit, "note": note}))

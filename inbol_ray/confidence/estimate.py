@@ -20,9 +20,7 @@ def estimate_confidence(context: StageContext) -> dict[str, int]:
     Reads `questions`, `unanswerable` and `checkpoint`; writes `answers.parquet` (SAMPLED_ANSWERS).
     """
     config = context.config
-    checkpoint = (
-        str(context.inputs["checkpoint"] / "model") if "checkpoint" in context.inputs else (config.base_model.path)
-    )
+    checkpoint = context.checkpoint("checkpoint")
     tables = [
         pq.read_table(context.inputs["questions"] / "train.parquet"),
         pq.read_table(context.inputs["unanswerable"] / "questions.parquet"),

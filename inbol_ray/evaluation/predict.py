@@ -27,7 +27,10 @@ def predict(context: StageContext) -> dict[str, int]:
     questions = {row["id"]: Question.from_row(row) for row in rows}
     answers = pq.read_table(context.inputs["confidence"] / "answers.parquet", columns=["id", "confidence"])
     confidences = dict(zip(answers["id"].to_pylist(), answers["confidence"].to_pylist(), strict=True))
-    checkpoints = {method: _checkpoint(context, method) for method in config.evaluation.methods}
+    checkpoints = {
+        method: context.checkpoint("original" if method in UNTRAINED_METHODS else method)
+        for method in config.evaluation.methods
+    }
 
     requests: dict[str, list] = {"id": [], "method": [], "checkpoint": [], "prompt": [], "images": []}
     # Methods on the same weights stand together, so that each engine loads each checkpoint about once.
@@ -77,8 +80,3 @@ def predict(context: StageContext) -> dict[str, int]:
     num_predictions = write_rows(context.folder / "predictions.parquet", predictions, PREDICTION)
     context.check_rows(len(requests["id"]), num_predictions)
     return {"predictions": num_predictions, "errors": sum(row["outcome"] == "error" for row in predictions)}
-
-
-def _checkpoint(context: StageContext, method: str) -> str:
-    key = "original" if method in UNTRAINED_METHODS else method
-    return str(context.inputs[key] / "model") if key in context.inputs else context.config.base_model.path

@@ -46,8 +46,7 @@ def _write_shard(folder: str, start: int, stop: int, total: int, seed: int, prom
     from inbol_ray.toyworld.instruct import write_conversations
 
     write_conversations(Path(folder), start, stop, seed, PromptConfig(**prompts))
-    # One file a shard, not a process: a worker writes several shards.
-    write_progress(f"{progress}", stop - start, total, f"conversations (shard {start // SHARD_ROWS + 1})")
+    write_progress(progress, stop - start, total, "scenes", part=f"shard-{start}")
     return stop - start
 
 

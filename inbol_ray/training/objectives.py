@@ -1,5 +1,6 @@
 """What is minimised: each objective turns rows into a batch, and a batch into a summed loss and its metrics."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import numpy as np
@@ -21,7 +22,7 @@ from inbol_ray.training.losses import PAIRS, RESPONSES, ca_dpo_loss, preferred_n
 Batch = dict[str, torch.Tensor]
 
 
-class Objective:
+class Objective(ABC):
     """Base: shares the processor between the two objectives.
 
     `normaliser` counts the units that a loss is averaged over, across all workers and micro-batches, so that the
@@ -35,23 +36,23 @@ class Objective:
         self.encoder = TextEncoder(processor.tokenizer, count_image_tokens(processor))
         self.pad_id = processor.tokenizer.pad_token_id
 
+    @abstractmethod
     def row_length(self, row: dict) -> int:
         """Tokens of a row, image tokens included."""
-        raise NotImplementedError
 
+    @abstractmethod
     def max_row_length(self, row: dict) -> int:
         """An upper bound of `row_length` that needs no tokeniser: a token covers at least one byte."""
-        raise NotImplementedError
 
-    def collate(self, rows: list[dict]) -> Batch:
-        raise NotImplementedError
+    @abstractmethod
+    def collate(self, rows: list[dict]) -> Batch: ...
 
-    def normaliser(self, batch: Batch) -> float:
-        raise NotImplementedError
+    @abstractmethod
+    def normaliser(self, batch: Batch) -> float: ...
 
+    @abstractmethod
     def loss(self, model, batch: Batch, reference: Callable[[Batch], torch.Tensor] | None) -> tuple[torch.Tensor, dict]:
         """(summed loss, {metric: (sum, count)})."""
-        raise NotImplementedError
 
     def _pixels(self, rows: list[dict]) -> torch.Tensor:
         images = [load_image(reference) for row in rows for reference in row["images"]]

@@ -16,7 +16,7 @@ def train(context: StageContext) -> dict[str, int]:
     """Reads `data` and `init` (absent for a checkpoint from outside); the method is `settings["method"]`."""
     name = context.settings["method"]
     config = context.config.training[name]
-    init = str(context.inputs["init"] / "model") if "init" in context.inputs else context.config.base_model.path
+    init = context.checkpoint("init")
     rows = _drop_long(context, _read_rows(context, config), config, init)
     metrics = run_training(
         rows,

@@ -24,7 +24,7 @@ def build_unanswerable(context: StageContext) -> dict[str, int]:
     """Reads `questions`; writes `candidates.parquet` (all, with the judge's probability) and `questions.parquet`."""
     config = context.config
     settings = config.unanswerable
-    checkpoint = checkpoint_of(context)
+    checkpoint = context.checkpoint("checkpoint")
     train = [Question.from_row(row) for row in pq.read_table(context.inputs["questions"] / "train.parquet").to_pylist()]
     mismatched = pair_mismatched(train, settings.num_mismatch, config.seed)
     generated = _write_questions(context, train, checkpoint)
@@ -44,13 +44,6 @@ def build_unanswerable(context: StageContext) -> dict[str, int]:
         "passed_filter": len(kept),
         "kept": len(chosen),
     }
-
-
-def checkpoint_of(context: StageContext) -> str:
-    """The original model: the toy base that a stage trained, or the configured checkpoint."""
-    if "checkpoint" in context.inputs:
-        return str(context.inputs["checkpoint"] / "model")
-    return context.config.base_model.path
 
 
 def is_unanswerable(answerable_probability: float | None, threshold: float) -> bool:

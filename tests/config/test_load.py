@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -46,7 +47,7 @@ def test_later_files_win_and_sections_merge(tmp_path):
         ([], "no configuration"),
         (
             ["--config", DEMO, "--training.ca_dpo.betaa", "1"],
-            "^training.ca_dpo.betaa: unknown key; did you mean 'beta'",
+            "^training.ca_dpo.betaa: unknown key; found 1; did you mean 'beta'",
         ),
         (["--config", DEMO, "--sampling.num_samples", "0"], "sampling.num_samples: .*greater than 0; found 0"),
         (["--config", DEMO, "--seed", "many"], "seed: .*found 'many'"),
@@ -58,6 +59,18 @@ def test_later_files_win_and_sections_merge(tmp_path):
         (["--config", DEMO, "--engine.dtype", "[unclosed"], "not a YAML value"),
         (["stray"], "unexpected argument 'stray'"),
         (["--config", DEMO, "--seed"], "--seed needs a value"),
+        (["--seed", "--config", DEMO], "--seed needs a value"),
+        (
+            ["--config", DEMO, "--training.ca_dp.beta", "1"],
+            "training.ca_dp: `kind` is missing; .*did you mean 'ca_dpo'",
+        ),
+        (["--config", DEMO, "--training.ca_dpo.lora.rnk", "8"], "^training.ca_dpo.lora.rnk: .*found 8; .*'rank'"),
+        (["--config", DEMO, "--base_model.hidden_siz", "8"], "^base_model.hidden_siz: unknown key.*'hidden_size'"),
+        (["--config", DEMO, "--base_model.kind", "foo"], "^base_model: .*'foo'.*'toyworld', 'checkpoint'"),
+        (["--config", DEMO, "--evaluation.methods.0", "sft"], "evaluation.methods is a list, which is replaced whole"),
+        (["--config", DEMO, "--evaluation.benchmarks", "[{}]"], "evaluation.benchmarks.0.dataset: missing"),
+        (["--config", DEMO, "--name", "2026-13-45"], "not a YAML value"),
+        (["--config", "jobs"], "jobs: cannot read the configuration file"),
     ],
 )
 def test_mistakes_are_named(arguments, message):
@@ -72,15 +85,53 @@ def test_a_yaml_mistake_names_its_line(tmp_path):
         load_config(["--config", str(path)])
 
 
+def test_every_mistake_is_listed_and_hints_stay_in_the_section():
+    with pytest.raises(ConfigError) as error:
+        load_config(["--config", DEMO, "--sampling.num_sample", "3", "--unanswerable.num_sample", "3", "--seed", "x"])
+    lines = dict(line.split(": ", 1) for line in str(error.value).splitlines())
+    assert set(lines) == {"sampling.num_sample", "unanswerable.num_sample", "seed"}
+    assert "'num_samples'" in lines["sampling.num_sample"] and "did you mean" not in lines["unanswerable.num_sample"]
+
+
+@pytest.mark.parametrize("content", [b"name: \xff", b"- a list", b"name: 2026-13-45", b"name: !!python/object:os.x {}"])
+def test_unreadable_yaml_is_a_config_error(tmp_path, content):
+    path = tmp_path / "bad.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match="bad.yaml"):
+        load_config(["--config", str(path)])
+
+
+def test_short_floats_in_files_and_options_before_files(tmp_path):
+    over = tmp_path / "over.yaml"
+    over.write_text("training: {sft: {learning_rate: 1e-5}}\nseed: 3\n")
+    config = load_config(["--seed", "7", "--config", DEMO, "--config", str(over)])
+    assert (config.training["sft"].learning_rate, config.seed) == (1e-5, 7)
+
+
+def test_the_environment_is_not_read(monkeypatch):
+    monkeypatch.setenv("SEED", "9")
+    monkeypatch.setenv("seed", "9")
+    assert load_config(["--config", DEMO]).seed == 0
+
+
 def test_a_bad_configuration_exits_with_2(capsys):
     with pytest.raises(SystemExit) as stop:
         parse_job_args("A job.", ["--config", DEMO, "--sampling.num_samples", "0"])
     assert stop.value.code == 2 and capsys.readouterr().err.startswith("error: sampling.num_samples")
 
 
-def test_help_shows_the_documentation_of_fields():
+def test_help_shows_types_bounds_defaults_and_documentation():
     text = render_help("A job.")
-    assert "--sampling.num_samples: int = 10" in text and "Responses a question, N." in text
+    assert "--sampling.num_samples: int > 0 = 10" in text and "Responses a question, N." in text
+    assert "--toyworld: section | null = null" in text and "--training.NAME.learning_rate: float > 0 (required)" in text
+    assert "--engine.kv_cache_bytes: int > 0 | null = 268435456" in text and "  corpora[].split: str (required)" in text
+    assert text.count("--training.NAME.learning_rate:") == 1
+
+
+def test_help_wins_over_everything_else(capsys):
+    with pytest.raises(SystemExit) as stop:
+        parse_job_args("A job.", ["--config", "missing.yaml", "--help"])
+    assert not stop.value.code and capsys.readouterr().out.startswith("A job.")
 
 
 def test_configuration_needs_no_ml_library():
@@ -91,9 +142,9 @@ def test_configuration_needs_no_ml_library():
 
 @pytest.mark.parametrize("job", sorted((ROOT / "jobs").glob("*.py")), ids=lambda path: path.stem)
 def test_every_job_has_help_and_refuses_a_bad_config(job):
-    helped = subprocess.run([sys.executable, job, "--help"], capture_output=True, text=True, cwd=ROOT)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}  # also where the package is not installed
+    options = {"capture_output": True, "text": True, "cwd": ROOT, "env": environment}
+    helped = subprocess.run([sys.executable, job, "--help"], **options)
     assert helped.returncode == 0 and "--training" in helped.stdout
-    refused = subprocess.run(
-        [sys.executable, job, "--config", "nowhere.yaml"], capture_output=True, text=True, cwd=ROOT
-    )
+    refused = subprocess.run([sys.executable, job, "--config", "nowhere.yaml"], **options)
     assert refused.returncode == 2 and refused.stderr.startswith("error: nowhere.yaml")
