@@ -139,7 +139,7 @@ class AnnotationRow:
         return [self._encodable(field, answer) for answer in answers]
 
     def image(self, field: str, root: str, candidates: Iterable[str]) -> str:
-        """Path of the first candidate, relative to `root`, that is a file there. `field` is where its name came from."""
+        """Path of the first candidate below `root` that is a file there. `field` is where its name came from."""
         tried = []
         for candidate in candidates:
             if os.path.isabs(candidate) or ".." in candidate.split("/"):

@@ -29,21 +29,23 @@ def read_questions(corpus: CorpusConfig, root: str) -> Iterator[Question | Rejec
 
     Raises DataError where a file is missing or unreadable.
     """
-    seen: set[str] = set()
-    for row in READERS[corpus.dataset](os.path.abspath(root), corpus.split):
+    root = os.path.abspath(root)
+    first_row: dict[str, int] = {}
+    for number, row in enumerate(READERS[corpus.dataset](root, corpus.split)):
         if isinstance(row, Question):
-            if row.id in seen:
-                yield _duplicate(row, corpus)
+            if row.id in first_row:
+                yield _duplicate(row, root, number, first_row[row.id])
                 continue
-            seen.add(row.id)
+            first_row[row.id] = number
         yield row
-        if len(seen) == corpus.limit:
+        if len(first_row) == corpus.limit:
             return
 
 
-def _duplicate(question: Question, corpus: CorpusConfig) -> Rejected:
+def _duplicate(question: Question, root: str, number: int, first: int) -> Rejected:
     detail = (
-        f"{corpus.dataset}, split {corpus.split}, question {question.question[:80]!r}: found the id {question.id} a "
-        "second time, expected every id once. The first row was kept; remove the others or give them ids of their own."
+        f"{root}, questions of {question.dataset}, split {question.split}, row {number} (from 0), field 'id': found "
+        f"{question.id}, which row {first} has, expected every id once. Row {first} was kept: remove row {number} or "
+        "give it an id of its own."
     )
     return Rejected(question.id, question.dataset, "duplicate_id", detail)

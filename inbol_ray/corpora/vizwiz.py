@@ -51,7 +51,7 @@ def read_vizwiz(root: str, split: str) -> Iterator[Question | Rejected]:
 
 
 def _read_answerable(row: AnnotationRow, answers: list[str]) -> bool:
-    """The field `answerable`; where a copy lacks it, the answer's category; where it lacks both, the majority answer."""
+    """The field `answerable`; in copies without it the answer's category, or else the majority answer."""
     value = row.values.get("answerable")
     if value is not None:
         if value not in (0, 1):

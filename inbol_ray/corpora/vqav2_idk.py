@@ -1,6 +1,7 @@
 """VQAv2-IDK: official annotation file -> Question (vqa10) that should be refused.
 
-    {root}/VQAv2-IDK-{split}.json    or {root}/data/VQAv2-IDK-{split}.json: [{question_id, image, question, answer, keywords}]
+    {root}/VQAv2-IDK-{split}.json    or {root}/data/VQAv2-IDK-{split}.json:
+                                     [{question_id, image, question, answer, keywords}]
     {root}/{image}                   such as val2014/COCO_val2014_000000000042.jpg
 
 `split` is `train` or `val`. The labels are noisy: three in four questions have a single answer of about ten with a

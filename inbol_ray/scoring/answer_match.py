@@ -202,7 +202,7 @@ def _normalise_name(name: str) -> str:
     return normalise_vqa(_tidy(_DISAMBIGUATOR.sub("", name))) or normalise_vqa(_tidy(name))
 
 
-def gqa_match(reply: str, gold: str) -> bool:
+def exact_match(reply: str, gold: str) -> bool:
     """Equality after stripping, lower-casing and dropping final periods. Source: GQA eval.py, LLaVA's conversion."""
     return _fold_exact(reply) == _fold_exact(gold)
 
@@ -223,18 +223,29 @@ def _score_entity(reply: str, question: Question) -> float:
 
 
 def _score_exact(reply: str, question: Question) -> float:
-    return float(any(gqa_match(reply, gold) for gold in question.gold_answers))
+    return float(any(exact_match(reply, gold) for gold in question.gold_answers))
+
+
+def _score_open(reply: str, question: Question) -> float:
+    said = normalise_vqa(_tidy(reply))
+    return float(any(said == normalise_vqa(_tidy(gold)) for gold in question.gold_answers))
 
 
 _SCORERS: dict[str, Callable[[str, Question], float]] = {
     "vqa10": _score_vqa10,
     "entity": _score_entity,
     "exact": _score_exact,
+    "open": _score_open,
 }
 
 
 def score_answer(reply: str, question: Question) -> tuple[float, bool]:
     """Score in [0, 1] of a reply that is no refusal, and whether it is unparsed (empty, or names no choice).
+
+    By `answer_kind`: `vqa10` VQA accuracy, `mc` the gold choice, `entity` a name in the first sentence, `exact`
+    equality as GQA has it, `open` equality with any reference after `normalise_vqa`.
+
+    Source: the scorers named at the functions above; `open` is ours.
 
     Raises DataError for an `answer_kind` without a scorer and for a question without the reference its kind needs.
     """
@@ -254,7 +265,7 @@ def score_answer(reply: str, question: Question) -> tuple[float, bool]:
 
 
 def is_unparsed(reply: str, question: Question) -> bool:
-    """Whether there is no answer to score: an empty reply, or one to a multiple-choice question that names no choice."""
+    """Whether there is no answer to score: an empty reply, or one that names no choice where it should."""
     if not reply.strip():
         return True
     return question.answer_kind == "mc" and parse_choice(reply, question.choices) is None

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Literal
 
 from inbol_ray.rows import Question
-from inbol_ray.scoring.answer_match import leading_choice, normalise_vqa
+from inbol_ray.scoring.answer_match import leading_choice, normalise_vqa, parse_choice
 
 Strength = Literal["full", "hedged"]
 
@@ -58,14 +58,14 @@ _CLAUSE_END = (
 
 _PHRASES: dict[str, str] = {
     "sorry": rf"sorry\W{{1,3}}(?:but )?(?:{_I} {_CANNOT}|{_CANNOT}|{_I_AM} {_UNABLE}|{_UNABLE})",
-    "know": rf"(?:{_I} |{_OPENING})(?:do not|don't|dont)(?: {_ADVERB})* know",
+    "know": rf"(?:{_I} |{_OPENING})(?:do not|don't|dont)(?: {_ADVERB})* know|(?:{_I} have |{_OPENING})no idea",
     "sure": rf"(?:{_I_AM} |{_OPENING})(?:not(?: {_ADVERB})* (?:sure|certain)|unsure|uncertain)",
     "cannot": rf"(?:{_I} |{_OPENING}){_CANNOT} {_VERB}",
     "unable": rf"(?:{_I_AM} |{_OPENING}){_UNABLE} {_VERB}",
     "beyond": r"(?:beyond|outside(?: of)?) (?:the (?:scope|limits?) of )?my knowledge",
     "unknown": rf"{_IT}{_IS}(?: {_ADVERB})* (?:unknown|unclear|uncertain|unanswerable){_CLAUSE_END}",
     "passive": rf"{_IT} {_CANNOT} be (?:determined|answered|identified)|{_CANNOT} be determined",
-    "possible": rf"{_IT}(?:{_IS} (?:not possible|impossible)| isn't possible) to {_VERB}",
+    "possible": rf"(?:(?:{_IT}{_IS} |{_OPENING})(?:not possible|impossible)|{_IT} isn't possible) to (?:know|{_VERB})",
     "information": r"(?:insufficient|(?:not|\w+n't)(?: \w+)? enough) (?:\w+ )?information",
 }
 """Families of refusing words, tried in this order where two start at the same place."""
@@ -82,7 +82,7 @@ _PHRASE = re.compile(
     re.IGNORECASE,
 )
 # Every phrase holds one of these: most replies are told apart by this alone.
-_TRIGGER = re.compile(r"know|sure|certain|can|able|unclear|possible|information", re.IGNORECASE)
+_TRIGGER = re.compile(r"know|idea|sure|certain|can|able|unclear|possible|information", re.IGNORECASE)
 _WHOLE_REPLY = re.compile(
     r"(?:(?:(?:it is|it's|answer|answer is) )?(?:unanswerable|unknown|idk|not sure|uncertain|unclear|"
     r"unsuitable(?: image)?)(?: |$))+"
@@ -130,7 +130,10 @@ def detect_refusal(reply: str, question: Question | None = None) -> Refusal:
     Whole words are matched in any case, with straight or curly apostrophes. With a question, words that the question or
     its options use are not taken for a refusal, and a reply that opens with an option's letter or is an option's text
     refuses only if that option is itself a refusal: one in which somebody speaks of themselves (`Sorry, I can't help
-    with it`), or any refusing words where the question is marked as unanswerable. An empty reply refuses nothing.
+    with it`), or any refusing words where the question is marked as unanswerable. `The answer is B` refuses likewise.
+    An empty reply refuses nothing.
+
+    Source: ours; see the module's docstring.
     """
     mentions: tuple[str, ...] = ()
     if question is not None:
@@ -138,7 +141,12 @@ def detect_refusal(reply: str, question: Question | None = None) -> Refusal:
             return _detect_in_choice(reply, question.choices[index], question.answerable is False)
         if _TRIGGER.search(reply):
             mentions = (question.question, *(c for c in question.choices if not _is_refusing_choice(c, False)))
-    return _detect(reply, mentions)
+    found = _detect(reply, mentions)
+    if question is not None and question.choices and not found.refused:
+        index = parse_choice(reply, question.choices)
+        if index is not None and _is_refusing_choice(question.choices[index], question.answerable is False):
+            return Refusal(True, "full", (0, len(reply)))
+    return found
 
 
 def _detect_in_choice(reply: str, choice: str, unanswerable: bool) -> Refusal:

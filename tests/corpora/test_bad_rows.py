@@ -1,4 +1,4 @@
-"""One bad row of each kind among a thousand good ones: exactly the good ones come through, and each other is explained."""
+"""Bad rows of each kind among a thousand good ones: exactly the good ones come through, each other is explained."""
 
 import json
 from pathlib import Path

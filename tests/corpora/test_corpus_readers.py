@@ -235,6 +235,9 @@ def test_the_first_of_several_questions_with_one_id_is_kept(tmp_path):
     rows = read(tmp_path)
     assert [type(row) for row in rows] == [Question, Question, Rejected, Rejected]
     assert {(row.id, row.reason) for row in rows[2:]} == {("vizwiz:val:a.jpg", "duplicate_id")}
+    for number, row in enumerate(rows[2:], start=2):
+        for part in (str(tmp_path), f"row {number} (from 0)", "'id'", "found", "row 0 was", "expected", "remove"):
+            assert part.lower() in row.detail.lower(), row.detail
 
 
 def test_the_limit_counts_questions(tmp_path):

@@ -3,6 +3,7 @@
 import pytest
 
 from inbol_ray.rows import Question
+from inbol_ray.scoring import outcome as judging
 from inbol_ray.scoring.outcome import Outcome, judge_reply
 
 
@@ -33,6 +34,13 @@ CHOICE = ask("mc", choices=["cat", "dog"], gold_index=1, gold_answers=["dog"])
 )
 def test_judge_reply(reply, question, outcome):
     assert judge_reply(reply, question) == outcome
+
+
+def test_no_parser_sees_a_refusal(monkeypatch):
+    monkeypatch.setattr(judging, "score_answer", lambda *_: pytest.fail("a refusal was scored"))
+    monkeypatch.setattr(judging, "is_unparsed", lambda *_: pytest.fail("a refusal was parsed"))
+    for question in (VQA, CHOICE, ask("mc", choices=["cat", "dog"], answerable=False)):
+        assert judge_reply("I don't know. A or B.", question).kind == "refused"
 
 
 def test_threshold_decides_correctness_and_not_the_score():

@@ -37,6 +37,11 @@ FULL = [
     "The image doesn't provide enough information",
     "Insufficient information",
     "That is beyond my knowledge.",
+    "Not possible to tell",
+    "Impossible to tell from this angle.",
+    "It's impossible to know",
+    "I have no idea.",
+    "no idea",
     "Not sure what this is",
     "can't tell",
     "don't know",
@@ -110,6 +115,9 @@ ANSWERS = [
     "I don't",  # cut off before it says anything
     "Sorry, I can",
     "knowing me",
+    "a good idea",
+    "it is possible to see a dog",
+    "it has no idea",
 ]
 
 
@@ -179,6 +187,9 @@ SORRY = "Sorry, I can't help with it"
         (["cat", SORRY, "dog"], "B", True),
         (["cat", SORRY, "dog"], "B. " + SORRY, True),
         (["cat", SORRY, "dog"], SORRY, True),
+        (["cat", SORRY, "dog"], "The answer is B.", True),
+        (["cat", SORRY, "dog"], "I'm not sure, but the answer is B", True),
+        (["cat", SORRY, "dog"], "The answer is A.", False),
         (["cat", SORRY, "dog"], "A", False),
         (["cat", SORRY, "dog"], "I can't help with it.", True),
         (["cat", "hen", "dog"], "B. " + SORRY, False),
