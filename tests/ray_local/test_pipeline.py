@@ -20,10 +20,17 @@ CONFIGS = ["--config", "jobs/configs/demo.yaml", "--config", "tests/ray_local/sm
 METHODS = ["original", "refusal_prompt", "sft", "idk_it", "idk_it_matched", "ca_dpo"]
 
 
-def start(out_dir: Path, *options: str, **kwargs) -> subprocess.Popen:
+def start(out_dir: Path, *options: str) -> subprocess.Popen:
     command = [sys.executable, "jobs/pipeline.py", *CONFIGS, "--output_dir", str(out_dir), *options]
     return subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True, **kwargs
+        command,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        # A shell starts background jobs with Ctrl-C ignored, and children inherit that; a user's terminal does not.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
