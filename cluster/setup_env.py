@@ -19,8 +19,11 @@ STAMP = os.path.join(VENV, "inbol_ray.stamp")
 UV = "uv==0.13.8"
 OLDEST, NEWEST = (3, 11), (3, 13)
 NEEDED_BYTES = 10 * 1000**3
-NOT_PINNED_ON_GPU = ("apache-tvm-ffi",)
+NOT_PINNED_ON_GPU = ("apache-tvm-ffi", "cuda-bindings")
 """Packages of the tested (CPU) set that vLLM's GPU build wants in a version of its own."""
+PINNED_ON_GPU = ("cuda-python==13.4.4",)
+"""flashinfer takes any cuda-python from 12 on: left free it becomes 12.6 beside torch's CUDA 13, or on Python 3.13
+nothing at all. This release and its cuda-bindings resolve on every supported Python."""
 INPUTS = ("pyproject.toml", "cluster/constraints.txt", "cluster/overrides.txt", "cluster/setup_env.py")
 MENDS = (
     (r"no space left|os error 28|disk quota", "the disk is full: free about 10 GB"),
@@ -96,12 +99,13 @@ def is_usable_venv():
 
 
 def constraints_for(extra):
-    """Path of the constraints file; for the GPU build a copy in `.venv` without the pins that it contradicts."""
+    """Path of the constraints file; for the GPU build a copy in `.venv` with its own pins in place of some."""
     if extra == "cpu":
         return os.path.join("cluster", "constraints.txt")
     path = os.path.join(VENV, "constraints-gpu.txt")
     with open(os.path.join(ROOT, "cluster", "constraints.txt")) as source, open(path, "w") as target:
         target.writelines(line for line in source if line.split("==")[0] not in NOT_PINNED_ON_GPU)
+        target.writelines(pin + "\n" for pin in PINNED_ON_GPU)
     return path
 
 

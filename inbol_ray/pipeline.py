@@ -201,6 +201,7 @@ def started_ray(config: PipelineConfig) -> Iterator[None]:
         ray.init(address=address, runtime_env=environment)
     else:
         ray.init(
+            address="local",  # not whatever cluster happens to run on this machine
             num_cpus=config.ray.num_cpus,
             object_store_memory=config.ray.object_store_memory_bytes,
             runtime_env=environment,

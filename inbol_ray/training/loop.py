@@ -222,7 +222,8 @@ def train_worker(run_values: dict) -> None:
 
     export_merged(model, config, run.init_checkpoint, Path(run.out_dir))
     if rank == 0:
-        (Path(run.out_dir) / "training.json").write_text(json.dumps(metrics | {"num_steps": run.num_steps}, indent=1))
+        summary = metrics | {"num_steps": run.num_steps, "resumed_from_step": first_step}
+        (Path(run.out_dir) / "training.json").write_text(json.dumps(summary, indent=1))
     dist.barrier()
 
 

@@ -120,7 +120,8 @@ def test_the_gpu_build_leaves_out_the_pins_it_contradicts(setup_env, checkout, t
     monkeypatch.setenv("INBOL_EXTRA", "gpu")
     assert setup_env.main() == 0 and ".[gpu,test]" in checkout[-1]
     text = (tmp_path / "constraints-gpu.txt").read_text()
-    assert "apache-tvm-ffi" not in text and "torch==2.13.0\n" in text
+    assert "apache-tvm-ffi" not in text and "cuda-bindings" not in text
+    assert text.startswith("#") and "\ntorch==2.13.0\n" in text and text.endswith("\ncuda-python==13.4.4\n")
 
 
 def test_bytecode_is_compiled_and_a_failing_step_is_an_error(setup_env, monkeypatch):

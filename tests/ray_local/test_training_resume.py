@@ -1,5 +1,6 @@
 """Training on two real FSDP workers: killed after a checkpoint, run again, and equal to a run that nobody killed."""
 
+import json
 import os
 import signal
 import subprocess
@@ -77,6 +78,8 @@ def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(tiny_llav
     output = again.communicate(timeout=300)[0]
     assert again.returncode == 0, output
 
+    resumed_from = json.loads((tmp_path / "killed" / "model" / "training.json").read_text())["resumed_from_step"]
+    assert resumed_from > 0 and resumed_from % 4 == 0
     whole = load_file(tmp_path / "whole" / "model" / "model.safetensors")
     resumed = load_file(tmp_path / "killed" / "model" / "model.safetensors")
     start = load_file(tiny_llava / "model.safetensors")
