@@ -21,10 +21,6 @@ class MissingInputError(InbolError, FileNotFoundError):
     """A stage was asked for before the stage it reads from has finished."""
 
 
-class EngineError(InbolError, RuntimeError):
-    """A generation engine died or cannot be started."""
-
-
 class RowCountError(InbolError, AssertionError):
     """A stage lost or doubled rows: rows in != rows out + rejected."""
 

@@ -76,7 +76,7 @@ def build_stages(config: PipelineConfig) -> dict[str, Stage]:
         "confidence",
         "sample what the model knows",
         "confidence.estimate:estimate_confidence",
-        {"sampling": dump["sampling"], "num_confidence_samples": dump["evaluation"]["num_confidence_samples"]}
+        {"sampling": dump["sampling"], "sample_benchmarks": dump["evaluation"]["sample_confidence"]}
         | base
         | prompts
         | engine
@@ -251,6 +251,5 @@ def _set_quiet_defaults() -> None:
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
     importlib.import_module("ray.data")  # configures its loggers, so it comes first
-
     for name in ("ray.data", "ray.train", "ray._private.worker"):
         logging.getLogger(name).setLevel(logging.ERROR)

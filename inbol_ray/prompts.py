@@ -4,6 +4,7 @@ Question -> user text -> chat prompt. The chat layout is that of the hub's llava
 ASSISTANT:` and a response that starts with a blank and ends with `</s>` (the template itself forgets the `</s>`).
 """
 
+import hashlib
 import string
 
 from inbol_ray.config.schema import PromptConfig
@@ -93,8 +94,11 @@ def answer_text(question: Question) -> str | None:
 
 def pick_refusal(key: str, *, seed: int, version: int = 1) -> str:
     """A template drawn by hash, so that the same example gets the same refusal on any worker."""
-    import hashlib
-
     templates = REFUSALS[version]
+    return templates[draw_index(key, len(templates), seed=seed)]
+
+
+def draw_index(key: str, count: int, *, seed: int) -> int:
+    """A number below `count` that depends on the key and the seed alone, not on the order of rows."""
     digest = hashlib.blake2b(f"{seed}:{key}".encode(), digest_size=8).digest()
-    return templates[int.from_bytes(digest, "big") % len(templates)]
+    return int.from_bytes(digest, "big") % count

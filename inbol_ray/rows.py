@@ -15,7 +15,6 @@ AnswerKind = Literal["vqa10", "mc", "open", "entity", "exact"]
 OutcomeKind = Literal["correct", "wrong", "refused", "error"]
 Knowledge = Literal["known", "mixed", "unknown"]
 
-ANSWER_KINDS: tuple[str, ...] = ("vqa10", "mc", "open", "entity", "exact")
 OUTCOMES: tuple[str, ...] = ("correct", "wrong", "refused", "error")
 
 

@@ -7,12 +7,15 @@ from inbol_ray.config.load import parse_job_args
 
 def main() -> None:
     config = parse_job_args(__doc__)
+    from inbol_ray.errors import ConfigError
     from inbol_ray.evaluation.metrics import summarise_seeds
     from inbol_ray.evaluation.publish import publish
     from inbol_ray.evaluation.report import write_seeds_report
     from inbol_ray.pipeline import run_job, run_stages
 
     def run() -> None:
+        if not config.seeds:
+            raise ConfigError("seeds: no seed to run; add --config jobs/configs/seeds.yaml or --seeds '[1, 2, 3, 4]'")
         results = []
         for seed in config.seeds:
             print(f"\nseed {seed}", flush=True)
@@ -20,8 +23,7 @@ def main() -> None:
                 update={"seed": seed, "output_dir": str(Path(config.output_dir) / f"seed-{seed}")}
             )
             results.append(publish(run_config, run_stages(run_config)))
-        summary = summarise_seeds(results)
-        write_seeds_report(summary, Path(config.output_dir))
+        write_seeds_report(summarise_seeds(results), Path(config.output_dir))
 
     run_job(run)
 

@@ -25,7 +25,7 @@ def estimate_confidence(context: StageContext) -> dict[str, int]:
         pq.read_table(context.inputs["questions"] / "train.parquet"),
         pq.read_table(context.inputs["unanswerable"] / "questions.parquet"),
     ]
-    if config.evaluation.num_confidence_samples:
+    if config.evaluation.sample_confidence:
         tables.append(pq.read_table(context.inputs["questions"] / "benchmarks.parquet").drop(["benchmark", "domain"]))
     rows = pa.concat_tables(tables).to_pylist()
     questions = {row["id"]: Question.from_row(row) for row in rows}

@@ -260,8 +260,8 @@ class EvaluationConfig(Section):
     methods: list[str] = ["original", "refusal_prompt", "sft", "idk_it", "ca_dpo"]
     """Rows of the table: `original`, `refusal_prompt`, and names of `training` entries."""
     max_tokens: PositiveInt = 16
-    num_confidence_samples: Annotated[int, Field(ge=0)] = 10
-    """Samples a test question from the original model, for figure 4; 0 leaves the figure out."""
+    sample_confidence: bool = True
+    """Sample the original model on the test questions too, as `sampling` says, for figure 4; false leaves it out."""
 
 
 class PipelineConfig(Section):

@@ -1,9 +1,7 @@
 """SampledAnswers -> PreferenceSet: (correct, incorrect, refusal) and the weight of each pair."""
 
-import hashlib
-
 from inbol_ray.config.schema import PromptConfig
-from inbol_ray.prompts import answer_text, pick_refusal, render_question
+from inbol_ray.prompts import answer_text, draw_index, pick_refusal, render_question
 from inbol_ray.rows import Knowledge, Question
 
 MIXED_WEIGHTS = {
@@ -50,7 +48,7 @@ def build_preference_set(
     """
     wrong = sorted(text for text, outcome in zip(responses, outcomes, strict=True) if outcome == "wrong" and text)
     correct = answer_text(question) if knowledge != "unknown" else None
-    incorrect = wrong[_draw(question.id, seed, len(wrong))] if wrong and knowledge != "known" else None
+    incorrect = wrong[draw_index(question.id, len(wrong), seed=seed)] if wrong and knowledge != "known" else None
     if (knowledge != "unknown" and correct is None) or (knowledge != "known" and incorrect is None):
         return None
     return {
@@ -64,9 +62,3 @@ def build_preference_set(
         "confidence": confidence,
         **pair_weights(knowledge, confidence),
     }
-
-
-def _draw(key: str, seed: int, count: int) -> int:
-    """A number below `count` that depends on the key and the seed alone."""
-    digest = hashlib.blake2b(f"{seed}:{key}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") % count

@@ -3,6 +3,7 @@
 Question -> candidate Question (answerable False) -> judged -> kept or rejected
 """
 
+import json
 import math
 
 import numpy as np
@@ -128,8 +129,6 @@ def _judge(context: StageContext, candidates: list[Question], checkpoint: str) -
     replies = generate(
         requests, context.config.engine, decoding, seed=context.config.seed, unit="judged", progress=context.progress
     )
-    import json
-
     probabilities = {}
     for row in replies.to_pylist():
         if row["reason"]:
