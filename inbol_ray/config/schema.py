@@ -33,6 +33,15 @@ class RayConfig(Section):
     """Object store of a Ray started here, in bytes."""
 
 
+class StorageConfig(Section):
+    """The S3-compatible store behind `s3://` paths; credentials come from the usual boto3 chain."""
+
+    endpoint_url: Annotated[str, Field(pattern=r"^https?://[^/]+/?$")] | None = None
+    """For example `http://minio:9000`; null means AWS."""
+    region: str | None = None
+    """null leaves it to boto3's configuration."""
+
+
 class ToyWorldConfig(Section):
     """The rendered world that stands in for downloaded corpora and for LLaVA's pretraining."""
 
@@ -274,6 +283,7 @@ class PipelineConfig(Section):
     output_dir: str = "build"
     """Artifacts go to `{output_dir}/artifacts`, the report to `{output_dir}`."""
     ray: RayConfig = RayConfig()
+    storage: StorageConfig = StorageConfig()
     toyworld: ToyWorldConfig | None = None
     """Render the toy world first; null when all corpora are real."""
     base_model: BaseModelConfig
