@@ -61,7 +61,8 @@ def build_stages(config: PipelineConfig) -> dict[str, Stage]:
         "questions",
         "read corpora and benchmarks",
         "corpora.stage:build_questions",
-        {"corpora": dump["corpora"], "benchmarks": dump["evaluation"]["benchmarks"]},
+        {"corpora": dump["corpora"], "benchmarks": dump["evaluation"]["benchmarks"]}
+        | {key: dump[key] for key in ("leakage", "storage")},
         toyworld=toyworld if needs_toyworld else None,
     )
     unanswerable = add(

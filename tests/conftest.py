@@ -5,6 +5,8 @@ import uuid
 import pytest
 from s3_server import S3Bucket, run_s3_server
 
+from inbol_ray import storage
+
 
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory):
@@ -18,6 +20,7 @@ def s3_bucket(s3_server, monkeypatch):
     """A new bucket (`s3_server.S3Bucket`); the right keys are in the environment of the test."""
     for name, value in s3_server.environment.items():
         monkeypatch.setenv(name, value)
+    storage._s3_filesystem.cache_clear()  # connections with another test's keys
     name = f"test-{uuid.uuid4().hex[:12]}"
     s3_server.client().create_bucket(Bucket=name)
     return S3Bucket(s3_server, name)

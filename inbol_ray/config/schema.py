@@ -5,7 +5,7 @@ The text under a field is its documentation and its `--help`. *Ours* marks a val
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Domain = Literal["in_domain", "out_of_domain"]
@@ -83,15 +83,25 @@ BaseModelConfig = Annotated[ToyBaseModel | CheckpointBaseModel, Field(discrimina
 
 
 class CorpusConfig(Section):
-    """One corpus or benchmark on disk, in its official format."""
+    """One corpus or benchmark, in its official format or as the hub's Parquet copy."""
 
-    dataset: Literal["vqav2", "scienceqa", "oven", "vizwiz", "vqav2_idk"]
-    split: str
+    dataset: str
+    """A name in `inbol_ray.corpora.registry`: `vqav2`, `scienceqa`, `oven`, `own` (your data) and others."""
+    split: Annotated[str, Field(pattern=r"^[\w.-]+$")]
     """Split as the corpus names it, for example `train2014` (VQAv2), `train` (ScienceQA), `entity_train` (OVEN)."""
     root: str
-    """Folder with the official files; `toyworld:NAME` means a folder that the toy world wrote."""
+    """Folder with the corpus's files, or `s3://bucket/prefix`; `toyworld:NAME` is a folder that the toy world wrote."""
     limit: PositiveInt | None = None
-    """Read at most this many questions (the first ones by id order of the file)."""
+    """Read at most this many questions: the first ones of the file."""
+
+    @field_validator("dataset")
+    @classmethod
+    def _has_a_reader(cls, dataset: str) -> str:
+        from inbol_ray.corpora.registry import READERS  # here, so that `--help` need not import the readers
+
+        if dataset not in READERS:
+            raise ValueError(f"no reader for this dataset; expected one of {', '.join(READERS)}")
+        return dataset
 
 
 class BenchmarkConfig(CorpusConfig):
@@ -99,6 +109,16 @@ class BenchmarkConfig(CorpusConfig):
 
     domain: Domain
     """`in_domain` (shares its corpus with the training data) or `out_of_domain`."""
+
+
+class LeakageConfig(Section):
+    """Training questions that show or ask what the evaluation uses."""
+
+    on_leak: Literal["error", "drop", "allow"] = "error"
+    """`error` stops before any training; `drop` rejects the training questions; `allow` trains on them all the same.
+    The choice and what it met are in the manifest of the stage `questions`."""
+    compare_content: bool = True
+    """Compare images by the SHA-256 of their files, which reads every image once; false leaves COCO's numbers."""
 
 
 class PromptConfig(Section):
@@ -289,6 +309,7 @@ class PipelineConfig(Section):
     base_model: BaseModelConfig
     corpora: list[CorpusConfig]
     """Training corpora."""
+    leakage: LeakageConfig = LeakageConfig()
     prompts: PromptConfig = PromptConfig()
     engine: EngineConfig = EngineConfig()
     sampling: SamplingConfig = SamplingConfig()
@@ -321,6 +342,10 @@ class PipelineConfig(Section):
             )
         if not toy and (extra := pretraining & self.training.keys()):
             raise ValueError(f"training.{sorted(extra)} only apply to base_model.kind 'toyworld'; remove them")
+        for section, corpora in (("corpora", self.corpora), ("evaluation.benchmarks", self.evaluation.benchmarks)):
+            names = [f"{corpus.dataset}:{corpus.split}" for corpus in corpora]
+            if twice := sorted({name for name in names if names.count(name) > 1}):
+                raise ValueError(f"{section}: {twice} stand there twice, which would give two questions one id")
         if self.toyworld is None:
             for corpus in [*self.corpora, *self.evaluation.benchmarks]:
                 if corpus.root.startswith(TOYWORLD_PREFIX):
