@@ -164,6 +164,16 @@ class SamplingConfig(Section):
     """A response with at least this score (VQA accuracy is graded) counts as correct. Ours."""
 
 
+class ScoringConfig(Section):
+    """Which rule decides whether an answer is right; `scoring.answer_match` has the table."""
+
+    rules: Literal["ours", "official"] = "ours"
+    """`ours` normalises both sides of VQA accuracy always and reads an option in any usual form; `official` is each
+    benchmark's own code to the digit, quirks included. Results name the rule they used."""
+    entity_match: Literal["contains", "exact"] = "contains"
+    """Whether an entity's name must be the whole first sentence of the reply, or be in it."""
+
+
 class UnanswerableConfig(Section):
     """Questions outside the extrinsic boundary: built two ways, then filtered (paper figure 2)."""
 
@@ -313,6 +323,7 @@ class PipelineConfig(Section):
     prompts: PromptConfig = PromptConfig()
     engine: EngineConfig = EngineConfig()
     sampling: SamplingConfig = SamplingConfig()
+    scoring: ScoringConfig = ScoringConfig()
     unanswerable: UnanswerableConfig = UnanswerableConfig()
     classes: ClassConfig = ClassConfig()
     training: dict[str, MethodConfig]

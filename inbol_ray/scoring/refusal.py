@@ -14,7 +14,8 @@ from functools import lru_cache
 from typing import Literal
 
 from inbol_ray.rows import Question
-from inbol_ray.scoring.answer_match import leading_choice, normalise_vqa, parse_choice
+from inbol_ray.scoring.choice_parsers import leading_choice, parse_choice
+from inbol_ray.scoring.vqa_accuracy import normalise_vqa
 
 Strength = Literal["full", "hedged"]
 
