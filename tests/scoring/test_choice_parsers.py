@@ -171,9 +171,10 @@ def test_mmmu_has_nine_options_and_so_the_pronoun_is_one():
 @settings(max_examples=500)
 @given(REPLIES, OPTIONS)
 def test_mmmu_restated(reply, choices):
+    said = reply
     for mark in ",.!?;:'":
-        reply = reply.strip(mark)
-    said = f" {reply} "
+        said = said.strip(mark)
+    said = f" {said} "
     letters = list(enumerate(string.ascii_uppercase[: len(choices)]))
     found = [(i, said.rfind(f"({letter})")) for i, letter in letters if f"({letter})" in said]
     found = found or [(i, said.rfind(f" {letter} ")) for i, letter in letters if f" {letter} " in said]
