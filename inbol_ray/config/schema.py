@@ -126,6 +126,8 @@ class PromptConfig(Section):
 
     answer_suffix: bool = True
     """Append LLaVA-1.5's answer instruction (single word or phrase / option's letter). It discourages refusal."""
+    vizwiz_invitation: bool = True
+    """Append LLaVA-1.5's VizWiz line too, which asks for 'Unanswerable' where the information is insufficient."""
     refusal_instruction: str = "If you cannot answer the question, reply: Sorry, I can't answer that."
     """Sentence added before the question in the refusal-prompt baseline. Wording: ours."""
 
