@@ -170,7 +170,7 @@ class Store:
             "wall_s": round(wall_s, 2),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             "git_commit": _git_commit(),
-            "packages": _package_versions(),
+            "packages": package_versions(),
         }
         shutil.rmtree(context.folder / RESUME, ignore_errors=True)
         shutil.rmtree(context.progress, ignore_errors=True)
@@ -266,7 +266,8 @@ def _git_commit() -> str | None:
 
 
 @cache
-def _package_versions() -> dict[str, str]:
+def package_versions() -> dict[str, str]:
+    """Installed versions of the packages that results depend on."""
     versions = {}
     for name in RECORDED_PACKAGES:
         try:

@@ -1,8 +1,11 @@
 """Where a path or URI leads: one function for local folders and S3-compatible stores."""
 
 import os
+import posixpath
+import uuid
 from urllib.parse import urlsplit
 
+import pyarrow as pa
 import pyarrow.fs as pafs
 
 from inbol_ray.config.schema import StorageConfig
@@ -30,6 +33,21 @@ def open_filesystem(uri: str, storage: StorageConfig) -> tuple[pafs.FileSystem, 
     if ".." in key.split("/"):
         raise ConfigError(f"{uri!r}: found '..' in an S3 path; write the path out")
     return _s3_filesystem(uri, storage), f"{parts.netloc}/{key}".rstrip("/")
+
+
+def write_whole(filesystem: pafs.FileSystem, path: str, data: pa.Buffer | bytes) -> None:
+    """Write a file that is there complete or not at all, whenever the writer dies; replaces an older one.
+
+    Local: a hidden file, then a rename. S3: an object appears when its upload ends.
+    """
+    if not isinstance(filesystem, pafs.LocalFileSystem):
+        with filesystem.open_output_stream(path) as file:
+            file.write(data)
+        return
+    partial = posixpath.join(posixpath.dirname(path), f".{posixpath.basename(path)}.{uuid.uuid4().hex}.partial")
+    with filesystem.open_output_stream(partial) as file:
+        file.write(data)
+    filesystem.move(partial, path)
 
 
 def _s3_filesystem(uri: str, storage: StorageConfig) -> pafs.S3FileSystem:

@@ -41,11 +41,16 @@ def estimate_confidence(context: StageContext) -> dict[str, int]:
         }
     )
     decoding = Decoding(config.sampling.num_samples, config.sampling.temperature, config.sampling.max_tokens)
-    replies = generate(
-        requests, config.engine, decoding, seed=config.seed, unit="questions", progress=context.progress
-    ).to_pylist()
+    parts = generate(
+        requests,
+        config,
+        decoding,
+        folder=str(context.resume / "samples"),
+        unit="questions",
+        progress=context.progress,
+    )
     answers = []
-    for row in replies:
+    for row in parts.rows():
         if row["reason"]:
             context.reject([Rejected(row["id"], "confidence", row["reason"], row["detail"])])
             continue
