@@ -17,6 +17,7 @@ Ray starts the engine again `max_restarts` times; its blocks are then done again
 import json
 import os
 import pickle
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Protocol
@@ -100,6 +101,8 @@ def _run(
     min_engines = min(engine.min_engines or num_engines, num_engines)
     _await_room(engine, min_engines)
     restarts = {"max_restarts": engine.max_restarts, "max_task_retries": -1}
+    # Ray 2.60 calls these deprecated, but has no other way to bound restarts.
+    warnings.filterwarnings("ignore", message="`ray_remote_args` is deprecated")
     dataset = (
         ray.data.from_items([{"block": block} for block in blocks], override_num_blocks=len(blocks))
         .map_batches(

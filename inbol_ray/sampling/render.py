@@ -33,6 +33,10 @@ def engine_args(checkpoint: str, config: EngineConfig, seed: int):
     from vllm.engine.arg_utils import EngineArgs
 
     options = {} if config.kv_cache_bytes is None else {"kv_cache_memory_bytes": config.kv_cache_bytes}
+    if not config.num_gpus_per_engine:
+        # A seeded prompt that is prefilled in pieces makes vLLM 0.32 rewind the seed's generator, which torch cannot do
+        # on CPU ("CPU Generator does not use offset"): the engine dies.
+        options["enable_chunked_prefill"] = False
     return EngineArgs(
         model=checkpoint,
         dtype=config.dtype,
