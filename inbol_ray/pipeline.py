@@ -73,11 +73,13 @@ def build_stages(config: PipelineConfig) -> dict[str, Stage]:
         questions=questions,
         checkpoint=original,
     )
+    sampling = {key: value for key, value in dump["sampling"].items() if key != "publish_uri"}
     confidence = add(
         "confidence",
         "sample what the model knows",
         "confidence.estimate:estimate_confidence",
-        {"sampling": dump["sampling"], "sample_benchmarks": dump["evaluation"]["sample_confidence"]}
+        {"sampling": sampling, "sample_benchmarks": dump["evaluation"]["sample_confidence"]}
+        | ({"classes": dump["classes"]} if config.sampling.adaptive else {})
         | base
         | prompts
         | engine

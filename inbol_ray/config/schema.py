@@ -163,6 +163,8 @@ class AdaptiveConfig(Section):
     """Among questions that stop early, the accepted share whose class all `num_samples` would have made another."""
     prior: tuple[PositiveFloat, PositiveFloat] = (0.5, 0.5)
     """Beta(a, b) over questions' true confidence, which the error is averaged over."""
+    num_undoubted: PositiveInt = 2
+    """Samples of a question that its corpus marks as unanswerable: it is Unknown whatever the model says."""
 
 
 class SamplingConfig(Section):
@@ -177,7 +179,7 @@ class SamplingConfig(Section):
     correct_threshold: Annotated[float, Field(gt=0, le=1)] = 0.5
     """A response with at least this score (VQA accuracy is graded) counts as correct. Ours."""
     adaptive: AdaptiveConfig | None = None
-    """Draw fewer than N samples where fewer decide the class; null draws N, as the paper does."""
+    """Draw fewer than N samples where fewer decide the class (`{}` for the defaults); null draws N, as in the paper."""
     publish_uri: str | None = None
     """Folder or `s3://` prefix that the sampled dataset is also written to, its manifest last. Unfinished work is kept
     there too, so that nodes without a shared disk can sample."""
