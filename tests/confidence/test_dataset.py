@@ -88,3 +88,19 @@ def test_a_second_publication_replaces_the_first(tmp_path):
     publish_answers(write_answers(tmp_path / "two.parquet", ["cat", "cat"]), out)
     table = read_dataset(str(out), LOCAL, MODEL["digest"], allow_other_checkpoint=False)
     assert table["confidence"].to_pylist() == [1.0] * 3
+
+
+def test_a_dataset_on_a_real_s3_server(s3_bucket, tmp_path):
+    path, uri = write_answers(tmp_path / "answers.parquet"), f"{s3_bucket.uri}/sampled"
+    with pytest.raises(DataError, match="no dataset.json"):
+        read_dataset(uri, s3_bucket.storage, MODEL["digest"], allow_other_checkpoint=False)
+    description = publish_answers(path, uri, s3_bucket.storage)
+    table = read_dataset(uri, s3_bucket.storage, MODEL["digest"], allow_other_checkpoint=False)
+    assert table.equals(pq.read_table(path))
+    s3_bucket.server.client().delete_object(Bucket=s3_bucket.name, Key=f"sampled/{DESCRIPTION}")
+    assert description["answers"]["file"] in {
+        entry["Key"].rpartition("/")[2]
+        for entry in s3_bucket.server.client().list_objects_v2(Bucket=s3_bucket.name)["Contents"]
+    }
+    with pytest.raises(DataError, match="not to its end"):  # killed between the answers and the description
+        read_dataset(uri, s3_bucket.storage, MODEL["digest"], allow_other_checkpoint=False)

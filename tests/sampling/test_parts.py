@@ -86,3 +86,20 @@ def test_a_last_failure_is_told_until_the_next_start(tmp_path):
     parts.report_failure("no cake")
     assert pickle.loads(pickle.dumps(parts)).last_failure() == "no cake"
     assert open_parts(str(tmp_path), LOCAL, requests(), KEY, block_size=5).last_failure() == ""
+
+
+def test_parts_on_a_real_s3_server(s3_bucket):
+    uri = f"{s3_bucket.uri}/runs"
+    parts = open_parts(uri, s3_bucket.storage, requests(), KEY, block_size=4)
+    for block in (2, 0):
+        answer(parts, block)
+    client = s3_bucket.server.client()
+    key = f"{parts.uri.removeprefix(s3_bucket.uri)[1:]}/00000001.parquet"
+    upload = client.create_multipart_upload(Bucket=s3_bucket.name, Key=key)["UploadId"]
+    client.upload_part(Bucket=s3_bucket.name, Key=key, UploadId=upload, PartNumber=1, Body=b"PAR1" * 2_000_000)
+    again = open_parts(uri, s3_bucket.storage, requests(), KEY, block_size=4)
+    assert again.uri == parts.uri and again.finished() == {0, 2}  # an upload that was cut off is no part
+    answer(again, 1)
+    assert [row["responses"] for row in again.rows()] == [[f"yes q{n}"] for n in range(10)]
+    again.delete()
+    assert open_parts(uri, s3_bucket.storage, requests(), KEY, block_size=4).finished() == set()
