@@ -128,6 +128,8 @@ class EngineConfig(Section):
     """Longest wait for `min_engines` engines, in seconds; then the job fails and says what the cluster lacks."""
     max_restarts: Annotated[int, Field(ge=0)] = 3
     """Deaths of one engine after which the job fails; before that it is started again and its requests are retried."""
+    stall_timeout_s: PositiveInt = 600
+    """An engine that has work and makes no step for so many seconds counts as dead."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     max_model_len: PositiveInt = 256
     """Longest prompt plus response, in tokens; a longer prompt is a rejected row."""

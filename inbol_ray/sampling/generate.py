@@ -18,7 +18,8 @@ import json
 import os
 import pickle
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Protocol
 
@@ -123,7 +124,8 @@ def _run(
                 min_size=min_engines,
                 max_size=num_engines,
                 max_concurrent_calls_per_actor=engine.batches_in_flight,
-                max_tasks_in_flight_per_actor=engine.batches_in_flight + 1,
+                # Ray Data adds an engine only where 1.75 times as many blocks wait as engines work on.
+                max_tasks_in_flight_per_actor=2 * engine.batches_in_flight,
                 enable_true_multi_threading=True,
             ),
             num_cpus=None if engine.num_gpus_per_engine else engine.num_cpus_per_engine,
@@ -139,7 +141,9 @@ class RenderBlock:
     """A Ray Data actor: number of a block -> its rendered requests, pickled."""
 
     def __init__(self, parts: Parts, checkpoint: str, engine: EngineConfig) -> None:
-        self.parts, self.renderer = parts, Renderer(checkpoint, engine)
+        self.parts = parts
+        with _last_words(parts, "a renderer cannot start"):
+            self.renderer = Renderer(checkpoint, engine)
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         (block,) = batch["block"].to_pylist()
@@ -155,7 +159,8 @@ class AnswerBlock:
         self, parts: Parts, checkpoint: str, engine: EngineConfig, decoding: Decoding, seed: int, rounds: Rounds | None
     ) -> None:
         self.parts, self.decoding, self.seed, self.rounds = parts, decoding, seed, rounds
-        self.engine = VllmEngine(checkpoint, engine, seed)
+        with _last_words(parts, "an engine cannot start"):
+            self.engine = VllmEngine(checkpoint, engine, seed)
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         (block,) = batch["block"].to_pylist()
@@ -173,6 +178,16 @@ class AnswerBlock:
             os._exit(1)
         self.parts.write(block, reply_table([row["id"] for row in rows], replies))
         return pa.table({"block": [block], "num_rows": [len(rows)]})
+
+
+@contextmanager
+def _last_words(parts: Parts, what: str) -> Iterator[None]:
+    """Keep the reason of an error for the driver, whom Ray only tells that an actor died."""
+    try:
+        yield
+    except Exception as error:
+        parts.report_failure(f"{what}: {type(error).__name__}: {error}")
+        raise
 
 
 def reply_table(ids: Sequence[str], replies: Sequence[Reply]) -> pa.Table:
@@ -226,6 +241,6 @@ def _cause(error: BaseException, parts: Parts, engine: EngineConfig) -> InbolErr
         cause = cause.__cause__ or getattr(cause, "cause", None)
     said = parts.last_failure() or f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
     return EngineError(
-        f"an engine died more than engine.max_restarts ({engine.max_restarts}) times; the last time: {said}. "
-        f"Finished blocks are kept: run again to go on"
+        f"an engine could not start, or died more than engine.max_restarts ({engine.max_restarts}) times: {said}. "
+        "Finished blocks are kept: run again to go on"
     )

@@ -14,6 +14,7 @@ import math
 import os
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -113,6 +114,8 @@ class VllmEngine:
         self._running: dict[str, tuple[_Call, int]] = {}
         self._num_requests = 0
         self._failure: BaseException | None = None
+        self._stall_timeout_s = config.stall_timeout_s
+        self._last_step_s = 0.0
         threading.Thread(target=self._serve, name="vllm", daemon=True).start()
 
     def generate(
@@ -128,7 +131,7 @@ class VllmEngine:
         `checkpoint` must have the architecture of the first one; None means the one in use. `num_more` decides after
         each round of a question how many samples follow; without it there is one round of `decoding.num_samples`.
 
-        Raises CheckpointError, and EngineError once the engine has died: it cannot be used any more.
+        Raises CheckpointError, and EngineError once the engine has died or hangs: it cannot be used any more.
         """
         if not requests:
             return []
@@ -141,15 +144,23 @@ class VllmEngine:
             [Reply() for _ in requests],
             len(requests),
         )
+        called_s = time.monotonic()
         self._inbox.put(call)
-        if self._failure is not None:  # the thread may have ended before it saw this call
-            raise _as_engine_error(self._failure)
-        return call.future.result()
+        while True:
+            if self._failure is not None and not call.future.done():  # the thread ended before it saw this call
+                raise _as_engine_error(self._failure)
+            try:
+                return call.future.result(timeout=min(5, self._stall_timeout_s))
+            except TimeoutError:
+                idle_s = time.monotonic() - max(called_s, self._last_step_s)
+                if idle_s > self._stall_timeout_s:
+                    raise EngineError(f"the engine has made no step for {idle_s:.0f} s") from None
 
     def _serve(self) -> None:
         try:
             while True:
                 self._take_calls()
+                self._last_step_s = time.monotonic()
                 for output in self._vllm.step() if self._running else ():
                     if output.finished:
                         self._receive(output)

@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -66,9 +67,9 @@ class Job:
 def start(tiny_llava, scene_images, tmp_path):
     jobs = []
 
-    def start(*options, folder=tmp_path) -> Job:
+    def start(*options, folder=tmp_path, model=tiny_llava) -> Job:
         folder.mkdir(exist_ok=True)
-        jobs.append(Job(tiny_llava, scene_images[0], folder, *options))
+        jobs.append(Job(model, scene_images[0], folder, *options))
         return jobs[-1]
 
     yield start
@@ -113,6 +114,30 @@ def test_an_engine_that_dies_again_and_again_fails_the_job_with_the_cause(start,
     assert "the engine choked" in output and "q:00096" in output and "max_restarts (1)" in output
     assert "Traceback" not in output
     assert 2 <= len((tmp_path / "deaths").read_text()) <= 3  # the first start and one more
+
+
+@pytest.mark.slow
+def test_an_engine_that_cannot_start_fails_the_job_at_once(start, tiny_llava, tmp_path):
+    broken = tmp_path / "broken"
+    shutil.copytree(tiny_llava, broken)
+    weights = broken / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    job = start(*ONE_ENGINE, model=broken)
+    output = job.process.communicate(timeout=120)[0]
+    assert job.process.returncode == 1
+    assert "an engine cannot start" in output and "afetensor" in output and "Traceback" not in output
+
+
+@pytest.mark.slow
+def test_the_pool_grows_while_there_is_work_for_more(start, tmp_path):
+    job = start("--engine.min_engines", "1", "--engine.num_engines", "2", "--engine.batch_size", "4")
+    most = 0
+    while job.process.poll() is None:
+        most = max(most, len(job.engines()))
+        time.sleep(0.2)
+    job.finish()
+    check_replies(tmp_path)
+    assert most == 2
 
 
 @pytest.mark.slow

@@ -163,6 +163,17 @@ def test_a_folder_without_processor_is_named(engine, renderer, tiny_llava, scene
     assert engine.generate(requests, GREEDY)[0].texts  # and the engine goes on
 
 
+def test_an_engine_that_hangs_counts_as_dead(tiny_llava, renderer, scene_images):
+    hanging = VllmEngine(str(tiny_llava), CONFIG.model_copy(update={"stall_timeout_s": 1}), seed=0)
+    requests = render(renderer, [(chat_prompt("What?"), scene_images[:1])])
+    assert hanging.generate(requests, GREEDY)[0].texts
+    release = threading.Event()
+    hanging._vllm.step = lambda: release.wait() and []
+    with pytest.raises(EngineError, match="no step for"):
+        hanging.generate(requests, GREEDY)
+    release.set()
+
+
 def test_a_dead_engine_tells_everyone_who_waits_and_who_comes_later(engine, renderer, scene_images):
     """Last in this file: the engine is of no use after it."""
     requests = render(renderer, [(chat_prompt("What?"), scene_images[:1])])
