@@ -182,7 +182,7 @@ class Store:
             "wall_s": round(wall_s, 2),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             "git_commit": _git_commit(),
-            "packages": _package_versions(),
+            "packages": package_versions(),
         }
         shutil.rmtree(context.folder / RESUME, ignore_errors=True)
         shutil.rmtree(context.progress, ignore_errors=True)
@@ -260,6 +260,19 @@ def write_rows(path: Path, rows: Iterable[dict], schema: pa.Schema) -> int:
     return writer.num_rows
 
 
+def write_row_groups(path: Path, groups: Iterable[Iterable[dict]], schema: pa.Schema) -> int:
+    """`write_rows` for more rows than fit into memory: a row group of the file for each group of rows."""
+    partial = path.with_name(f".{path.name}.partial")
+    num_rows = 0
+    with pq.ParquetWriter(partial, schema) as writer:
+        for rows in groups:
+            table = pa.Table.from_pylist(list(rows), schema=schema)
+            writer.write_table(table)
+            num_rows += table.num_rows
+    os.replace(partial, path)
+    return num_rows
+
+
 @cache
 def code_fingerprint(module: str) -> str:
     """SHA-256 of a module and of every module of this package that it imports, directly or not.
@@ -320,7 +333,8 @@ def _git_commit() -> str | None:
 
 
 @cache
-def _package_versions() -> dict[str, str]:
+def package_versions() -> dict[str, str]:
+    """Installed versions of the packages that results depend on."""
     versions = {}
     for name in RECORDED_PACKAGES:
         try:

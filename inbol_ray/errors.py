@@ -31,3 +31,7 @@ class RowCountError(InbolError, AssertionError):
 
 class TrainingDivergedError(InbolError, ArithmeticError):
     """The loss became NaN or infinite."""
+
+
+class EngineError(InbolError, RuntimeError):
+    """Engines died more often than the configuration allows, or cannot be started."""

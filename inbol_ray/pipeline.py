@@ -21,7 +21,8 @@ def build_stages(config: PipelineConfig) -> dict[str, Stage]:
     dump = config.model_dump(mode="json")
     seed = {"seed": config.seed}
     prompts = {"prompts": dump["prompts"], "prompts_version": PROMPTS_VERSION}
-    engine = {"engine": dump["engine"]}
+    # The rest of the section says where and how fast engines run: changing it must not make finished work stale.
+    engine = {"engine": {key: dump["engine"][key] for key in ("dtype", "max_model_len")}}
     stages: dict[str, Stage] = {}
 
     def add(name: str, title: str, function: str, settings: dict, **inputs: Stage | None) -> Stage:
@@ -73,11 +74,13 @@ def build_stages(config: PipelineConfig) -> dict[str, Stage]:
         questions=questions,
         checkpoint=original,
     )
+    sampling = {key: value for key, value in dump["sampling"].items() if key != "publish_uri"}
     confidence = add(
         "confidence",
         "sample what the model knows",
         "confidence.estimate:estimate_confidence",
-        {"sampling": dump["sampling"], "sample_benchmarks": dump["evaluation"]["sample_confidence"]}
+        {"sampling": sampling, "sample_benchmarks": dump["evaluation"]["sample_confidence"]}
+        | ({"classes": dump["classes"]} if config.sampling.adaptive else {})
         | base
         | prompts
         | engine

@@ -136,10 +136,22 @@ class EngineConfig(Section):
     """The pool of vLLM engines that sampling, generation and evaluation share."""
 
     num_engines: PositiveInt = 1
-    """Engines in the pool; each is one Ray actor."""
-    num_gpus_per_engine: Annotated[float, Field(ge=0)] = 0
-    """GPUs that each engine reserves; 0 runs vLLM's CPU build."""
+    """Engines in the pool at most; each is one Ray actor with a copy of the model."""
+    min_engines: PositiveInt | None = None
+    """Engines that must be up before work starts; the pool grows from here to `num_engines` while there is work for
+    more. null: all of them."""
+    tensor_parallel_size: PositiveInt = 1
+    """Devices that one engine is spread over."""
+    num_gpus_per_engine: Annotated[float, Field(ge=0)] | None = None
+    """GPUs that each engine reserves. null: `tensor_parallel_size` where the cluster has GPUs when work starts, else 0,
+    which is vLLM's CPU build."""
     num_cpus_per_engine: PositiveFloat = 1
+    start_timeout_s: PositiveInt = 1800
+    """Longest wait for `min_engines` engines, in seconds; then the job fails and says what the cluster lacks."""
+    max_restarts: Annotated[int, Field(ge=0)] = 3
+    """Deaths of one engine after which the job fails; before that it is started again and its requests are retried."""
+    stall_timeout_s: PositiveInt = 600
+    """An engine that has work and makes no step for so many seconds counts as dead."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     max_model_len: PositiveInt = 256
     """Longest prompt plus response, in tokens; a longer prompt is a rejected row."""
@@ -149,8 +161,34 @@ class EngineConfig(Section):
     """Key-value cache of a CPU engine, in bytes; null leaves it to vLLM (GPUs)."""
     enforce_eager: bool = True
     """No graph capture: right for the tiny model on CPU; set false on GPUs."""
-    batch_size: PositiveInt = 256
-    """Questions in one call of an engine."""
+    batch_size: PositiveInt = 128
+    """Questions in a block: what an engine is handed at once, and what a kill can cost."""
+    batches_in_flight: PositiveInt = 3
+    """Blocks that an engine works on at a time, so that it never waits at the end of one."""
+    renderers_per_engine: PositiveInt = 1
+    """Processes that decode images and tokenize for one engine, at most; each takes a CPU."""
+
+    @model_validator(mode="after")
+    def _pool(self) -> "EngineConfig":
+        if self.min_engines is not None and self.min_engines > self.num_engines:
+            raise ValueError(f"min_engines ({self.min_engines}) must not exceed num_engines ({self.num_engines})")
+        if self.num_gpus_per_engine and self.tensor_parallel_size > max(1, self.num_gpus_per_engine):
+            raise ValueError(
+                f"tensor_parallel_size ({self.tensor_parallel_size}) needs as many GPUs an engine: raise "
+                f"num_gpus_per_engine ({self.num_gpus_per_engine:g}) or leave it null"
+            )
+        return self
+
+
+class AdaptiveConfig(Section):
+    """Stop sampling a question once its class is decided (`inbol_ray.confidence.stopping` has the test)."""
+
+    error_rate: Annotated[float, Field(gt=0, lt=0.5)] = 0.01
+    """Among questions that stop early, the accepted share whose class all `num_samples` would have made another."""
+    prior: tuple[PositiveFloat, PositiveFloat] = (0.5, 0.5)
+    """Beta(a, b) over questions' true confidence, which the error is averaged over."""
+    num_undoubted: PositiveInt = 2
+    """Samples of a question that its corpus marks as unanswerable: it is Unknown whatever the model says."""
 
 
 class SamplingConfig(Section):
@@ -164,6 +202,15 @@ class SamplingConfig(Section):
     """Longest response, in tokens."""
     correct_threshold: Annotated[float, Field(gt=0, le=1)] = 0.5
     """A response with at least this score (VQA accuracy is graded) counts as correct. Ours."""
+    adaptive: AdaptiveConfig | None = None
+    """Draw fewer than N samples where fewer decide the class (`{}` for the defaults); null draws N, as in the paper."""
+    publish_uri: str | None = None
+    """Folder or `s3://` prefix that the sampled dataset is also written to, its manifest last. Unfinished work is kept
+    there too, so that nodes without a shared disk can sample."""
+    reuse_uri: str | None = None
+    """Take the answers from the dataset that another run published here, instead of sampling."""
+    allow_other_checkpoint: bool = False
+    """Accept a `reuse_uri` that was sampled from another model. What one model knows says little about another."""
 
 
 class ScoringConfig(Section):
