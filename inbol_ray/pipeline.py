@@ -146,6 +146,12 @@ def with_ancestors(stages: dict[str, Stage], targets: list[str] | None) -> list[
     return [name for name in stages if name in wanted]
 
 
+def artifact_folder(config: PipelineConfig, name: str) -> Path | None:
+    """The folder of a stage's artifact, computed or not; None where the configuration has no such stage."""
+    stage = build_stages(config).get(name)
+    return None if stage is None else Store(Path(config.output_dir) / "artifacts").folder(stage)
+
+
 def run_stages(config: PipelineConfig, targets: list[str] | None = None) -> dict[str, dict]:
     """Compute the target stages (None: all) and what they read; returns manifests by name. Prints one line a stage."""
     stages = build_stages(config)

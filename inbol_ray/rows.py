@@ -142,8 +142,10 @@ PREFERENCE_SET = _schema(
 
 PREDICTION = _schema(
     ("id", pa.string()),
+    ("group", pa.string()),
     ("benchmark", pa.string()),
     ("domain", pa.string()),
+    ("classes", pa.string()),
     ("method", pa.string()),
     ("seed", pa.int32()),
     ("checkpoint", pa.string()),
@@ -157,4 +159,8 @@ PREDICTION = _schema(
     ("score", pa.float32()),
     ("base_confidence", pa.float32()),
 )
-"""One greedy reply of one method to one test question. `base_confidence` is null where it was not sampled."""
+"""One greedy reply of one method to one test question. `base_confidence` is null where it was not sampled.
+
+`group` is null but for MMBench's rotations of one question, which share it; the unrotated one has it as its `id`.
+`classes` is a JSON object of what the benchmark breaks its results down by, for example `{"subject": "Art"}`.
+"""

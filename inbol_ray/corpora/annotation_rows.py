@@ -60,9 +60,11 @@ class AnnotationRow:
         return isinstance(self.values, dict) and self.values.get(field) is not None
 
     def optional(self, field: str) -> Any:
-        """The value of a field for `meta`, as it stands; None where it is missing or no text, number or truth value."""
+        """The value of a field for `meta`, as it stands; None where it is missing, blank or a list or object."""
         value = self.values.get(field)
-        return value if isinstance(value, str | int | float) and value == value else None
+        if isinstance(value, str):
+            return self._encodable(field, value) if value.strip() else None
+        return value if isinstance(value, int | float) and value == value else None
 
     def hidden(self, field: str) -> BadRowError:
         """The error for a split that does not publish its answers."""
@@ -250,7 +252,7 @@ class AnnotationRow:
     def embedded_image(self, field: str) -> str:
         """Reference of an image that the row itself holds: bytes, `{bytes, path}` as in Parquet, or base64 text."""
         expected = "the bytes of an image"
-        value = self.get(field, expected)
+        value = self.values.get(field)
         data = value.get("bytes") if isinstance(value, dict) else value
         if isinstance(data, str):
             try:

@@ -102,6 +102,7 @@ class _Cursor:
     def items(self, end: str) -> Iterator[Any]:
         """Values up to the closing bracket."""
         if self.peek() == end:
+            self.take()
             return
         while True:
             yield self.value()

@@ -78,6 +78,11 @@ class Parts:
         with filesystem.open_input_file(f"{folder}/{_REQUESTS}") as file:
             return pq.ParquetFile(file, metadata=self._requests).read_row_group(block)
 
+    def is_open(self) -> bool:
+        """Whether its requests have been written."""
+        filesystem, folder = self._place
+        return filesystem.get_file_info(f"{folder}/{_REQUESTS}").type == pafs.FileType.File
+
     def finished(self) -> set[int]:
         """Blocks whose part is there."""
         filesystem, folder = self._place
@@ -90,26 +95,30 @@ class Parts:
         write_whole(filesystem, f"{folder}/{block:08d}.parquet", _to_parquet([replies]))
 
     def read(self) -> Iterator[pa.Table]:
-        """Requests with their replies, a table a block, in the order of the requests; one block in memory at a time.
+        """Requests with their replies, a table a block, in the order of the requests; one block in memory at a time."""
+        for block in range(self.num_blocks):
+            yield self.read_block(block)
+
+    def read_block(self, block: int) -> pa.Table:
+        """The requests of one finished block with their replies.
 
         Raises DataError for an unreadable part, RowCountError for one that does not answer its block's requests.
         """
         filesystem, folder = self._place
-        for block in range(self.num_blocks):
-            path = f"{folder}/{block:08d}.parquet"
-            try:
-                with filesystem.open_input_file(path) as file:
-                    replies = pq.read_table(file)
-            except (OSError, pa.ArrowInvalid) as error:
-                raise DataError(f"{path}: cannot be read ({error}); delete it and run again to redo its block") from None
-            requests = self.read_requests(block)
-            if not replies["id"].equals(requests["id"]):
-                raise RowCountError(f"{path}: its {replies.num_rows} ids are not those of block {block}; delete it")
-            if replies.select(REPLY.names).schema != REPLY:
-                raise DataError(f"{path}: expected the columns {REPLY}, found {replies.schema}; delete it and run again")
-            for name in REPLY.names:
-                requests = requests.append_column(REPLY.field(name), replies[name])
-            yield requests
+        path = f"{folder}/{block:08d}.parquet"
+        try:
+            with filesystem.open_input_file(path) as file:
+                replies = pq.read_table(file)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise DataError(f"{path}: cannot be read ({error}); delete it and run again to redo its block") from None
+        requests = self.read_requests(block)
+        if not replies["id"].equals(requests["id"]):
+            raise RowCountError(f"{path}: its {replies.num_rows} ids are not those of block {block}; delete it")
+        if replies.select(REPLY.names).schema != REPLY:
+            raise DataError(f"{path}: expected the columns {REPLY}, found {replies.schema}; delete it and run again")
+        for name in REPLY.names:
+            requests = requests.append_column(REPLY.field(name), replies[name])
+        return requests
 
     def rows(self) -> Iterator[dict]:
         """`read`, row by row."""
@@ -133,6 +142,15 @@ class Parts:
                 return file.read().decode()
         except FileNotFoundError:
             return ""
+
+
+def list_parts(uri: str, storage: StorageConfig) -> list[Parts]:
+    """Every set of requests that has been opened under `uri`."""
+    filesystem, folder = open_filesystem(uri, storage)
+    infos = filesystem.get_file_info(pafs.FileSelector(folder, allow_not_found=True))
+    folders = sorted(info.base_name for info in infos if info.type == pafs.FileType.Directory)
+    there = (Parts(f"{uri.rstrip('/')}/{name}", storage) for name in folders)
+    return [parts for parts in there if parts.is_open()]
 
 
 def open_parts(uri: str, storage: StorageConfig, requests: pa.Table, key: dict, block_size: int) -> Parts:
