@@ -10,7 +10,7 @@ export TOKENIZERS_PARALLELISM := false
 # Compiled bytecode makes every start of vLLM three times as fast.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo demo-seeds test test-all lint clean
+.PHONY: help setup demo demo-seeds test test-all bench-corpora bench-sampling bench-scoring lint clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 14
@@ -30,6 +30,15 @@ test: setup  ## lint and all tests but the slow ones
 
 test-all: setup  ## every test that needs no GPU
 	@$(VENV)/python -m pytest -q -m "not gpu" --durations=10 $(ARGS)
+
+bench-scoring: setup  ## seconds to judge a million replies on one core
+	@$(VENV)/python benchmarks/scoring.py
+
+bench-sampling: setup  ## sampling speed beside bare vLLM, ray.data.llm and Hugging Face; build/bench/sampling.json
+	@$(VENV)/python benchmarks/sampling.py $(ARGS)
+
+bench-corpora: setup  ## memory and speed of reading a corpus that grows tenfold twice
+	@$(VENV)/python benchmarks/corpora.py $(ARGS)
 
 lint: setup  ## ruff
 	@$(VENV)/ruff check .

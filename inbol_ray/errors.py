@@ -13,6 +13,10 @@ class DataError(InbolError, ValueError):
     """An input file as a whole cannot be read; single bad rows become `rows.Rejected` instead."""
 
 
+class LeakageError(InbolError, ValueError):
+    """Training data holds images or questions of the evaluation; raised before anything is trained."""
+
+
 class CheckpointError(InbolError, ValueError):
     """A model folder is incomplete or not in the expected layout."""
 
@@ -27,3 +31,7 @@ class RowCountError(InbolError, AssertionError):
 
 class TrainingDivergedError(InbolError, ArithmeticError):
     """The loss became NaN or infinite."""
+
+
+class EngineError(InbolError, RuntimeError):
+    """Engines died more often than the configuration allows, or cannot be started."""

@@ -1,6 +1,7 @@
 """The one path from an image reference to pixels, shared by sampling, training, evaluation and serving.
 
-reference (`path`, or `path#offset:length` for a byte range of a larger file) -> bytes -> square RGB `PIL.Image`
+reference (what `storage.reference_to` made, or `path#offset:length` for a byte range of a larger file)
+    -> bytes -> square RGB `PIL.Image`
 
 Images come from outside: the pixel count is checked in the header before anything is decoded, only the formats below
 are opened, and every fault becomes an `ImageError` that names the reference.
@@ -10,10 +11,13 @@ import io
 import re
 from collections.abc import Sequence
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from inbol_ray.errors import InbolError
+from inbol_ray.storage import open_reference
 
+MAX_IMAGE_BYTES = 64 << 20
+"""Largest accepted image file."""
 MAX_PIXELS = 64_000_000
 """Largest accepted width x height; the largest image of the supported corpora has under 30 million."""
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
@@ -30,17 +34,23 @@ class ImageError(InbolError, ValueError):
 def read_image_bytes(reference: str) -> bytes:
     """Encoded bytes of an image. Raises ImageError when the file or range is missing or empty."""
     match = _BYTE_RANGE.match(reference)
-    path = match["path"] if match else reference
+    path, offset, length = (
+        (match["path"], int(match["offset"]), int(match["length"])) if match else (reference, 0, None)
+    )
     try:
-        with open(path, "rb") as file:
-            if not match:
-                data = file.read()
-            else:
-                file.seek(int(match["offset"]))
-                data = file.read(int(match["length"]))
+        filesystem, path = open_reference(path)
+        with filesystem.open_input_file(path) as file:
+            size = file.size()
+            wanted = size if length is None else length
+            if wanted > MAX_IMAGE_BYTES:
+                raise ImageError(
+                    f"{reference}: {wanted} bytes exceed the limit of {MAX_IMAGE_BYTES}; downscale the image"
+                )
+            data = file.read_at(wanted, offset) if offset + wanted <= size else b""
     except OSError as error:
-        raise ImageError(f"{reference}: cannot read the image file ({error.strerror}); check the corpus root") from None
-    if not data or (match and len(data) < int(match["length"])):
+        reason = error.strerror or error
+        raise ImageError(f"{reference}: cannot read the image file ({reason}); check the corpus root") from None
+    if not data:
         raise ImageError(f"{reference}: the image file is empty or shorter than its reference says")
     return data
 
@@ -59,7 +69,7 @@ def decode_image(data: bytes, name: str) -> Image.Image:
         image = ImageOps.exif_transpose(image).convert("RGB")
     except ImageError:
         raise
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except Exception as error:  # a malformed file makes Pillow raise anything: struct.error, zlib.error, KeyError
         raise ImageError(
             f"{name}: not a readable image ({type(error).__name__}: {error}); expected one of {', '.join(FORMATS)}"
         ) from None

@@ -21,7 +21,8 @@ def build_stages(config: PipelineConfig) -> dict[str, Stage]:
     dump = config.model_dump(mode="json")
     seed = {"seed": config.seed}
     prompts = {"prompts": dump["prompts"], "prompts_version": PROMPTS_VERSION}
-    engine = {"engine": dump["engine"]}
+    # The rest of the section says where and how fast engines run: changing it must not make finished work stale.
+    engine = {"engine": {key: dump["engine"][key] for key in ("dtype", "max_model_len")}}
     stages: dict[str, Stage] = {}
 
     def add(name: str, title: str, function: str, settings: dict, **inputs: Stage | None) -> Stage:
@@ -61,7 +62,8 @@ def build_stages(config: PipelineConfig) -> dict[str, Stage]:
         "questions",
         "read corpora and benchmarks",
         "corpora.stage:build_questions",
-        {"corpora": dump["corpora"], "benchmarks": dump["evaluation"]["benchmarks"]},
+        {"corpora": dump["corpora"], "benchmarks": dump["evaluation"]["benchmarks"]}
+        | {key: dump[key] for key in ("leakage", "storage")},
         toyworld=toyworld if needs_toyworld else None,
     )
     unanswerable = add(
@@ -72,11 +74,13 @@ def build_stages(config: PipelineConfig) -> dict[str, Stage]:
         questions=questions,
         checkpoint=original,
     )
+    sampling = {key: value for key, value in dump["sampling"].items() if key != "publish_uri"}
     confidence = add(
         "confidence",
         "sample what the model knows",
         "confidence.estimate:estimate_confidence",
-        {"sampling": dump["sampling"], "sample_benchmarks": dump["evaluation"]["sample_confidence"]}
+        {"sampling": sampling, "sample_benchmarks": dump["evaluation"]["sample_confidence"]}
+        | ({"classes": dump["classes"]} if config.sampling.adaptive else {})
         | base
         | prompts
         | engine
@@ -140,6 +144,12 @@ def with_ancestors(stages: dict[str, Stage], targets: list[str] | None) -> list[
         wanted.add(stage.name)
         waiting += stage.inputs.values()
     return [name for name in stages if name in wanted]
+
+
+def artifact_folder(config: PipelineConfig, name: str) -> Path | None:
+    """The folder of a stage's artifact, computed or not; None where the configuration has no such stage."""
+    stage = build_stages(config).get(name)
+    return None if stage is None else Store(Path(config.output_dir) / "artifacts").folder(stage)
 
 
 def run_stages(config: PipelineConfig, targets: list[str] | None = None) -> dict[str, dict]:

@@ -6,11 +6,12 @@ ASSISTANT:` and a response that starts with a blank and ends with `</s>` (the te
 
 import hashlib
 import string
+from dataclasses import dataclass
 
 from inbol_ray.config.schema import PromptConfig
 from inbol_ray.rows import Question
 
-PROMPTS_VERSION = 1
+PROMPTS_VERSION = 2
 IMAGE_TOKEN = "<image>"
 END_TOKEN = "</s>"
 
@@ -27,7 +28,28 @@ CHAT_TEMPLATE = (
 
 SHORT_ANSWER_SUFFIX = "Answer the question using a single word or phrase."
 CHOICE_SUFFIX = "Answer with the option's letter from the given choices directly."
-"""LLaVA-1.5's answer instructions (DATASETS: LLaVA docs/Evaluation.md)."""
+"""LLaVA-1.5's answer instructions (LLaVA docs/Evaluation.md)."""
+
+
+@dataclass(frozen=True)
+class Template:
+    """What a corpus's prompt has beside hint, question, lettered options and the answer instruction, a line each."""
+
+    before_hint: str = ""
+    before_instruction: str = ""
+    """Lines between the options and the answer instruction."""
+
+
+PLAIN = Template()
+TEMPLATES: dict[str, Template] = {
+    "scienceqa": Template(before_hint="Context: "),
+    "scienceqa_full": Template(before_hint="Context: "),
+    "mmmu": Template(before_instruction="\n"),
+    "vizwiz": Template(
+        before_instruction="When the provided information is insufficient, respond with 'Unanswerable'.\n"
+    ),
+}
+"""By dataset, `PLAIN` for all others. Source: LLaVA docs/Evaluation.md; MMMU's blank line is lmms-eval's."""
 
 REFUSALS: dict[int, tuple[str, ...]] = {
     1: (
@@ -51,15 +73,16 @@ def render_question(question: Question, prompts: PromptConfig, *, refusal_instru
 
     Source: LLaVA-1.5 evaluation prompts; the refusal instruction is the paper's *refusal prompt* baseline.
     """
-    lines = []
-    if refusal_instruction:
-        lines.append(prompts.refusal_instruction)
+    template = TEMPLATES.get(question.dataset, PLAIN)
+    lines = [prompts.refusal_instruction] if refusal_instruction else []
     if question.hint:
-        lines.append(f"Context: {question.hint}" if question.dataset == "scienceqa" else question.hint)
+        lines.append(template.before_hint + question.hint)
     lines.append(question.question)
     lines += [f"{letter}. {choice}" for letter, choice in zip(string.ascii_uppercase, question.choices, strict=False)]
     if prompts.answer_suffix:
-        lines.append(CHOICE_SUFFIX if question.choices else SHORT_ANSWER_SUFFIX)
+        suffix = CHOICE_SUFFIX if question.choices else SHORT_ANSWER_SUFFIX
+        invites = question.dataset != "vizwiz" or prompts.vizwiz_invitation
+        lines.append((template.before_instruction if invites else "") + suffix)
     return "\n".join(lines)
 
 

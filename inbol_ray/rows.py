@@ -108,12 +108,17 @@ SAMPLED_ANSWERS = pa.unify_schemas(
             ("responses", STRINGS),
             ("outcomes", STRINGS),
             ("scores", pa.list_(pa.float32())),
+            ("token_logprobs", pa.list_(pa.list_(pa.float32()))),
             ("confidence", pa.float32()),
+            ("self_consistency", pa.float32()),
+            ("likelihood", pa.float32()),
             ("checkpoint", pa.string()),
         ),
     ]
-)
-"""A question with its N sampled responses, the outcome and score in [0, 1] of each, and confidence = correct / N."""
+).with_metadata({"schema": "sampled_answers/2"})
+"""A question with its sampled responses; outcome, score in [0, 1] and token log-probabilities of each; and three
+estimates of what the model knows, in [0, 1]: confidence = correct / samples, and the two of `confidence.estimators`,
+which need no reference answer."""
 
 TURN = pa.struct([("user", pa.string()), ("assistant", pa.string())])
 
@@ -137,8 +142,10 @@ PREFERENCE_SET = _schema(
 
 PREDICTION = _schema(
     ("id", pa.string()),
+    ("group", pa.string()),
     ("benchmark", pa.string()),
     ("domain", pa.string()),
+    ("classes", pa.string()),
     ("method", pa.string()),
     ("seed", pa.int32()),
     ("checkpoint", pa.string()),
@@ -152,4 +159,8 @@ PREDICTION = _schema(
     ("score", pa.float32()),
     ("base_confidence", pa.float32()),
 )
-"""One greedy reply of one method to one test question. `base_confidence` is null where it was not sampled."""
+"""One greedy reply of one method to one test question. `base_confidence` is null where it was not sampled.
+
+`group` is null but for MMBench's rotations of one question, which share it; the unrotated one has it as its `id`.
+`classes` is a JSON object of what the benchmark breaks its results down by, for example `{"subject": "Art"}`.
+"""

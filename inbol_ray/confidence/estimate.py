@@ -3,67 +3,147 @@
 confidence = correct / N (paper section 2, accuracy-based confidence)
 """
 
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from inbol_ray.artifacts import StageContext, write_rows
+from inbol_ray.artifacts import StageContext, package_versions, write_row_groups
+from inbol_ray.confidence.dataset import DESCRIPTION, describe, publish, read_dataset
+from inbol_ray.confidence.estimators import likelihood, self_consistency
+from inbol_ray.confidence.stopping import AdaptiveRounds
+from inbol_ray.config.schema import SamplingConfig
+from inbol_ray.errors import DataError
 from inbol_ray.prompts import chat_prompt, render_question
-from inbol_ray.rows import SAMPLED_ANSWERS, Question, Rejected
+from inbol_ray.rows import QUESTION, SAMPLED_ANSWERS, Question, Rejected
+from inbol_ray.sampling.checkpoints import model_digest
 from inbol_ray.sampling.generate import generate
+from inbol_ray.sampling.parts import REPLY
 from inbol_ray.sampling.vllm_engine import Decoding
 from inbol_ray.scoring.outcome import judge_reply
+from inbol_ray.storage import is_remote
 
 
 def estimate_confidence(context: StageContext) -> dict[str, int]:
     """Stage: sample every training question, every unanswerable question and, for figure 4, every test question.
 
-    Reads `questions`, `unanswerable` and `checkpoint`; writes `answers.parquet` (SAMPLED_ANSWERS).
+    Reads `questions`, `unanswerable` and `checkpoint`; writes `answers.parquet` (SAMPLED_ANSWERS, sorted by id) and
+    its description, `dataset.json`, and both to `sampling.publish_uri`.
+    Raises DataError for questions that share an id.
     """
     config = context.config
+    sampling = config.sampling
     checkpoint = context.checkpoint("checkpoint")
+    model = {"checkpoint": checkpoint, "digest": model_digest(checkpoint)}
+    questions = _read_questions(context)
+    if sampling.reuse_uri is None:
+        blocks = _sample(context, questions, checkpoint)
+    else:
+        dataset = read_dataset(
+            sampling.reuse_uri,
+            config.storage,
+            model["digest"],
+            allow_other_checkpoint=sampling.allow_other_checkpoint,
+        )
+        blocks = [_take(questions, dataset)]
+    counts: Counter[str] = Counter()
+
+    def judge(rows: Iterable[dict]) -> Iterator[dict]:
+        for row in rows:
+            if row["reason"]:
+                context.reject([Rejected(row["id"], "confidence", row["reason"], row["detail"])])
+                continue
+            counts["samples"] += len(row["responses"])
+            yield judge_samples(Question.from_row(row), row, sampling)
+
+    path = context.folder / "answers.parquet"
+    counts["questions"] = write_row_groups(path, (judge(rows) for rows in blocks), SAMPLED_ANSWERS)
+    context.check_rows(questions.num_rows, counts["questions"])
+    description = describe(
+        path,
+        model=model,
+        settings=context.settings,
+        counts=dict(counts),
+        rejected=dict(Counter(row.reason for row in context.rejected)),
+        packages=package_versions(),
+    )
+    (context.folder / DESCRIPTION).write_text(json.dumps(description, indent=1))
+    if sampling.publish_uri is not None:
+        publish(path, description, sampling.publish_uri, config.storage)
+    return {"questions": counts["questions"], "samples": counts["samples"]}
+
+
+def judge_samples(question: Question, row: dict, sampling: SamplingConfig) -> dict:
+    """A SAMPLED_ANSWERS row, from one with `responses`, `token_logprobs` and `checkpoint`."""
+    outcomes = [judge_reply(response, question, sampling.correct_threshold) for response in row["responses"]]
+    kinds = [outcome.kind for outcome in outcomes]
+    return question.to_row() | {
+        "responses": row["responses"],
+        "outcomes": kinds,
+        "scores": [outcome.score for outcome in outcomes],
+        "token_logprobs": row["token_logprobs"],
+        "confidence": kinds.count("correct") / len(kinds),
+        "self_consistency": self_consistency(question, row["responses"], kinds),
+        "likelihood": likelihood(row["token_logprobs"], kinds),
+        "checkpoint": row["checkpoint"],
+    }
+
+
+def _read_questions(context: StageContext) -> pa.Table:
+    """QUESTION rows by id."""
     tables = [
         pq.read_table(context.inputs["questions"] / "train.parquet"),
         pq.read_table(context.inputs["unanswerable"] / "questions.parquet"),
     ]
-    if config.evaluation.sample_confidence:
-        tables.append(pq.read_table(context.inputs["questions"] / "benchmarks.parquet").drop(["benchmark", "domain"]))
-    rows = pa.concat_tables(tables).to_pylist()
-    questions = {row["id"]: Question.from_row(row) for row in rows}
-    requests = pa.table(
-        {
-            "id": list(questions),
-            "checkpoint": [checkpoint] * len(questions),
-            "prompt": [
-                chat_prompt(render_question(question, config.prompts), num_images=len(question.images))
-                for question in questions.values()
-            ],
-            "images": [question.images for question in questions.values()],
-        }
+    if context.config.evaluation.sample_confidence:
+        tables.append(pq.read_table(context.inputs["questions"] / "benchmarks.parquet"))
+    questions = pa.concat_tables(table.select(QUESTION.names) for table in tables).sort_by("id")
+    if repeated := [id for id, count in Counter(questions["id"].to_pylist()).items() if count > 1]:
+        raise DataError(f"{len(repeated)} ids name several questions, {repeated[0]!r} for example; ids must be unique")
+    return questions
+
+
+def _sample(context: StageContext, questions: pa.Table, checkpoint: str) -> Iterator[list[dict]]:
+    """Question rows with `checkpoint` and REPLY, a list a block."""
+    config = context.config
+    sampling = config.sampling
+    prompts = [
+        chat_prompt(render_question(Question.from_row(row), config.prompts), num_images=len(row["images"]))
+        for batch in questions.to_batches(max_chunksize=1024)
+        for row in batch.to_pylist()
+    ]
+    requests = questions.append_column("prompt", pa.array(prompts, pa.string())).append_column(
+        "checkpoint", pa.array([checkpoint] * questions.num_rows, pa.string())
     )
-    decoding = Decoding(config.sampling.num_samples, config.sampling.temperature, config.sampling.max_tokens)
-    replies = generate(
-        requests, config.engine, decoding, seed=config.seed, unit="questions", progress=context.progress
-    ).to_pylist()
-    answers = []
-    for row in replies:
-        if row["reason"]:
-            context.reject([Rejected(row["id"], "confidence", row["reason"], row["detail"])])
-            continue
-        answers.append(judge_samples(questions[row["id"]], row["responses"], checkpoint, config.sampling))
-    answers.sort(key=lambda row: row["id"])
-    num_answers = write_rows(context.folder / "answers.parquet", answers, SAMPLED_ANSWERS)
-    context.check_rows(len(rows), num_answers)
-    return {"questions": num_answers, "samples": sum(len(row["responses"]) for row in answers)}
+    remote = sampling.publish_uri is not None and is_remote(sampling.publish_uri)
+    parts = generate(
+        requests,
+        config,
+        Decoding(sampling.num_samples, sampling.temperature, sampling.max_tokens, num_logprobs=0),
+        folder=f"{sampling.publish_uri}/unfinished" if remote else str(context.resume / "samples"),
+        unit="questions",
+        progress=context.progress,
+        rounds=AdaptiveRounds(sampling, config.classes) if sampling.adaptive else None,
+    )
+    for table in parts.read():
+        yield table.to_pylist()
 
 
-def judge_samples(question: Question, responses: list[str], checkpoint: str, sampling) -> dict:
-    """A SAMPLED_ANSWERS row."""
-    outcomes = [judge_reply(response, question, sampling.correct_threshold) for response in responses]
-    num_correct = sum(outcome.kind == "correct" for outcome in outcomes)
-    return question.to_row() | {
-        "responses": responses,
-        "outcomes": [outcome.kind for outcome in outcomes],
-        "scores": [outcome.score for outcome in outcomes],
-        "confidence": num_correct / len(outcomes),
-        "checkpoint": checkpoint,
-    }
+def _take(questions: pa.Table, dataset: pa.Table) -> Iterator[dict]:
+    """Question rows with `checkpoint` and REPLY, from a dataset that was sampled before."""
+    sampled = {row["id"]: row for row in dataset.to_pylist()}
+    for row in questions.to_pylist():
+        found = sampled.get(row["id"])
+        reason = detail = ""
+        if found is None:
+            reason, detail = "not_sampled", "the dataset of sampling.reuse_uri does not hold this question"
+        elif found["question"] != row["question"]:
+            reason = "other_question"
+            detail = f"the dataset of sampling.reuse_uri asks {found['question']!r} under this id"
+        empty = dict.fromkeys(REPLY.names)
+        yield row | (found and {name: found.get(name) for name in (*REPLY.names, "checkpoint")} or empty) | {
+            "reason": reason,
+            "detail": detail,
+        }

@@ -5,7 +5,7 @@ The text under a field is its documentation and its `--help`. *Ours* marks a val
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Domain = Literal["in_domain", "out_of_domain"]
@@ -83,15 +83,25 @@ BaseModelConfig = Annotated[ToyBaseModel | CheckpointBaseModel, Field(discrimina
 
 
 class CorpusConfig(Section):
-    """One corpus or benchmark on disk, in its official format."""
+    """One corpus or benchmark, in its official format or as the hub's Parquet copy."""
 
-    dataset: Literal["vqav2", "scienceqa", "oven", "vizwiz", "vqav2_idk"]
-    split: str
+    dataset: str
+    """A name in `inbol_ray.corpora.registry`: `vqav2`, `scienceqa`, `oven`, `own` (your data) and others."""
+    split: Annotated[str, Field(pattern=r"^[\w.-]+$")]
     """Split as the corpus names it, for example `train2014` (VQAv2), `train` (ScienceQA), `entity_train` (OVEN)."""
     root: str
-    """Folder with the official files; `toyworld:NAME` means a folder that the toy world wrote."""
+    """Folder with the corpus's files, or `s3://bucket/prefix`; `toyworld:NAME` is a folder that the toy world wrote."""
     limit: PositiveInt | None = None
-    """Read at most this many questions (the first ones by id order of the file)."""
+    """Read at most this many questions: the first ones of the file."""
+
+    @field_validator("dataset")
+    @classmethod
+    def _has_a_reader(cls, dataset: str) -> str:
+        from inbol_ray.corpora.registry import READERS  # here, so that `--help` need not import the readers
+
+        if dataset not in READERS:
+            raise ValueError(f"no reader for this dataset; expected one of {', '.join(READERS)}")
+        return dataset
 
 
 class BenchmarkConfig(CorpusConfig):
@@ -101,11 +111,23 @@ class BenchmarkConfig(CorpusConfig):
     """`in_domain` (shares its corpus with the training data) or `out_of_domain`."""
 
 
+class LeakageConfig(Section):
+    """Training questions that show or ask what the evaluation uses."""
+
+    on_leak: Literal["error", "drop", "allow"] = "error"
+    """`error` stops before any training; `drop` rejects the training questions; `allow` trains on them all the same.
+    The choice and what it met are in the manifest of the stage `questions`."""
+    compare_content: bool = True
+    """Compare images by the SHA-256 of their files, which reads every image once; false leaves COCO's numbers."""
+
+
 class PromptConfig(Section):
     """Wording of the prompts; the templates are in `inbol_ray.prompts`."""
 
     answer_suffix: bool = True
     """Append LLaVA-1.5's answer instruction (single word or phrase / option's letter). It discourages refusal."""
+    vizwiz_invitation: bool = True
+    """Append LLaVA-1.5's VizWiz line too, which asks for 'Unanswerable' where the information is insufficient."""
     refusal_instruction: str = "If you cannot answer the question, reply: Sorry, I can't answer that."
     """Sentence added before the question in the refusal-prompt baseline. Wording: ours."""
 
@@ -114,10 +136,22 @@ class EngineConfig(Section):
     """The pool of vLLM engines that sampling, generation and evaluation share."""
 
     num_engines: PositiveInt = 1
-    """Engines in the pool; each is one Ray actor."""
-    num_gpus_per_engine: Annotated[float, Field(ge=0)] = 0
-    """GPUs that each engine reserves; 0 runs vLLM's CPU build."""
+    """Engines in the pool at most; each is one Ray actor with a copy of the model."""
+    min_engines: PositiveInt | None = None
+    """Engines that must be up before work starts; the pool grows from here to `num_engines` while there is work for
+    more. null: all of them."""
+    tensor_parallel_size: PositiveInt = 1
+    """Devices that one engine is spread over."""
+    num_gpus_per_engine: Annotated[float, Field(ge=0)] | None = None
+    """GPUs that each engine reserves. null: `tensor_parallel_size` where the cluster has GPUs when work starts, else 0,
+    which is vLLM's CPU build."""
     num_cpus_per_engine: PositiveFloat = 1
+    start_timeout_s: PositiveInt = 1800
+    """Longest wait for `min_engines` engines, in seconds; then the job fails and says what the cluster lacks."""
+    max_restarts: Annotated[int, Field(ge=0)] = 3
+    """Deaths of one engine after which the job fails; before that it is started again and its requests are retried."""
+    stall_timeout_s: PositiveInt = 600
+    """An engine that has work and makes no step for so many seconds counts as dead."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     max_model_len: PositiveInt = 256
     """Longest prompt plus response, in tokens; a longer prompt is a rejected row."""
@@ -127,8 +161,34 @@ class EngineConfig(Section):
     """Key-value cache of a CPU engine, in bytes; null leaves it to vLLM (GPUs)."""
     enforce_eager: bool = True
     """No graph capture: right for the tiny model on CPU; set false on GPUs."""
-    batch_size: PositiveInt = 256
-    """Questions in one call of an engine."""
+    batch_size: PositiveInt = 128
+    """Questions in a block: what an engine is handed at once, and what a kill can cost."""
+    batches_in_flight: PositiveInt = 3
+    """Blocks that an engine works on at a time, so that it never waits at the end of one."""
+    renderers_per_engine: PositiveInt = 1
+    """Processes that decode images and tokenize for one engine, at most; each takes a CPU."""
+
+    @model_validator(mode="after")
+    def _pool(self) -> "EngineConfig":
+        if self.min_engines is not None and self.min_engines > self.num_engines:
+            raise ValueError(f"min_engines ({self.min_engines}) must not exceed num_engines ({self.num_engines})")
+        if self.num_gpus_per_engine and self.tensor_parallel_size > max(1, self.num_gpus_per_engine):
+            raise ValueError(
+                f"tensor_parallel_size ({self.tensor_parallel_size}) needs as many GPUs an engine: raise "
+                f"num_gpus_per_engine ({self.num_gpus_per_engine:g}) or leave it null"
+            )
+        return self
+
+
+class AdaptiveConfig(Section):
+    """Stop sampling a question once its class is decided (`inbol_ray.confidence.stopping` has the test)."""
+
+    error_rate: Annotated[float, Field(gt=0, lt=0.5)] = 0.01
+    """Among questions that stop early, the accepted share whose class all `num_samples` would have made another."""
+    prior: tuple[PositiveFloat, PositiveFloat] = (0.5, 0.5)
+    """Beta(a, b) over questions' true confidence, which the error is averaged over."""
+    num_undoubted: PositiveInt = 2
+    """Samples of a question that its corpus marks as unanswerable: it is Unknown whatever the model says."""
 
 
 class SamplingConfig(Section):
@@ -142,6 +202,25 @@ class SamplingConfig(Section):
     """Longest response, in tokens."""
     correct_threshold: Annotated[float, Field(gt=0, le=1)] = 0.5
     """A response with at least this score (VQA accuracy is graded) counts as correct. Ours."""
+    adaptive: AdaptiveConfig | None = None
+    """Draw fewer than N samples where fewer decide the class (`{}` for the defaults); null draws N, as in the paper."""
+    publish_uri: str | None = None
+    """Folder or `s3://` prefix that the sampled dataset is also written to, its manifest last. Unfinished work is kept
+    there too, so that nodes without a shared disk can sample."""
+    reuse_uri: str | None = None
+    """Take the answers from the dataset that another run published here, instead of sampling."""
+    allow_other_checkpoint: bool = False
+    """Accept a `reuse_uri` that was sampled from another model. What one model knows says little about another."""
+
+
+class ScoringConfig(Section):
+    """Which rule decides whether an answer is right; `scoring.answer_match` has the table."""
+
+    rules: Literal["ours", "official"] = "ours"
+    """`ours` normalises both sides of VQA accuracy always and reads an option in any usual form; `official` is each
+    benchmark's own code to the digit, quirks included. Results name the rule they used."""
+    entity_match: Literal["contains", "exact"] = "contains"
+    """Whether an entity's name must be the whole first sentence of the reply, or be in it."""
 
 
 class UnanswerableConfig(Section):
@@ -289,9 +368,11 @@ class PipelineConfig(Section):
     base_model: BaseModelConfig
     corpora: list[CorpusConfig]
     """Training corpora."""
+    leakage: LeakageConfig = LeakageConfig()
     prompts: PromptConfig = PromptConfig()
     engine: EngineConfig = EngineConfig()
     sampling: SamplingConfig = SamplingConfig()
+    scoring: ScoringConfig = ScoringConfig()
     unanswerable: UnanswerableConfig = UnanswerableConfig()
     classes: ClassConfig = ClassConfig()
     training: dict[str, MethodConfig]
@@ -321,6 +402,10 @@ class PipelineConfig(Section):
             )
         if not toy and (extra := pretraining & self.training.keys()):
             raise ValueError(f"training.{sorted(extra)} only apply to base_model.kind 'toyworld'; remove them")
+        for section, corpora in (("corpora", self.corpora), ("evaluation.benchmarks", self.evaluation.benchmarks)):
+            names = [f"{corpus.dataset}:{corpus.split}" for corpus in corpora]
+            if twice := sorted({name for name in names if names.count(name) > 1}):
+                raise ValueError(f"{section}: {twice} stand there twice, which would give two questions one id")
         if self.toyworld is None:
             for corpus in [*self.corpora, *self.evaluation.benchmarks]:
                 if corpus.root.startswith(TOYWORLD_PREFIX):

@@ -1,19 +1,26 @@
-"""Rows of an annotation file, checked field by field: file -> AnnotationRow -> Question | Rejected.
+"""Rows of an annotation file, checked field by field: AnnotationRow -> Question | Rejected.
 
-A file that cannot be read raises DataError. A single bad row becomes `rows.Rejected`, whose detail names the file, the
-row, the field, what was found, what was expected and how to mend it.
+A single bad row becomes `rows.Rejected`, whose detail names the file, the row, the field, what was found, what was
+expected and how to mend it.
 """
 
-import json
-import os
+import ast
+import base64
+import binascii
+import posixpath
+import string
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from inbol_ray.errors import DataError, InbolError
+from inbol_ray.corpora.corpus_files import CorpusFiles
+from inbol_ray.errors import InbolError
+from inbol_ray.images import MAX_IMAGE_BYTES
 from inbol_ray.rows import Question, Rejected
 
 MAX_QUESTION_WORDS = 500
+MAX_CHOICES = len(string.ascii_uppercase)
+_MAX_LITERAL_CHARS = 100_000
 _MAX_SHOWN = 80
 _MAX_DIGITS = 18
 
@@ -32,8 +39,12 @@ class BadRowError(InbolError, ValueError):
 
 @dataclass(slots=True)
 class AnnotationRow:
-    """One row as the file holds it. `place` says where, such as `questions[17]` or `line 18`."""
+    """One row as the file holds it. `place` says where, such as `questions[17]` or `line 18`.
 
+    `values` is an exception where the row itself could not be parsed.
+    """
+
+    files: CorpusFiles
     file: str
     place: str
     id_field: str
@@ -41,16 +52,39 @@ class AnnotationRow:
 
     def bad(self, reason: str, field: str, found: str, expected: str, fix: str) -> BadRowError:
         """The error to raise for a field."""
-        return BadRowError(
-            reason, f"{self.file}, {self.place}, field {field!r}: found {found}, expected {expected}. {fix}"
+        file = self.files.shown(self.file)
+        return BadRowError(reason, f"{file}, {self.place}, field {field!r}: found {found}, expected {expected}. {fix}")
+
+    def has(self, field: str) -> bool:
+        """Whether the field is there and not null."""
+        return isinstance(self.values, dict) and self.values.get(field) is not None
+
+    def optional(self, field: str) -> Any:
+        """The value of a field for `meta`, as it stands; None where it is missing, blank or a list or object."""
+        value = self.values.get(field)
+        if isinstance(value, str):
+            return self._encodable(field, value) if value.strip() else None
+        return value if isinstance(value, int | float) and value == value else None
+
+    def hidden(self, field: str) -> BadRowError:
+        """The error for a split that does not publish its answers."""
+        return self.bad(
+            "hidden_answer",
+            field,
+            "no answer",
+            "the right answer",
+            "Test splits hide their answers: use a split that has them, or remove the row.",
         )
 
     def get(self, field: str, expected: str) -> Any:
         """The value of a field that must be there; null counts as missing."""
+        if isinstance(self.values, Exception):
+            fix = "Repair the line or remove it."
+            raise self.bad("malformed_row", "(line)", str(self.values)[:_MAX_SHOWN], "a well-formed row", fix)
         if not isinstance(self.values, dict):
             raise BadRowError(
                 "wrong_type",
-                f"{self.file}, {self.place}: found {shown(self.values)}, expected an object with {self.id_field!r}. "
+                f"{self.files.shown(self.file)}, {self.place}: found {shown(self.values)}, expected an object with {self.id_field!r}. "
                 "Restore the row from the official file or remove it.",
             )
         value = self.values.get(field)
@@ -138,11 +172,65 @@ class AnnotationRow:
             raise self.bad("no_answers", field, shown(value), expected, fix)
         return [self._encodable(field, answer) for answer in answers]
 
-    def image(self, field: str, root: str, candidates: Iterable[str]) -> str:
-        """Path of the first candidate below `root` that is a file there. `field` is where its name came from."""
+    def literal(self, field: str) -> Any:
+        """The value of a field; where it is text that holds a Python literal, such as "['a', 'b']", that literal.
+
+        Several copies store their lists this way. Nothing is evaluated but literals.
+        """
+        value = self.get(field, "a list, or text that holds one")
+        if not isinstance(value, str) or not value.lstrip().startswith("["):
+            return value
+        try:
+            if len(value) > _MAX_LITERAL_CHARS:
+                raise ValueError(f"{len(value)} characters")
+            return ast.literal_eval(value.strip())
+        except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
+            fix = "Store a list of texts or remove the row."
+            raise self.bad("wrong_type", field, f"{shown(value)} ({error})", "a list of texts", fix) from None
+
+    def choices(self, field: str) -> list[str]:
+        """The options of a multiple-choice question: 2 to 26 texts, none of them blank."""
+        value = self.literal(field)
+        if not isinstance(value, list) or not all(isinstance(choice, str) for choice in value):
+            fix = "Store a list of texts or remove the row."
+            raise self.bad("wrong_type", field, shown(value), "a list of texts", fix)
+        return self.checked_choices(field, value)
+
+    def checked_choices(self, field: str, choices: list[str]) -> list[str]:
+        """The same options, after the checks of `choices`."""
+        if not 2 <= len(choices) <= MAX_CHOICES or not all(choice.strip() for choice in choices):
+            raise self.bad(
+                "bad_choices",
+                field,
+                f"{len(choices)} choices: {choices}"[:160],
+                f"2 to {MAX_CHOICES} choices that are not blank",
+                "Restore the choices or remove the row.",
+            )
+        return [self._encodable(field, choice) for choice in choices]
+
+    def gold_index(self, field: str, num_choices: int) -> int:
+        """The index of the right option, from 0."""
+        gold_index = self.integer(field, "the index of the right choice, from 0")
+        if not 0 <= gold_index < num_choices:
+            raise self.bad(
+                "gold_out_of_range",
+                field,
+                str(gold_index),
+                f"an index from 0 to {num_choices - 1}",
+                "Restore the answer or remove the row.",
+            )
+        return gold_index
+
+    def hint(self, field: str = "hint") -> str | None:
+        """The hint; None where it is missing or blank."""
+        value = self.values.get(field)
+        return None if value is None or (isinstance(value, str) and not value.strip()) else self.text(field)
+
+    def image(self, field: str, candidates: Iterable[str]) -> str:
+        """Reference of the first candidate that is a file of the corpus. `field` is where its name came from."""
         tried = []
         for candidate in candidates:
-            if os.path.isabs(candidate) or ".." in candidate.split("/"):
+            if candidate.startswith("/") or ".." in candidate.split("/") or "://" in candidate:
                 raise self.bad(
                     "image_outside_root",
                     field,
@@ -150,17 +238,39 @@ class AnnotationRow:
                     "a path below the corpus folder",
                     "Store a relative path or remove the row.",
                 )
-            path = os.path.join(root, candidate)
-            if "\0" not in path and os.path.isfile(path):
-                return path
+            if self.files.exists(candidate):
+                return self.files.reference(posixpath.normpath(candidate))
             tried.append(candidate[:_MAX_SHOWN])
         raise self.bad(
             "missing_image",
             field,
             "no image file",
-            f"one of {', '.join(tried)} in {root}",
+            f"one of {', '.join(tried)} in {self.files.root}",
             "Download the image into that folder or remove the row.",
         )
+
+    def embedded_image(self, field: str) -> str:
+        """Reference of an image that the row itself holds: bytes, `{bytes, path}` as in Parquet, or base64 text."""
+        expected = "the bytes of an image"
+        value = self.values.get(field)
+        data = value.get("bytes") if isinstance(value, dict) else value
+        if isinstance(data, str):
+            try:
+                data = base64.b64decode(data.partition("base64,")[2] or data, validate=True)
+            except (binascii.Error, ValueError):
+                data = None
+        if not isinstance(data, bytes) or not data:
+            fix = "Restore the image or remove the row."
+            raise self.bad("missing_image", field, shown(value), expected, fix)
+        if len(data) > MAX_IMAGE_BYTES:
+            fix = "Downscale the image."
+            raise self.bad("image_too_large", field, f"{len(data)} bytes", f"at most {MAX_IMAGE_BYTES}", fix)
+        return self.files.save_image(data)
+
+    def holds_image(self, field: str) -> bool:
+        """Whether the field holds an image itself, not a file's name."""
+        value = self.values.get(field)
+        return isinstance(value, bytes | dict)
 
     def _encodable(self, field: str, value: str) -> str:
         try:
@@ -185,50 +295,6 @@ def convert_rows(
 
 def question_id(dataset: str, split: str, native_id: str) -> str:
     return f"{dataset}:{split}:{native_id}"
-
-
-def read_json(path: str, kind: type, description: str) -> Any:
-    """The content of a JSON file whose top level is of `kind`.
-
-    Raises DataError if the file is missing, is no JSON, or holds something else; `description` is what was expected.
-    """
-    try:
-        with open(path, encoding="utf-8-sig") as file:
-            content = json.load(file)
-    except OSError as error:
-        raise unreadable(path, description, error) from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(
-            f"{path}: not valid JSON ({error}), expected {description}. The file may be cut off: download it again."
-        ) from error
-    if not isinstance(content, kind):
-        raise DataError(f"{path}: found {shown(content)}, expected {description}. Use the official file.")
-    return content
-
-
-def rows_of_list(file: str, items: list, id_field: str, name: str = "list") -> Iterator[AnnotationRow]:
-    """The items of a JSON list as rows; `name` is what the list is called in messages."""
-    for index, item in enumerate(items):
-        yield AnnotationRow(file, f"{name}[{index}]", id_field, item)
-
-
-def find_file(root: str, *candidates: str, description: str) -> str:
-    """Path of the first candidate that exists below `root`. Raises DataError, with all of them, where none does."""
-    for candidate in candidates:
-        path = os.path.join(root, candidate)
-        if os.path.isfile(path):
-            return path
-    raise DataError(
-        f"{root}: found no {' or '.join(candidates)}, expected {description}. "
-        "Download the file into that folder, or correct `root` and `split` in the configuration."
-    )
-
-
-def unreadable(path: str, description: str, error: OSError) -> DataError:
-    return DataError(
-        f"{path}: cannot be read ({error.strerror or error}), expected {description}. "
-        "Check that the file exists and may be read."
-    )
 
 
 def shown(value: Any) -> str:

@@ -1,45 +1,144 @@
-"""One entry to all corpora: CorpusConfig -> Question | Rejected."""
+"""One entry to all corpora: CorpusConfig -> streaming Ray Dataset of CORPUS_ROW.
 
-import os
-from collections.abc import Callable, Iterator
+A corpus is read by one task, since its files are streams whose rows must come once each and in order; several corpora
+are read side by side. The task yields a block whenever it has `BLOCK_ROWS` rows, so neither it nor the driver ever
+holds a corpus, and Ray Data holds the reading back when what follows is slower.
+"""
 
-from inbol_ray.config.schema import CorpusConfig
-from inbol_ray.corpora.oven import read_oven
-from inbol_ray.corpora.scienceqa import read_scienceqa
-from inbol_ray.corpora.vizwiz import read_vizwiz
-from inbol_ray.corpora.vqav2 import read_vqav2
-from inbol_ray.corpora.vqav2_idk import read_vqav2_idk
-from inbol_ray.rows import Question, Rejected
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
 
-READERS: dict[str, Callable[[str, str], Iterator[Question | Rejected]]] = {
-    "vqav2": read_vqav2,
-    "scienceqa": read_scienceqa,
-    "oven": read_oven,
-    "vizwiz": read_vizwiz,
-    "vqav2_idk": read_vqav2_idk,
-}
-"""Reader of each dataset that a configuration can name: (root, split) -> rows in file order."""
+import pyarrow as pa
+import ray
+import ray.data
+from ray.data.block import BlockMetadata
+
+from inbol_ray.config.schema import BenchmarkConfig, CorpusConfig, StorageConfig
+from inbol_ray.corpora.corpus_files import CorpusFiles
+from inbol_ray.corpora.disk_index import DiskIndex
+from inbol_ray.corpora.registry import READERS
+from inbol_ray.errors import InbolError
+from inbol_ray.rows import QUESTION, Question, Rejected
+
+BLOCK_ROWS = 2_000
+CORPUS_ROW = pa.unify_schemas(
+    [QUESTION, pa.schema([(name, pa.string()) for name in ("benchmark", "domain", "reason", "detail")])]
+)
+"""A `Question`, or a rejected row: then `reason` and `detail` say why and only the id, dataset and split are set.
+
+`benchmark` and `domain` are null in training corpora.
+"""
 
 
-def read_questions(corpus: CorpusConfig, root: str) -> Iterator[Question | Rejected]:
-    """Questions of a corpus in file order, at most `corpus.limit`, and a rejection for each row that is none.
+@dataclass(frozen=True)
+class CorpusSource:
+    """A configured corpus, the folder or URI that its `root` stands for, and where embedded images go."""
 
-    `root` is the folder that `corpus.root` stands for; image paths come back absolute. Of several questions with one
-    id the first is kept and the others are rejected as `duplicate_id`. Rows after the limit are not looked at.
+    corpus: CorpusConfig
+    root: str
+    storage: StorageConfig = StorageConfig()
+    image_folder: str | None = None
 
-    Raises DataError where a file is missing or unreadable.
+    def open(self) -> CorpusFiles:
+        return CorpusFiles(self.root, self.storage, self.image_folder)
+
+
+def read_corpora(sources: Sequence[CorpusSource]) -> ray.data.Dataset:
+    """Rows (CORPUS_ROW) of the corpora, one after the other and each in file order, as a lazy dataset.
+
+    Raises DataError at once where a corpus has no files; a file that turns out unreadable raises it while the dataset
+    is consumed (`stream_tables` unwraps it from Ray's error).
     """
-    root = os.path.abspath(root)
-    first_row: dict[str, int] = {}
-    for number, row in enumerate(READERS[corpus.dataset](root, corpus.split)):
-        if isinstance(row, Question):
-            if row.id in first_row:
-                yield _duplicate(row, root, number, first_row[row.id])
-                continue
-            first_row[row.id] = number
-        yield row
-        if len(first_row) == corpus.limit:
+    for source in sources:
+        check_files(source)
+    dataset = ray.data.read_datasource(_CorpusDatasource(sources), override_num_blocks=len(sources))
+    dataset.context.execution_options.preserve_order = True
+    return dataset
+
+
+def check_files(source: CorpusSource) -> None:
+    """Raise DataError where the corpus's files are missing."""
+    with source.open() as files:
+        READERS[source.corpus.dataset](files, source.corpus.split)
+
+
+def read_rows(source: CorpusSource) -> Iterator[Question | Rejected]:
+    """Rows of one corpus in file order, in this process.
+
+    At most `limit` questions; rows after it are not looked at. Of several questions with one id the first is kept and
+    the others are rejected as `duplicate_id`. Raises DataError where a file is missing or unreadable.
+    """
+    corpus = source.corpus
+    with source.open() as files, DiskIndex() as first_row:
+        num_questions = 0
+        for number, row in enumerate(READERS[corpus.dataset](files, corpus.split)):
+            if isinstance(row, Question):
+                if not first_row.add(row.id, number):
+                    yield _duplicate(row, files.root, number, first_row.get(row.id))
+                    continue
+                num_questions += 1
+            yield row
+            if num_questions == corpus.limit:
+                return
+
+
+def stream_tables(dataset: ray.data.Dataset) -> Iterator[pa.Table]:
+    """Blocks of a dataset as Arrow tables, one in memory at a time. Errors of this package come out as themselves."""
+    try:
+        yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1)
+    except ray.exceptions.RayError as error:
+        cause = error.cause if isinstance(error, ray.exceptions.RayTaskError) else error.__cause__
+        while isinstance(cause, ray.exceptions.RayTaskError):
+            cause = cause.cause
+        if isinstance(cause, InbolError):
+            raise cause from None
+        raise
+
+
+class _CorpusDatasource(ray.data.Datasource):
+    """One read task a corpus, each a generator of blocks."""
+
+    def __init__(self, sources: Sequence[CorpusSource]) -> None:
+        super().__init__()
+        self.sources = sources
+
+    def estimate_inmemory_data_size(self) -> int | None:
+        return None
+
+    def get_read_tasks(self, parallelism, per_task_row_limit=None, data_context=None) -> list[ray.data.ReadTask]:
+        metadata = BlockMetadata(num_rows=None, size_bytes=None, exec_stats=None)
+        return [
+            ray.data.ReadTask(
+                lambda source=source: _read_blocks(source), metadata, CORPUS_ROW, per_task_row_limit=per_task_row_limit
+            )
+            for source in self.sources
+        ]
+
+
+def _read_blocks(source: CorpusSource) -> Iterator[pa.Table]:
+    corpus = source.corpus
+    benchmark = {}
+    if isinstance(corpus, BenchmarkConfig):
+        benchmark = {"benchmark": corpus.dataset, "domain": corpus.domain}
+    rows = read_rows(source)
+    while True:
+        block = [_to_row(row, corpus) | benchmark for row in islice(rows, BLOCK_ROWS)]
+        yield pa.Table.from_pylist(block, schema=CORPUS_ROW)
+        if len(block) < BLOCK_ROWS:
             return
+
+
+def _to_row(row: Question | Rejected, corpus: CorpusConfig) -> dict:
+    if isinstance(row, Question):
+        return row.to_row()
+    return {
+        "id": row.id,
+        "dataset": corpus.dataset,
+        "split": corpus.split,
+        "reason": row.reason,
+        "detail": row.detail,
+    }
 
 
 def _duplicate(question: Question, root: str, number: int, first: int) -> Rejected:

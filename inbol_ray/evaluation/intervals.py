@@ -1,19 +1,23 @@
-"""95% intervals for proportions and means, in the unit of their input; NumPy and the standard library only."""
+"""95% intervals, in the unit of their input; NumPy and the standard library only."""
 
 import math
 from collections.abc import Sequence
 from statistics import NormalDist
 
+import numpy as np
+
 CONFIDENCE_LEVEL = 0.95
 Z = NormalDist().inv_cdf(0.5 + CONFIDENCE_LEVEL / 2)
 Interval = tuple[float, float]
+NUM_RESAMPLES = 10_000
+_SEED = 20_241_211
 
 
 def wilson_interval(num_successes: int, num_trials: int) -> Interval | None:
     """Wilson score interval of a proportion, within [0, 1]; None without trials.
 
-    Source: E. B. Wilson, J. Am. Stat. Assoc. 22 (1927) 209. Unlike the normal interval it keeps its coverage near
-    0 and 1, where refusal rates often lie.
+    Source: E. B. Wilson, J. Am. Stat. Assoc. 22 (1927) 209. Unlike the normal interval it keeps its coverage at
+    0 and 1, where the bootstrap gives a point.
     """
     if num_trials == 0:
         return None
@@ -25,17 +29,26 @@ def wilson_interval(num_successes: int, num_trials: int) -> Interval | None:
     return max(0.0, min(centre - half, rate)), min(1.0, max(centre + half, rate))
 
 
-def normal_interval(mean: float, variance: float, num_values: int, low: float, high: float) -> Interval | None:
-    """Normal interval of a mean of values in [low, high], from their sample variance (ddof 1).
+def resample_counts(counts: Sequence[int] | np.ndarray) -> np.ndarray:
+    """How often each kind of item comes in bootstrap resamples of sum(counts) items, (NUM_RESAMPLES, kinds) int.
 
-    One value has no sample variance: its interval is the whole of [low, high]. None without values.
+    Drawing items with replacement is drawing kinds from a multinomial. The same counts give the same resamples.
     """
-    if num_values == 0:
-        return None
-    if num_values == 1:
-        return low, high
-    half = Z * math.sqrt(variance / num_values)
-    return max(low, mean - half), min(high, mean + half)
+    counts = np.asarray(counts)
+    total = int(counts.sum())
+    if total == 0:
+        return np.zeros((NUM_RESAMPLES, len(counts)), dtype=np.int64)
+    return np.random.default_rng(_SEED).multinomial(total, counts / total, size=NUM_RESAMPLES)
+
+
+def bootstrap_interval(values: np.ndarray) -> Interval:
+    """Percentile interval of a statistic from its value on every resample.
+
+    Source: B. Efron, Canadian Journal of Statistics 9 (1981) 139.
+    """
+    tail = 50 * (1 - CONFIDENCE_LEVEL)
+    low, high = np.percentile(values, [tail, 100 - tail])
+    return float(low), float(high)
 
 
 def t_cdf(t: float, df: int) -> float:

@@ -3,21 +3,18 @@
 PREDICTION rows (`inbol_ray.rows`, any number of methods, benchmarks and seeds) -> the content of `results.json`;
 several of those -> the content of `seeds.json`. Every rate, score, difference and interval is in percent.
 
-Source: InBoL (arXiv 2412.11196) Sec. 4. User-centric value of a reply: v = +1 correct, 0 refused, -1 wrong, so
-S_trust = mean v = 2 Acc + RefR - 1. A refusal is never correct, and a reply that cannot be parsed is wrong.
-Ours: a question whose generation failed (`error`) has no reply to value. It is counted apart as `num_errors` and
-left out of every rate.
+Source: InBoL (arXiv 2412.11196) Sec. 4; `scores` has the formulas.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
 
 import numpy as np
 import pyarrow as pa
 
 from inbol_ray.errors import DataError, RowCountError
-from inbol_ray.evaluation.intervals import Interval, normal_interval, t_interval, wilson_interval
-from inbol_ray.rows import OUTCOMES, PREDICTION
+from inbol_ray.evaluation.intervals import t_interval
+from inbol_ray.evaluation.scores import VALUE, Metrics, difference_interval, outcome_codes, score_codes
+from inbol_ray.rows import PREDICTION
 
 SCHEMA_VERSION = 1
 METHODS = ("original", "refusal_prompt", "sft", "idk_it", "idk_it_matched", "ca_dpo")
@@ -33,51 +30,13 @@ DIFFERENCES = (
     ("ca_dpo", "sft"),
 )
 """(method, baseline) of every paired difference."""
-_VALUE = np.array([1, -1, 0, 0], dtype=np.int8)  # v, by index into OUTCOMES; errors never enter a mean
 _COLUMNS = tuple(name for name in PREDICTION.names if name not in ("images", "gold_answers", "question", "response"))
-
-
-@dataclass(frozen=True, slots=True)
-class Metrics:
-    """Scores of one group of replies, in percent; a rate over nothing is None, and so is its interval.
-
-    `num_questions` leaves out the `num_errors` questions without a reply. Intervals are 95%: Wilson for proportions,
-    `answered_acc` over the answered questions only; normal from the sample variance of v for `s_trust`.
-    """
-
-    num_questions: int
-    num_errors: int
-    acc: float | None
-    acc_interval: Interval | None
-    refr: float | None
-    refr_interval: Interval | None
-    s_trust: float | None
-    s_trust_interval: Interval | None
-    answered_acc: float | None
-    answered_acc_interval: Interval | None
-    unparsed_rate: float | None
-    unparsed_rate_interval: Interval | None
-
-    def to_dict(self) -> dict:
-        """Plain JSON types: intervals become two-element lists."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
 
 
 def method_order(methods: Iterable[str]) -> list[str]:
     """The distinct methods in the table's order; names the paper does not have follow by alphabet."""
     present = set(methods)
     return [name for name in METHODS if name in present] + sorted(present - set(METHODS))
-
-
-def score_group(outcomes: Sequence[str] | np.ndarray, unparsed: Sequence[bool] | np.ndarray | None = None) -> Metrics:
-    """Score replies: `outcomes` (n,) of `rows.OUTCOMES`, `unparsed` (n,) flags of replies without a readable answer.
-
-    Raises: DataError for an outcome that does not exist.
-    Source: InBoL (arXiv 2412.11196) Sec. 4.
-    """
-    codes = _outcome_codes(np.asarray(outcomes, dtype=object))
-    flags = np.zeros(codes.shape, dtype=bool) if unparsed is None else np.asarray(unparsed, dtype=bool)
-    return _score_codes(codes, flags)
 
 
 def build_results(
@@ -92,7 +51,7 @@ def build_results(
     `answerable` and `unanswerable` score the questions whose corpus says so; where it does not say, a question is in
     neither. `confidence_bins` (figure 4) holds the questions with a `base_confidence` that are not known to be
     unanswerable, in bins of width 0.1 centred on 0, 0.1, ..., 1. `comparisons` are paired over questions: the same
-    question, two methods, errors of either left out.
+    question, two methods.
 
     Raises: DataError for missing columns or unknown outcomes; RowCountError where a question is there twice, or for
     one method and not for another, because then the methods cannot be compared.
@@ -149,47 +108,6 @@ def summarise_seeds(results_per_seed: Sequence[Mapping]) -> dict:
     }
 
 
-def _outcome_codes(outcomes: np.ndarray) -> np.ndarray:
-    """Index of each outcome in OUTCOMES, (n,) int8."""
-    codes = np.full(outcomes.shape, -1, dtype=np.int8)
-    for code, outcome in enumerate(OUTCOMES):
-        codes[outcomes == outcome] = code
-    if (codes < 0).any():
-        raise DataError(f"unknown outcome {outcomes[codes < 0][0]!r}; expected one of {list(OUTCOMES)}")
-    return codes
-
-
-def _score_codes(codes: np.ndarray, unparsed: np.ndarray) -> Metrics:
-    num_correct, num_wrong, num_refused, num_errors = (int(n) for n in np.bincount(codes, minlength=len(OUTCOMES)))
-    num_answered = num_correct + num_wrong
-    num_questions = num_answered + num_refused
-    replied = codes != OUTCOMES.index("error")
-    acc = _proportion(num_correct, num_questions)
-    refr = _proportion(num_refused, num_questions)
-    answered_acc = _proportion(num_correct, num_answered)
-    unparsed_rate = _proportion(int(unparsed[replied].sum()), num_questions)
-    return Metrics(
-        num_questions, num_errors, *acc, *refr, *_mean_value(_VALUE[codes[replied]], 100), *answered_acc, *unparsed_rate
-    )
-
-
-def _proportion(num_successes: int, num_trials: int) -> tuple[float | None, Interval | None]:
-    """Rate and Wilson interval in percent."""
-    interval = wilson_interval(num_successes, num_trials)
-    if interval is None:
-        return None, None
-    return 100 * num_successes / num_trials, (100 * interval[0], 100 * interval[1])
-
-
-def _mean_value(values: np.ndarray, bound: float) -> tuple[float | None, Interval | None]:
-    """Mean and normal interval in percent of `values` (n,) whose mean lies within +-`bound` percent."""
-    if not len(values):
-        return None, None
-    percent = 100.0 * values
-    variance = float(percent.var(ddof=1)) if len(values) > 1 else 0.0
-    return float(percent.mean()), normal_interval(float(percent.mean()), variance, len(values), -bound, bound)
-
-
 def _read_columns(predictions: pa.Table) -> dict[str, np.ndarray]:
     """The columns that scores need as arrays (n,); `answerable` becomes 1, 0 or -1 (not said)."""
     if missing := [name for name in _COLUMNS if name not in predictions.column_names]:
@@ -202,7 +120,7 @@ def _read_columns(predictions: pa.Table) -> dict[str, np.ndarray]:
     table = {name: predictions[name].to_numpy(zero_copy_only=False) for name in _COLUMNS}
     said = predictions["answerable"].cast(pa.int8()).fill_null(-1)
     return table | {
-        "outcome": _outcome_codes(table["outcome"]),
+        "outcome": outcome_codes(table["outcome"]),
         "answerable": said.to_numpy(zero_copy_only=False),
         "unparsed": predictions["unparsed"].fill_null(False).to_numpy(zero_copy_only=False).astype(bool),
         "base_confidence": table["base_confidence"].astype(np.float64),
@@ -214,7 +132,7 @@ def _take(table: Mapping[str, np.ndarray], mask: np.ndarray) -> dict[str, np.nda
 
 
 def _score(table: Mapping[str, np.ndarray]) -> Metrics:
-    return _score_codes(table["outcome"], table["unparsed"])
+    return score_codes(table["outcome"], table["unparsed"])
 
 
 def _cells(table: Mapping[str, np.ndarray]) -> Iterable[tuple[tuple[str, str, int], dict[str, np.ndarray]]]:
@@ -295,14 +213,12 @@ def _compare(table: Mapping[str, np.ndarray]) -> list[dict]:
             if (other := cells.get((baseline, domain, seed))) is None:
                 continue
             ours, theirs = (one["outcome"][np.argsort(one["key"])] for one in (cell, other))
-            both = (ours != OUTCOMES.index("error")) & (theirs != OUTCOMES.index("error"))
-            ours, theirs = ours[both], theirs[both]
             values = {
-                "s_trust": (_VALUE[ours] - _VALUE[theirs], 200),
-                "acc": ((ours == 0).astype(np.int8) - (theirs == 0).astype(np.int8), 100),
+                "s_trust": VALUE[ours] - VALUE[theirs],
+                "acc": (ours == 0).astype(np.int8) - (theirs == 0).astype(np.int8),
             }
-            for metric, (difference, bound) in values.items():
-                mean, interval = _mean_value(difference, bound)
+            for metric, difference in values.items():
+                mean, interval = difference_interval(difference)
                 rows.append(
                     {"method": method, "baseline": baseline, "domain": domain, "seed": seed, "metric": metric}
                     | {"num_questions": len(difference), "difference": mean}

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from inbol_ray.confidence.classes import classify
 from inbol_ray.config.schema import ClassConfig
+from inbol_ray.evaluation.estimators import render_estimators
 from inbol_ray.evaluation.gallery import Example, choose_examples, embed_image
 from inbol_ray.evaluation.metrics import DOMAINS, method_order
 from inbol_ray.evaluation.page_scores import render_differences, render_hero, render_scores
@@ -64,6 +65,7 @@ def render_page(
         render_differences(results),
         _confidence_section(results, classes),
         _histogram_section(confidences, classes),
+        render_estimators(results.get("estimators", [])),
         _gallery_section(groups, read_image),
         _stages_section(results["stages"]),
         _provenance_section(results, predictions),

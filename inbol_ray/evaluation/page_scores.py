@@ -63,7 +63,7 @@ def _rowbar(method: str, values: Mapping[str, float], best: float) -> str:
 
 
 def _question_count(results: Mapping, domain: str) -> str:
-    counts = {row["num_questions"] + row["num_errors"] for row in results["results"] if row["domain"] == domain}
+    counts = {row["num_questions"] for row in results["results"] if row["domain"] == domain}
     seeds = len(seeds_of(results))
     return f"{max(counts):,} questions" + (f", {seeds} seeds" if seeds > 1 else "")
 
@@ -72,7 +72,7 @@ def render_scores(results: Mapping) -> str:
     """Section with a table a domain and, folded away, every benchmark."""
     tables = "".join(_scores_table(results, domain) for domain in DOMAINS)
     errors = sum(row["num_errors"] for row in results["results"])
-    failed = f" {errors:,} replies failed to generate and are left out of every rate." if errors else ""
+    failed = f" {errors:,} questions have no reply; they count as neither correct nor refused." if errors else ""
     return (
         "<section><h2>Scores</h2><p class='note'>Percent, with 95% intervals. Acc is the share of questions answered "
         f"correctly, RefR the share refused, {_TRUST} = 2 Acc + RefR \u2212 100; Ans. Acc is the accuracy over the "

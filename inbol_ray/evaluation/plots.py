@@ -110,6 +110,29 @@ def confidence_histogram(confidences: Sequence[float], classes: ClassConfig) -> 
     return "".join(parts) + "</svg>"
 
 
+def roc_panel(curves: Sequence[Sequence[tuple[float, float]]], described: str) -> str:
+    """ROC curves of (false, true positive rate) in percent, in the styles `m0`, `m1`, ...; the diagonal is chance."""
+    left, base, size = _LEFT, _HEIGHT - _BOTTOM, _HEIGHT - _BOTTOM - _TOP
+    width = _WIDTH - _LEFT - _RIGHT
+    ticks = "".join(
+        f'<path class="{"axis" if tick == 0 else "grid"}" d="M{left} {_y(tick):.1f}H{_WIDTH - _RIGHT}"/>'
+        f'<text class="y" x="{left - 7}" y="{_y(tick) + 4:.1f}">{tick}{"%" if tick == 100 else ""}</text>'
+        f'<text class="x" x="{left + width * tick / 100:.1f}" y="{base + 17}">{tick}</text>'
+        for tick in (0, 25, 50, 75, 100)
+    )
+    lines = "".join(
+        f'<g class="m{style}"><path class="line" d="M'
+        + "L".join(f"{left + width * x / 100:.1f} {base - size * y / 100:.1f}" for x, y in curve)
+        + '"/></g>'
+        for style, curve in enumerate(curves)
+    )
+    return (
+        f"{_svg_open(_WIDTH, _HEIGHT, described)}{ticks}"
+        f'<path class="grid" d="M{left} {base}L{_WIDTH - _RIGHT} {_TOP}"/>{lines}'
+        f'<text class="x title" x="{left + width / 2:.1f}" y="{_HEIGHT - 8}">False positives</text></svg>'
+    )
+
+
 def _x(confidence: float) -> float:
     """Bin centres, with half a bin of room on either side."""
     return _LEFT + (_WIDTH - _LEFT - _RIGHT) * (confidence * 10 + 0.5) / 11

@@ -43,13 +43,18 @@ def predict(context: StageContext) -> dict[str, int]:
             requests["prompt"].append(chat_prompt(user, num_images=len(question.images)))
             requests["images"].append(question.images)
     decoding = Decoding(1, 0.0, config.evaluation.max_tokens)
-    replies = generate(
-        pa.table(requests), config.engine, decoding, seed=config.seed, unit="replies", progress=context.progress
-    ).to_pylist()
+    parts = generate(
+        pa.table(requests),
+        config,
+        decoding,
+        folder=str(context.resume / "replies"),
+        unit="replies",
+        progress=context.progress,
+    )
 
     benchmark_of = {row["id"]: (row["benchmark"], row["domain"]) for row in rows}
     predictions = []
-    for row in replies:
+    for row in parts.rows():
         question = questions[row["id"]]
         response = row["responses"][0] if row["responses"] else ""
         outcome = ERROR if row["reason"] else judge_reply(response, question, config.sampling.correct_threshold)

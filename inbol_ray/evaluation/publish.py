@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from inbol_ray.artifacts import Store
 from inbol_ray.config.schema import PipelineConfig
+from inbol_ray.evaluation.estimators import compare_estimators
 from inbol_ray.evaluation.metrics import build_results
 from inbol_ray.evaluation.report import render_terminal_table, write_report
 from inbol_ray.pipeline import build_stages
@@ -35,6 +36,7 @@ def publish(config: PipelineConfig, manifests: dict[str, dict]) -> dict:
         "packages": latest["packages"],
     }
     results = build_results(predictions, times, name=config.name, provenance=provenance)
+    results["estimators"] = compare_estimators(predictions, answers)
     out_dir = Path(config.output_dir)
     write_report(
         results,

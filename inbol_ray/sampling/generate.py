@@ -1,76 +1,246 @@
-"""Generation over a table of requests: Ray Data streams batches through a pool of vLLM engines.
+"""Replies to a table of requests, at the speed of the engines, and never lost: the one way to run a model here.
 
-One actor class serves confidence sampling, question writing, judging and evaluation; only the prompts and the
-decoding differ.
+requests -> blocks (`parts`) -> [renderer actors] -> [engine actors, several blocks in flight each] -> one part a block
 
-columns `checkpoint`, `prompt`, `images`, anything else
-    -> the same and `responses` list<string>, `first_token` (JSON), `reason`, `detail`
+Confidence sampling, question writing, judging and evaluation all call `generate`; only prompts and decoding differ.
+
+- In: a table in the order that the output shall have, with `id`, `checkpoint` (rows of one checkpoint side by side),
+  `prompt` (`prompts.chat_prompt`), `images` (references) and any other columns, which come out again unchanged.
+- Key: everything that the replies depend on. A call that is killed and made again with the same key goes on from its
+  finished blocks; another key starts afresh beside them.
+- Out: `Parts`; `read()` yields the requests with the columns `parts.REPLY`, block by block, in the requests' order.
+
+A kill of the driver costs at most the blocks that engines were working on. A killed engine or node costs the same, and
+Ray starts the engine again `max_restarts` times; its blocks are then done again by whichever engine is there.
 """
 
 import json
+import os
+import pickle
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
+from typing import Protocol
 
 import pyarrow as pa
 import ray
 import ray.data
 
-from inbol_ray.config.schema import EngineConfig
+from inbol_ray.artifacts import package_versions
+from inbol_ray.config.schema import EngineConfig, PipelineConfig
+from inbol_ray.errors import EngineError, InbolError
 from inbol_ray.progress import write_progress
-from inbol_ray.sampling.vllm_engine import Decoding, Request, VllmEngine
+from inbol_ray.prompts import draw_index
+from inbol_ray.sampling.checkpoints import model_digest
+from inbol_ray.sampling.parts import REPLY, Parts, open_parts
+from inbol_ray.sampling.render import Renderer
+from inbol_ray.sampling.vllm_engine import Decoding, Reply, Request, VllmEngine
+
+SEED_RANGE = 2**62
+"""vLLM adds the sample's index to a seed of 63 bits."""
 
 
-class GenerateBatch:
-    """A Ray Data actor with one engine. Batches may mix checkpoints; rows are grouped to swap weights seldom."""
+class Rounds(Protocol):
+    """Decides how often a question is sampled. Picklable: engines call it in their own process."""
 
-    def __init__(
-        self, checkpoint: str, engine: dict, decoding: dict, seed: int, progress: str | None, total: int, unit: str
-    ) -> None:
-        self.engine = VllmEngine(checkpoint, EngineConfig(**engine), seed)
-        self.decoding = Decoding(**decoding)
-        self.progress, self.total, self.unit, self.done = progress, total, unit, 0
-
-    def __call__(self, batch: pa.Table) -> pa.Table:
-        rows = batch.select(["checkpoint", "prompt", "images"]).to_pylist()
-        replies = [None] * len(rows)
-        for checkpoint in dict.fromkeys(row["checkpoint"] for row in rows):
-            indices = [index for index, row in enumerate(rows) if row["checkpoint"] == checkpoint]
-            self.engine.load(checkpoint)
-            requests = [Request(rows[index]["prompt"], rows[index]["images"]) for index in indices]
-            for index, reply in zip(indices, self.engine.generate(requests, self.decoding), strict=True):
-                replies[index] = reply
-        self.done += len(rows)
-        write_progress(self.progress, self.done, self.total, self.unit)
-        return (
-            batch.append_column("responses", pa.array([reply.texts for reply in replies], pa.list_(pa.string())))
-            .append_column("first_token", pa.array([json.dumps(reply.first_token) for reply in replies]))
-            .append_column("reason", pa.array([reply.reason for reply in replies]))
-            .append_column("detail", pa.array([reply.detail for reply in replies]))
-        )
+    def num_more(self, row: Mapping, texts: Sequence[str]) -> int:
+        """(row of the request, its samples so far) -> samples to draw next; 0 ends the question."""
 
 
 def generate(
-    requests: pa.Table, engine: EngineConfig, decoding: Decoding, *, seed: int, unit: str, progress=None
-) -> pa.Table:
-    """Replies to every request, one row each, in any order. Raises what an engine raised when it cannot go on."""
+    requests: pa.Table,
+    config: PipelineConfig,
+    decoding: Decoding,
+    *,
+    folder: str,
+    unit: str,
+    progress=None,
+    rounds: Rounds | None = None,
+) -> Parts:
+    """The finished parts of these requests, kept under `folder` (a path that every node sees, or an `s3://` prefix).
+
+    `unit` and `progress` are for the progress line. Raises CheckpointError and what else a first engine says against
+    the checkpoint, and EngineError once engines die more often than `engine.max_restarts` or do not fit the cluster.
+    """
+    engine = place_engines(config.engine)
+    checkpoints = requests["checkpoint"].unique().to_pylist()
+    key = {
+        "models": {checkpoint: model_digest(checkpoint) for checkpoint in checkpoints},
+        "decoding": asdict(decoding),
+        "rounds": repr(rounds),
+        "seed": config.seed,
+        "packages": package_versions(),
+        "dtype": engine.dtype,
+        "max_model_len": engine.max_model_len,
+    }
+    parts = open_parts(folder, config.storage, requests, key, engine.batch_size)
+    missing = sorted(set(range(parts.num_blocks)) - parts.finished())
+    done = parts.num_rows - sum(parts.block_size(block) for block in missing)
+    write_progress(progress, done, parts.num_rows, unit, note="starting engines" if missing else "")
+    if missing:
+        try:
+            for num_rows in _run(parts, missing, checkpoints[0], engine, decoding, config.seed, rounds):
+                done += num_rows
+                write_progress(progress, done, parts.num_rows, unit)
+        except ray.exceptions.RayError as error:
+            raise _cause(error, parts, engine) from error
+    return parts
+
+
+def _run(
+    parts: Parts,
+    blocks: list[int],
+    checkpoint: str,
+    engine: EngineConfig,
+    decoding: Decoding,
+    seed: int,
+    rounds: Rounds | None,
+) -> Iterable[int]:
+    """Answer these blocks; yields the number of requests of each as it is finished."""
+    num_engines = min(engine.num_engines, len(blocks))
+    min_engines = min(engine.min_engines or num_engines, num_engines)
+    _await_room(engine, min_engines)
+    restarts = {"max_restarts": engine.max_restarts, "max_task_retries": -1}
+    # Ray 2.60 calls these deprecated, but has no other way to bound restarts.
+    warnings.filterwarnings("ignore", message="`ray_remote_args` is deprecated")
     dataset = (
-        ray.data.from_arrow(requests)
-        .repartition(target_num_rows_per_block=engine.batch_size)
+        ray.data.from_items([{"block": block} for block in blocks], override_num_blocks=len(blocks))
         .map_batches(
-            GenerateBatch,
-            fn_constructor_args=(
-                requests["checkpoint"][0].as_py(),
-                engine.model_dump(),
-                asdict(decoding),
-                seed,
-                str(progress) if progress else None,
-                requests.num_rows,
-                unit,
-            ),
+            RenderBlock,
+            fn_constructor_args=(parts, checkpoint, engine),
             batch_format="pyarrow",
-            batch_size=engine.batch_size,
-            compute=ray.data.ActorPoolStrategy(size=engine.num_engines),
-            num_cpus=engine.num_cpus_per_engine if not engine.num_gpus_per_engine else None,
+            batch_size=None,
+            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=num_engines * engine.renderers_per_engine),
+            num_cpus=1,
+            **restarts,
+        )
+        .map_batches(
+            AnswerBlock,
+            fn_constructor_args=(parts, checkpoint, engine, decoding, seed, rounds),
+            batch_format="pyarrow",
+            batch_size=None,
+            compute=ray.data.ActorPoolStrategy(
+                min_size=min_engines,
+                max_size=num_engines,
+                max_concurrent_calls_per_actor=engine.batches_in_flight,
+                # Ray Data adds an engine only where 1.75 times as many blocks wait as engines work on.
+                max_tasks_in_flight_per_actor=2 * engine.batches_in_flight,
+                enable_true_multi_threading=True,
+            ),
+            num_cpus=None if engine.num_gpus_per_engine else engine.num_cpus_per_engine,
             num_gpus=engine.num_gpus_per_engine or None,
+            **restarts,
         )
     )
-    return pa.concat_tables(ray.get(dataset.to_arrow_refs()))
+    for batch in dataset.iter_batches(batch_format="pyarrow", batch_size=None, prefetch_batches=0):
+        yield from batch["num_rows"].to_pylist()
+
+
+class RenderBlock:
+    """A Ray Data actor: number of a block -> its rendered requests, pickled."""
+
+    def __init__(self, parts: Parts, checkpoint: str, engine: EngineConfig) -> None:
+        self.parts = parts
+        with _last_words(parts, "a renderer cannot start"):
+            self.renderer = Renderer(checkpoint, engine)
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        (block,) = batch["block"].to_pylist()
+        rows = self.parts.read_requests(block).select(["prompt", "images"]).to_pylist()
+        inputs = pickle.dumps(self.renderer.render(rows), protocol=pickle.HIGHEST_PROTOCOL)
+        return pa.table({"block": [block], "inputs": pa.array([inputs], pa.large_binary())})
+
+
+class AnswerBlock:
+    """A Ray Data actor with one engine: rendered requests of a block -> the block's part."""
+
+    def __init__(
+        self, parts: Parts, checkpoint: str, engine: EngineConfig, decoding: Decoding, seed: int, rounds: Rounds | None
+    ) -> None:
+        self.parts, self.decoding, self.seed, self.rounds = parts, decoding, seed, rounds
+        with _last_words(parts, "an engine cannot start"):
+            self.engine = VllmEngine(checkpoint, engine, seed)
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        (block,) = batch["block"].to_pylist()
+        rows = self.parts.read_requests(block).to_pylist()
+        requests = [
+            Request(rendered, draw_index(row["id"], SEED_RANGE, seed=self.seed))
+            for row, rendered in zip(rows, pickle.loads(batch["inputs"][0].as_py()), strict=True)
+        ]
+        num_more = self.rounds and (lambda index, texts: self.rounds.num_more(rows[index], texts))
+        try:
+            replies = self.engine.generate(requests, self.decoding, checkpoint=rows[0]["checkpoint"], num_more=num_more)
+        except EngineError as error:
+            # An engine cannot be mended in place. Ray starts this actor again, and sends the block again.
+            self.parts.report_failure(f"{error} (in block {block}, which starts with {rows[0]['id']})")
+            os._exit(1)
+        self.parts.write(block, reply_table([row["id"] for row in rows], replies))
+        return pa.table({"block": [block], "num_rows": [len(rows)]})
+
+
+@contextmanager
+def _last_words(parts: Parts, what: str) -> Iterator[None]:
+    """Keep the reason of an error for the driver, whom Ray only tells that an actor died."""
+    try:
+        yield
+    except Exception as error:
+        parts.report_failure(f"{what}: {type(error).__name__}: {error}")
+        raise
+
+
+def reply_table(ids: Sequence[str], replies: Sequence[Reply]) -> pa.Table:
+    """The columns of a part."""
+    columns = [
+        [reply.texts for reply in replies],
+        [reply.token_logprobs for reply in replies],
+        [json.dumps(reply.first_token) for reply in replies],
+        [reply.reason for reply in replies],
+        [reply.detail for reply in replies],
+    ]
+    return pa.table([list(ids), *columns], schema=pa.schema([pa.field("id", pa.string()), *REPLY]))
+
+
+def place_engines(engine: EngineConfig) -> EngineConfig:
+    """`engine` with `num_gpus_per_engine` decided: GPUs where this cluster has any, CPUs where it has none."""
+    if engine.num_gpus_per_engine is not None:
+        return engine
+    has_gpus = ray.cluster_resources().get("GPU", 0) > 0
+    return engine.model_copy(update={"num_gpus_per_engine": engine.tensor_parallel_size if has_gpus else 0})
+
+
+def _await_room(engine: EngineConfig, min_engines: int) -> None:
+    """Wait until the cluster, or its autoscaler, has room for a renderer and the engines that must be up.
+
+    Without this, a pool that does not fit waits for ever and says nothing.
+    """
+    share = {"GPU": engine.num_gpus_per_engine} if engine.num_gpus_per_engine else {"CPU": engine.num_cpus_per_engine}
+    room = ray.util.placement_group([{"CPU": 1}, *[share] * min_engines], strategy="PACK")
+    try:
+        if not room.wait(engine.start_timeout_s):
+            have = ", ".join(
+                f"{ray.available_resources().get(kind, 0):g} of {total:g} {kind}s free"
+                for kind, total in ray.cluster_resources().items()
+                if kind in ("CPU", "GPU")
+            )
+            raise EngineError(
+                f"no room for {min_engines} engines of {share} and a renderer of 1 CPU within "
+                f"{engine.start_timeout_s} s: the cluster has {have}. Lower engine.min_engines or add nodes"
+            )
+    finally:
+        ray.util.remove_placement_group(room)
+
+
+def _cause(error: BaseException, parts: Parts, engine: EngineConfig) -> InbolError:
+    """What to tell the user: our own error where one is at the bottom, else the last words of the dying engine."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, InbolError):
+            return type(cause)(str(getattr(cause, "cause", cause)).splitlines()[-1])
+        cause = cause.__cause__ or getattr(cause, "cause", None)
+    said = parts.last_failure() or f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
+    return EngineError(
+        f"an engine could not start, or died more than engine.max_restarts ({engine.max_restarts}) times: {said}. "
+        "Finished blocks are kept: run again to go on"
+    )

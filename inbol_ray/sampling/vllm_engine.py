@@ -1,156 +1,274 @@
-"""One vLLM engine in this process: requests in, replies or the reason for none out.
+"""One vLLM engine in this process: rendered requests in, replies or the reason for none out.
 
-The engine keeps running while checkpoints change: `load` swaps the weights in place, which takes milliseconds where a
-new engine takes many seconds.
+EngineInput -> [thread that alone touches vLLM: admit, step, draw the next round] -> Reply
+
+Calls from several threads share one continuous batch: while one call's last replies are being decoded, the next call's
+first are already running. A question may be sampled in rounds; its prompt and image features stay in the engine's
+caches between rounds.
+
+The engine keeps running while checkpoints change: weights are swapped in place, which takes milliseconds where a new
+engine takes many seconds.
 """
 
 import math
 import os
-from collections.abc import Sequence
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from inbol_ray.config.schema import EngineConfig
-from inbol_ray.errors import CheckpointError
-from inbol_ray.images import ImageError, load_images
-from inbol_ray.prompts import IMAGE_TOKEN
-
-MAX_DETAIL_CHARS = 500
+from inbol_ray.errors import CheckpointError, EngineError
+from inbol_ray.sampling.checkpoints import check_checkpoint
+from inbol_ray.sampling.render import MAX_DETAIL_CHARS, EngineInput, Refusal, engine_args
 
 
 @dataclass(frozen=True)
 class Decoding:
-    """How replies are drawn. `num_logprobs` > 0 also returns the first token's most likely alternatives."""
+    """How replies are drawn.
+
+    `num_logprobs` None returns no log-probabilities, 0 those of the sampled tokens, k > 0 also the k most likely
+    alternatives of the first token.
+    """
 
     num_samples: int = 1
     temperature: float = 0.0
     max_tokens: int = 16
-    num_logprobs: int = 0
+    num_logprobs: int | None = None
 
 
 @dataclass(frozen=True)
 class Request:
-    """A chat prompt (`prompts.chat_prompt`) and references to its images, in prompt order."""
+    """A rendered prompt, and where its random draws start.
 
-    prompt: str
-    images: Sequence[str]
+    Sample i draws from seed `seed` + i, however the samples are spread over rounds, batches and engines. vLLM then
+    repeats a sample only as far as its logits repeat: batches of another composition, another number of devices or
+    another kernel may round differently, and a near tie may fall to another token.
+    """
+
+    input: EngineInput | Refusal
+    seed: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass
 class Reply:
-    """`texts` has one entry a sample; `first_token` maps alternatives of the first token to their log-probability.
+    """`texts` and `token_logprobs` have one entry a sample; `first_token` maps alternatives of the first sample's first
+    token to their log-probability.
 
     A request that could not be answered has no texts, and `reason` (a slug) and `detail` say why.
     """
 
     texts: list[str] = field(default_factory=list)
+    token_logprobs: list[list[float]] = field(default_factory=list)
     first_token: dict[str, float] = field(default_factory=dict)
     reason: str = ""
     detail: str = ""
+
+    def refuse(self, reason: str, detail: str) -> None:
+        self.texts, self.token_logprobs, self.first_token = [], [], {}
+        self.reason, self.detail = reason, detail[:MAX_DETAIL_CHARS]
+
+
+NumMore = Callable[[int, Sequence[str]], int]
+"""(index of a request, its samples so far) -> samples to draw next; 0 ends the question."""
+
+
+@dataclass
+class _Call:
+    """One `generate` call on its way through the engine."""
+
+    checkpoint: str
+    requests: Sequence[Request]
+    decoding: Decoding
+    num_more: NumMore
+    replies: list[Reply]
+    num_open: int
+    future: Future = field(default_factory=Future)
 
 
 class VllmEngine:
     """A vLLM engine on one checkpoint at a time. Raises CheckpointError for a folder that it cannot load."""
 
     def __init__(self, checkpoint: str, config: EngineConfig, seed: int) -> None:
-        _check_checkpoint(checkpoint)
-        # Without these a CPU engine spends most of its start on process spawns, and threads fight over cores.
-        os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+        check_checkpoint(checkpoint)
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-        from vllm import LLM
+        if config.tensor_parallel_size == 1 and not config.num_gpus_per_engine:
+            # A CPU engine spends most of its start on process spawns; beside a GPU a process of its own keeps the GPU
+            # busy while this one receives replies.
+            os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+        if config.enforce_eager:
+            # Log-probabilities would otherwise compile one small function, five seconds of every engine's start.
+            os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
+        from vllm.v1.engine.llm_engine import LLMEngine
 
-        options = {} if config.kv_cache_bytes is None else {"kv_cache_memory_bytes": config.kv_cache_bytes}
-        self.llm = LLM(
-            model=checkpoint,
-            dtype=config.dtype,
-            max_model_len=config.max_model_len,
-            max_num_seqs=config.max_num_seqs,
-            enforce_eager=config.enforce_eager,
-            limit_mm_per_prompt={"image": 1},
-            seed=seed,
-            trust_remote_code=False,
-            load_format="safetensors",
-            disable_log_stats=True,
-            **options,
+        self._vllm = LLMEngine.from_engine_args(engine_args(checkpoint, config, seed))
+        self._tokenizer = self._vllm.get_tokenizer()
+        self._checkpoint = checkpoint
+        self._inbox: queue.SimpleQueue[_Call] = queue.SimpleQueue()
+        self._waiting: deque[_Call] = deque()
+        self._running: dict[str, tuple[_Call, int]] = {}
+        self._num_requests = 0
+        self._failure: BaseException | None = None
+        self._stall_timeout_s = config.stall_timeout_s
+        self._last_step_s = 0.0
+        threading.Thread(target=self._serve, name="vllm", daemon=True).start()
+
+    def generate(
+        self,
+        requests: Sequence[Request],
+        decoding: Decoding,
+        *,
+        checkpoint: str | None = None,
+        num_more: NumMore | None = None,
+    ) -> list[Reply]:
+        """A reply for every request, in order; a bad request never takes others down with it. Thread-safe.
+
+        `checkpoint` must have the architecture of the first one; None means the one in use. `num_more` decides after
+        each round of a question how many samples follow; without it there is one round of `decoding.num_samples`.
+
+        Raises CheckpointError, and EngineError once the engine has died or hangs: it cannot be used any more.
+        """
+        if not requests:
+            return []
+        fixed = decoding.num_samples
+        call = _Call(
+            checkpoint or self._checkpoint,
+            requests,
+            decoding,
+            num_more or (lambda _index, texts: fixed - len(texts)),
+            [Reply() for _ in requests],
+            len(requests),
         )
-        self.checkpoint = checkpoint
+        called_s = time.monotonic()
+        self._inbox.put(call)
+        while True:
+            if self._failure is not None and not call.future.done():  # the thread ended before it saw this call
+                raise _as_engine_error(self._failure)
+            try:
+                return call.future.result(timeout=min(5, self._stall_timeout_s))
+            except TimeoutError:
+                idle_s = time.monotonic() - max(called_s, self._last_step_s)
+                if idle_s > self._stall_timeout_s:
+                    raise EngineError(f"the engine has made no step for {idle_s:.0f} s") from None
 
-    def load(self, checkpoint: str) -> None:
+    def _serve(self) -> None:
+        try:
+            while True:
+                self._take_calls()
+                self._last_step_s = time.monotonic()
+                for output in self._vllm.step() if self._running else ():
+                    if output.finished:
+                        self._receive(output)
+        except BaseException as error:
+            # vLLM is in an unknown state: whoever waits is told, and the process is to be replaced.
+            self._failure = error
+            while not self._inbox.empty():
+                self._waiting.append(self._inbox.get())
+            for call in [*self._waiting, *(entry[0] for entry in self._running.values())]:
+                if not call.future.done():
+                    call.future.set_exception(_as_engine_error(error))
+
+    def _take_calls(self) -> None:
+        """Wait for work when there is none, and admit calls until one needs weights that are still in use otherwise."""
+        while True:
+            try:
+                self._waiting.append(self._inbox.get(block=not (self._running or self._waiting)))
+            except queue.Empty:
+                break
+        while self._waiting and (self._waiting[0].checkpoint == self._checkpoint or not self._running):
+            call = self._waiting.popleft()
+            try:
+                self._load(call.checkpoint)
+            except CheckpointError as error:
+                call.future.set_exception(error)
+                continue
+            for index in range(len(call.requests)):
+                self._draw(call, index)
+
+    def _load(self, checkpoint: str) -> None:
         """Switch to another checkpoint of the same architecture; every cache of the old weights is dropped."""
-        if checkpoint == self.checkpoint:
+        if checkpoint == self._checkpoint:
             return
-        _check_checkpoint(checkpoint)
-        self.llm.collective_rpc("reload_weights", kwargs={"weights_path": checkpoint})
-        if not self.llm.reset_prefix_cache():
-            raise CheckpointError(f"{checkpoint}: the engine kept cached prefixes of {self.checkpoint}")
-        self.llm.llm_engine.reset_encoder_cache()
-        self.checkpoint = checkpoint
+        check_checkpoint(checkpoint)
+        self._vllm.collective_rpc("reload_weights", kwargs={"weights_path": checkpoint})
+        if not self._vllm.reset_prefix_cache():
+            raise CheckpointError(f"{checkpoint}: the engine kept cached prefixes of {self._checkpoint}")
+        self._vllm.reset_encoder_cache()
+        self._checkpoint = checkpoint
 
-    def generate(self, requests: Sequence[Request], decoding: Decoding) -> list[Reply]:
-        """A reply for every request, in order; a bad request never takes others down with it."""
+    def _draw(self, call: _Call, index: int) -> None:
+        """Start the next round of a request, or end it."""
         from vllm import SamplingParams
+        from vllm.exceptions import VLLMClientError
+        from vllm.sampling_params import RequestOutputKind
 
+        request, reply, decoding = call.requests[index], call.replies[index], call.decoding
+        if isinstance(request.input, Refusal):
+            reply.refuse(request.input.reason, request.input.detail)
+            return self._close(call)
+        num_more = call.num_more(index, reply.texts)
+        if num_more <= 0:
+            return self._close(call)
         params = SamplingParams(
-            n=decoding.num_samples,
+            n=num_more,
             temperature=decoding.temperature,
             max_tokens=decoding.max_tokens,
-            logprobs=decoding.num_logprobs or None,
+            logprobs=decoding.num_logprobs,
+            flat_logprobs=True,
+            # Whole replies are decoded when they are finished: token by token costs a tenth of the speed.
+            detokenize=False,
+            # vLLM gives child i of a request the seed of the request plus i.
+            seed=request.seed + len(reply.texts) if decoding.temperature > 0 else None,
+            output_kind=RequestOutputKind.FINAL_ONLY,
         )
-        replies: list[Reply | None] = [None] * len(requests)
-        inputs: dict[int, dict] = {}
-        for index, request in enumerate(requests):
-            placeholders = request.prompt.count(IMAGE_TOKEN)
-            if placeholders != len(request.images):
-                detail = f"the prompt has {placeholders} {IMAGE_TOKEN} for {len(request.images)} images"
-                replies[index] = Reply(reason="prompt_refused", detail=detail)
-                continue
-            try:
-                images = load_images(request.images)
-            except ImageError as error:
-                replies[index] = Reply(reason="unreadable_image", detail=str(error))
-                continue
-            inputs[index] = {"prompt": request.prompt}
-            if images:
-                inputs[index]["multi_modal_data"] = {"image": images if len(images) > 1 else images[0]}
-        for index, reply in zip(inputs, self._generate_all(list(inputs.values()), params), strict=True):
-            replies[index] = reply
-        return replies
-
-    def _generate_all(self, inputs: list[dict], params) -> list[Reply]:
-        from vllm.exceptions import VLLMClientError
-
-        if not inputs:
-            return []
+        self._num_requests += 1
+        request_id = str(self._num_requests)
         try:
-            return [_to_reply(output) for output in self.llm.generate(inputs, params, use_tqdm=False)]
+            self._vllm.add_request(request_id, request.input, params)
         except (ValueError, VLLMClientError) as error:
-            # vLLM refuses a whole call for one bad request, and stays usable: find the bad one by halves.
-            if len(inputs) == 1:
-                detail = f"the engine refused the prompt: {error}"[:MAX_DETAIL_CHARS]
-                return [Reply(reason="prompt_refused", detail=detail)]
-        middle = len(inputs) // 2
-        return self._generate_all(inputs[:middle], params) + self._generate_all(inputs[middle:], params)
+            reply.refuse("prompt_refused", f"the engine refused the prompt: {error}")
+            return self._close(call)
+        self._running[request_id] = (call, index)
+
+    def _receive(self, output) -> None:
+        call, index = self._running.pop(output.request_id)
+        reply = call.replies[index]
+        failed = [sample.finish_reason for sample in output.outputs if sample.finish_reason in ("error", "abort")]
+        if failed:
+            reply.refuse("engine_error", f"the engine ended the request with {failed[0]!r}")
+            return self._close(call)
+        if call.decoding.num_logprobs and not reply.texts:
+            reply.first_token = self._first_token(output.outputs[0].logprobs)
+        texts = self._tokenizer.batch_decode([sample.token_ids for sample in output.outputs], skip_special_tokens=True)
+        reply.texts += [text.strip() for text in texts]
+        reply.token_logprobs += [_token_logprobs(sample.logprobs) for sample in output.outputs]
+        self._draw(call, index)
+
+    def _first_token(self, logprobs) -> dict[str, float]:
+        alternatives: dict[str, float] = {}
+        for token_id, entry in logprobs[0].items():
+            # Several tokens may have one text, bytes that are no whole character for example: their probabilities add up.
+            text = self._tokenizer.decode([token_id])
+            alternatives[text] = float(np.logaddexp(alternatives.get(text, -math.inf), entry.logprob))
+        return alternatives
+
+    def _close(self, call: _Call) -> None:
+        call.num_open -= 1
+        if call.num_open == 0:
+            call.future.set_result(call.replies)
 
 
-def _to_reply(output) -> Reply:
-    logprobs = output.outputs[0].logprobs
-    alternatives: dict[str, float] = {}
-    for entry in logprobs[0].values() if logprobs else ():
-        # Several tokens may have one text, bytes that are no whole character for example: their probabilities add up.
-        known = alternatives.get(entry.decoded_token, -math.inf)
-        alternatives[entry.decoded_token] = float(np.logaddexp(known, entry.logprob))
-    return Reply(texts=[sample.text.strip() for sample in output.outputs], first_token=alternatives)
+def _token_logprobs(logprobs) -> list[float]:
+    """Log-probability of each sampled token, which vLLM lists first at its position."""
+    return [] if logprobs is None else [logprobs.logprobs[start] for start in logprobs.start_indices]
 
 
-def _check_checkpoint(checkpoint: str) -> None:
-    """Raise CheckpointError for a local folder without what an engine needs; hub names pass."""
-    if not os.path.isdir(checkpoint):
-        return
-    for name in ("config.json", "tokenizer_config.json", "processor_config.json"):
-        alternatives = (name, "preprocessor_config.json") if name.startswith("processor") else (name,)
-        if not any(os.path.exists(os.path.join(checkpoint, option)) for option in alternatives):
-            raise CheckpointError(
-                f"{checkpoint}: {name} is missing; expected a llava-hf folder with weights, tokenizer and processor. "
-                "Save the processor beside the model (processor.save_pretrained)"
-            )
+def _as_engine_error(error: BaseException) -> EngineError:
+    wrapped = EngineError(f"the engine died: {type(error).__name__}: {error}")
+    wrapped.__cause__ = error
+    return wrapped

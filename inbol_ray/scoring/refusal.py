@@ -3,18 +3,18 @@
 The detector works on the raw reply, before any answer is parsed. `no`, `none`, `not visible` and `there is no dog` are
 answers; `I'm not sure, but it looks like a Cessna 172` is an answer that hedges, which is scored and flagged.
 
-Source: ours; the phrases come from the survey of detectors that R-Tuning, Alignment for Honesty, MM-SAP, VQAv2-IDK and
-VizWiz use.
+Source: ours; `refusal_phrases` has the words.
 """
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from inbol_ray.rows import Question
-from inbol_ray.scoring.answer_match import leading_choice, normalise_vqa, parse_choice
+from inbol_ray.scoring.choice_parsers import leading_choice, parse_choice
+from inbol_ray.scoring.refusal_phrases import FAMILIES_BY_TRIGGER, WHOLE_REPLY, Family
 
 Strength = Literal["full", "hedged"]
 
@@ -32,96 +32,51 @@ class Refusal:
     span: tuple[int, int] | None = None
 
 
+class _Phrase(NamedTuple):
+    """Refusing words at [start, end) of a reply."""
+
+    start: int
+    end: int
+    family: Family
+
+
 _ANSWERED = Refusal(False)
-_CACHE_SIZE = 1 << 16
-
-# --- Phrases. Blanks in a pattern stand for any run of white space. -----------------------------------------------
-
-_ADVERB = (
-    "(?:really|honestly|actually|simply|just|still|truly|currently|personally|unfortunately|quite|entirely|completely|"
-    "totally|fully|exactly|100%|so|also|too|very)"
-)
-_I = rf"(?:(?:i|we)(?: {_ADVERB})*)"
-_I_AM = rf"(?:(?:i am|i'm|im|we are|we're)(?: {_ADVERB})*)"
-_OPENING = r"\A\W*"  # at the start of a reply the subject may be left out: "Not sure what this is"
-_CANNOT = "(?:cannot|can not|can't|cant)"
-_UNABLE = "(?:unable to|not able to)"
-# "I can't help but smile" and "I can't help laughing" are idioms.
-_VERB = rf"(?:{_ADVERB} )*(?:answer|tell|determine|see|identify|provide|help(?! (?:but|\w+ing)\b))"
-_IT = "(?:it|this|that|(?:the|this|that|your) (?:answer|question))"
-_IS = "(?: is| remains|'s)"
-# "It is unknown." but not "It is unknown pleasures": nothing may follow that the word could describe.
-_CLAUSE_END = (
-    r"(?=\W*$|[.,;:!?)]| (?:what|which|who|whose|whom|where|when|how|why|if|whether|from|based|because|since|as|to|in|"
-    r"at|due|without|given|but|and|so)\b)"
-)
-
-_PHRASES: dict[str, str] = {
-    "sorry": rf"sorry\W{{1,3}}(?:but )?(?:{_I} {_CANNOT}|{_CANNOT}|{_I_AM} {_UNABLE}|{_UNABLE})",
-    "know": rf"(?:{_I} |{_OPENING})(?:do not|don't|dont)(?: {_ADVERB})* know|(?:{_I} have |{_OPENING})no idea",
-    "sure": rf"(?:{_I_AM} |{_OPENING})(?:not(?: {_ADVERB})* (?:sure|certain)|unsure|uncertain)",
-    "cannot": rf"(?:{_I} |{_OPENING}){_CANNOT} {_VERB}",
-    "unable": rf"(?:{_I_AM} |{_OPENING}){_UNABLE} {_VERB}",
-    "beyond": r"(?:beyond|outside(?: of)?) (?:the (?:scope|limits?) of )?my knowledge",
-    "unknown": rf"{_IT}{_IS}(?: {_ADVERB})* (?:unknown|unclear|uncertain|unanswerable){_CLAUSE_END}",
-    "passive": rf"{_IT} {_CANNOT} be (?:determined|answered|identified)|{_CANNOT} be determined",
-    "possible": rf"(?:(?:{_IT}{_IS} |{_OPENING})(?:not possible|impossible)|{_IT} isn't possible) to (?:know|{_VERB})",
-    "information": r"(?:insufficient|(?:not|\w+n't)(?: \w+)? enough) (?:\w+ )?information",
-}
-"""Families of refusing words, tried in this order where two start at the same place."""
-
-_SPEAKER = frozenset({"sorry", "know", "sure", "cannot", "unable", "beyond"})
-"""Families in which somebody speaks of themselves; the others are statements that may also be an answer option."""
-_WEAK = frozenset({"know", "sure"})
-"""Families that can follow an answer without taking it back: `A Cessna 172, but I'm not sure`."""
-
-_PHRASE = re.compile(
-    r"(?<![\w'])(?:"
-    + "|".join(f"(?P<{name}>{pattern})".replace(" ", r"\s+") for name, pattern in _PHRASES.items())
-    + r")(?!\w)",
-    re.IGNORECASE,
-)
-# Every phrase holds one of these: most replies are told apart by this alone.
-_TRIGGER = re.compile(r"know|idea|sure|certain|can|able|unclear|possible|information", re.IGNORECASE)
-_WHOLE_REPLY = re.compile(
-    r"(?:(?:(?:it is|it's|answer|answer is) )?(?:unanswerable|unknown|idk|not sure|uncertain|unclear|"
-    r"unsuitable(?: image)?)(?: |$))+"
-)
+_CACHE_SIZE = 1 << 14
+_LONGEST_WHOLE_REPLY = 100
 _APOSTROPHES = str.maketrans({"\u2018": "'", "\u2019": "'", "\u02bc": "'", "\u00b4": "'", "`": "'"})
 _QUOTED = re.compile(r"\"[^\"]+\"|\u201c[^\u201d]+\u201d|(?<!\w)'(?=\S).+?(?<=\S)'(?!\w)")
 
-# --- Around a phrase ----------------------------------------------------------------------------------------------
+# --- Around a phrase. All patterns are for lower-case text with straight apostrophes. -----------------------------
 
 _REPORTED = re.compile(
-    r"\b(?:says?|said|saying|reads?|reading|states?|stating|titled|entitled|called|named|labell?ed|film|movie|song|"
-    r"album|book|novel)(?:\s+that)?\s*[:,]?\s*$",
-    re.IGNORECASE,
+    r"\b(?:says|(?<!must )(?<!to )(?<!would )say|said|saying|reads?|reading|states?|stating|titled|entitled|called|named|labell?ed|film|movie|song|"
+    r"album|book|novel)(?:\s+that)?(?:\s+the\s+\w+)?\s*[:,]?\s*$"
 )
 _NAME_WORD = re.compile(r"[A-Z][a-z]+(?:'[a-z]+)?$")
 _SMALL_WORDS = frozenset({"i", "a", "an", "the", "to", "of", "be", "is", "it", "in", "for"})
 
 _OFFER = re.compile(
-    r"\W*(?:i\s+(?:can|could|will|am|do)|(?:i\s+would|i'd)\s+(?:be|like|love)|i'll|i'm|you|if|please|let|feel)\b",
-    re.IGNORECASE,
+    r"\W*(?:(?:i|we)\s+(?:can|could|will|am|do)|(?:i\s+would|i'd)\s+(?:be|like|love)|i'll|i'm|you|if|please|let|feel)\b"
 )
-_CONTRAST = re.compile(r"\b(?:but|however|although|though)\b\W*", re.IGNORECASE)
+_CONTRAST = re.compile(r"\b(?:but|however|although|though)\b\W*")
 _GUESS = re.compile(
-    r"(?:^|[.,;:!?\u2013\u2014-])\s*(?:but\s+)?(?:maybe|perhaps|probably|possibly|likely|i\s+think|i\s+guess|i\s+believe|"
-    r"i'd\s+say|i\s+would\s+say|my\s+(?:best\s+)?guess|looks\s+like|the\s+answer\s+is|"
-    r"(?:it|this|that)\s+(?:might|may|could|looks|seems|appears))\b(?=\W*\w)",
-    re.IGNORECASE,
+    r"(?:^|[.,;:!?\u2013\u2014-])\s*(?:but\s+|so\s+)?(?:"
+    r"(?:maybe|perhaps|possibly)(?!\s+(?:you|if|someone|ask|try))|probably|likely|i\s+think|i\s+guess|"
+    r"i\s+believe|i'd\s+say|i'd\s+guess|i\s+would\s+(?:say|guess)|my\s+(?:best\s+)?guess|looks\s+like|the\s+answer\s+is|"
+    r"(?:it|this|that)\s+(?:might|may|could|looks|seems|appears|is\s+(?:probably|likely|possibly)))\b(?=\W*\w)|"
+    r"[.,;:\u2026-]\s*(?:an?|the)\s+\w+(?:\s+\w+){0,3}\s*\?"
 )
-_ENDS_IN_CONTRAST = re.compile(r"(?:but|however|although|though)\W*$", re.IGNORECASE)
+_ENDS_IN_CONTRAST = re.compile(r"(?:but|however|although|though)\W*$")
+_CONCEDES = re.compile(r"(?:although|while|though)\s+$")
 _ENDS_CLAUSE = re.compile(r"[.,;:!?\u2013\u2014-]\s*$")
 _NO_ANSWER = re.compile(
-    r"\b(?:image|picture|photo|question|information|blurry|blurred|too\s+\w+|unfortunately|sorry|apologi[sz]e|honest|"
-    r"honestly|based|as\s+an?)\b|^\W*(?:well|hmm+|um+|oh|hi|hello)?\W*$",
-    re.IGNORECASE,
+    r"\b(?:image|picture|photo|question|information|blurry|blurred|too\s+\w+|unfortunately|sorry|apolog\w+|honest|"
+    r"honestly|based|as\s+an?|wish|would\s+like|afraid)\b|"
+    r"^\W*(?:well|h+m+|u+m+|oh|hi|hello|a|(?:the\s+)?answer(?:\s+is)?)?\W*$"
 )
-_BARE_NO = re.compile(r"\W*no\W*", re.IGNORECASE)
-_ASKS = re.compile(
-    r"\s+(?:of\s+)?(?:what|which|who|whose|whom|where|when|how|why|the|his|her|its|their)\b", re.IGNORECASE
-)
+_BARE_NO = re.compile(r"\W*no\W*")
+_SHORT_ANSWER = re.compile(r"\W*\w+(?:[^\w.!;\n]+\w+){0,2}\s*[.!;\n]\s*")
+_ASKS = re.compile(r"\s+(?:of\s+)?(?:what|which|who|whose|whom|where|when|how|why|the|his|her|its|their)\b")
 
 
 def detect_refusal(reply: str, question: Question | None = None) -> Refusal:
@@ -139,8 +94,7 @@ def detect_refusal(reply: str, question: Question | None = None) -> Refusal:
     if question is not None:
         if question.choices and (index := leading_choice(reply, question.choices)) is not None:
             return _detect_in_choice(reply, question.choices[index], question.answerable is False)
-        if _TRIGGER.search(reply):
-            mentions = (question.question, *(c for c in question.choices if not _is_refusing_choice(c, False)))
+        mentions = (question.question, *question.choices)
     found = _detect(reply, mentions)
     if question is not None and question.choices and not found.refused:
         index = parse_choice(reply, question.choices)
@@ -161,49 +115,86 @@ def _detect_in_choice(reply: str, choice: str, unanswerable: bool) -> Refusal:
 def _is_refusing_choice(choice: str, unanswerable: bool) -> bool:
     if not _detect(choice, ()).refused:
         return False
-    phrase = _PHRASE.search(choice.translate(_APOSTROPHES))
-    return unanswerable or (phrase is not None and phrase.lastgroup in _SPEAKER)
+    said = _fold(choice)
+    phrases = _find_phrases(said, _possible_families(said))
+    return unanswerable or (bool(phrases) and phrases[0].family.spoken)
 
 
-@lru_cache(maxsize=_CACHE_SIZE)
 def _detect(reply: str, mentions: tuple[str, ...]) -> Refusal:
     """The verdict on a reply's words; `mentions` are texts whose words the reply may be repeating."""
-    bare = normalise_vqa(reply.translate(_APOSTROPHES)).strip("'* ")
-    if _WHOLE_REPLY.fullmatch(bare) and not any(_holds(text, bare) for text in mentions):
-        return Refusal(True, "full", (0, len(reply)))
-    if not _TRIGGER.search(reply):
+    said = _fold(reply)
+    if not (families := _possible_families(said)):
         return _ANSWERED
-    straight = reply.translate(_APOSTROPHES)
-    # Quoted words are blotted out, so that every position stays that of the raw reply.
-    said = _QUOTED.sub(lambda quoted: "\0" * len(quoted[0]), straight)
-    phrases = [phrase for phrase in _PHRASE.finditer(said) if _speaks_for_itself(phrase, said, mentions)]
+    mentions = tuple(text for text in mentions if not _is_refusing_choice(text, False))
+    if len(said) <= _LONGEST_WHOLE_REPLY and WHOLE_REPLY.fullmatch(" ".join(said.split())):
+        word = re.sub(r"\W+", " ", said).strip()
+        return _ANSWERED if any(_holds(text, word) for text in mentions) else Refusal(True, "full", (0, len(reply)))
+    said = _blot_quotes(said)
+    phrases = [phrase for phrase in _find_phrases(said, families) if _speaks_for_itself(phrase, reply, said, mentions)]
     if not phrases:
         return _ANSWERED
     hedged = (
         _answers_before(phrases[0], said)
-        or _GUESS.search(said, phrases[0].end(), phrases[-1].start()) is not None
+        or _GUESS.search(said, phrases[0].end, phrases[-1].start) is not None
         or _answers_after(phrases[-1], said)
     )
-    return Refusal(not hedged, "hedged" if hedged else "full", phrases[0].span())
+    return Refusal(not hedged, "hedged" if hedged else "full", (phrases[0].start, phrases[0].end))
 
 
-def _speaks_for_itself(phrase: re.Match[str], said: str, mentions: Iterable[str]) -> bool:
+def _fold(text: str) -> str:
+    """Lower case and straight apostrophes, every character at its place."""
+    text = text.translate(_APOSTROPHES) if not text.isascii() or "`" in text else text
+    lowered = text.lower()
+    if len(lowered) == len(text):
+        return lowered
+    return "".join(character.lower() if len(character.lower()) == 1 else character for character in text)
+
+
+def _blot_quotes(said: str) -> str:
+    """Text without what stands in quotes, every character at its place; all of it in quotes is no quotation."""
+    stripped = said.strip()
+    return _QUOTED.sub(lambda quoted: quoted[0] if len(quoted[0]) >= len(stripped) - 1 else "\0" * len(quoted[0]), said)
+
+
+def _possible_families(said: str) -> list[Family]:
+    """The families that folded text holds a trigger of, in their order; none where it cannot refuse."""
+    triggers = [trigger for trigger in FAMILIES_BY_TRIGGER if trigger in said]
+    return list(dict.fromkeys(family for trigger in triggers for family in FAMILIES_BY_TRIGGER[trigger]))
+
+
+def _find_phrases(said: str, families: Iterable[Family]) -> list[_Phrase]:
+    """Refusing words in folded text, in order; those that overlap count as one."""
+    found = [
+        _Phrase(match.start(), match.end(), family) for family in families for match in family.pattern.finditer(said)
+    ]
+    found.sort(key=lambda phrase: (phrase.start, -phrase.end))
+    kept: list[_Phrase] = []
+    for phrase in found:
+        if kept and phrase.start < kept[-1].end:
+            kept[-1] = kept[-1]._replace(end=max(kept[-1].end, phrase.end))
+        else:
+            kept.append(phrase)
+    return kept
+
+
+def _speaks_for_itself(phrase: _Phrase, reply: str, said: str, mentions: Iterable[str]) -> bool:
     """False for words that the reply reports: a name (`I Don't Know`), read text, or words of the question."""
-    if _is_name(phrase) or _REPORTED.search(said, 0, phrase.start()):
+    if _is_name(reply[phrase.start : phrase.end].translate(_APOSTROPHES)) or _REPORTED.search(said, 0, phrase.start):
         return False
     # People who ask also say "I don't know what this is". A reply that opens with the same words means them.
-    opens = not re.search(r"\w", said[: phrase.start()])
-    return not any(_holds(_quotations(text) if opens and _is_spoken(phrase) else text, phrase[0]) for text in mentions)
+    spoken = phrase.family.spoken and not re.search(r"\w", said[: phrase.start])
+    words = said[phrase.start : phrase.end]
+    if phrase.family.names_state and any(_holds(text, words.split()[-1]) for text in mentions):
+        return False
+    return not any(_holds(_quotations(text) if spoken else text, words) for text in mentions)
 
 
-def _is_spoken(phrase: re.Match[str]) -> bool:
-    return phrase.lastgroup in _SPEAKER
-
-
-def _is_name(phrase: re.Match[str]) -> bool:
+def _is_name(text: str) -> bool:
     """Whether the words are capitalised as a title is. Apologies are exempt: they open a sentence."""
-    words = [word for word in phrase[0].split() if word.lower() not in _SMALL_WORDS]
-    return phrase.lastgroup != "sorry" and len(words) >= 2 and all(map(_NAME_WORD.match, words))
+    words = [word for word in text.split() if word.lower() not in _SMALL_WORDS]
+    return (
+        len(words) >= 2 and not words[0].lower().startswith(("sorry", "apolog")) and all(map(_NAME_WORD.match, words))
+    )
 
 
 def _quotations(text: str) -> str:
@@ -212,29 +203,34 @@ def _quotations(text: str) -> str:
 
 
 def _holds(text: str, words: str) -> bool:
-    folded = " ".join(text.translate(_APOSTROPHES).lower().split())
-    return re.search(rf"(?<!\w){re.escape(' '.join(words.lower().split()))}(?!\w)", folded) is not None
+    folded = " ".join(_fold(text).split())
+    return re.search(rf"(?<!\w){re.escape(' '.join(words.split()))}(?!\w)", folded) is not None
 
 
-def _answers_after(phrase: re.Match[str], said: str) -> bool:
-    """Whether an answer follows: a guess in a new clause, or after `but` what is neither an offer nor a reason."""
-    tail = said[phrase.end() :]
+def _answers_after(phrase: _Phrase, said: str) -> bool:
+    """Whether an answer follows: a guess in a new clause, the main clause after `although I cannot ...,`, or after
+    `but` what is neither an offer nor a reason."""
+    tail = said[phrase.end :]
     if _GUESS.search(tail):
         return True
+    if _CONCEDES.search(said, 0, phrase.start) and "," in tail:
+        return not _NO_ANSWER.search(tail[tail.index(",") :])
     contrast = _CONTRAST.search(tail)
     if contrast is None or _OFFER.match(tail, contrast.end()):
         return False
     return not _NO_ANSWER.search(tail[contrast.end() :])
 
 
-def _answers_before(phrase: re.Match[str], said: str) -> bool:
+def _answers_before(phrase: _Phrase, said: str) -> bool:
     """Whether an answer precedes words that only doubt it: `A Cessna 172, but I'm not sure`.
 
     `The plane is white, but I'm not sure which model it is` is none: it says what it does not know.
     """
-    if phrase.lastgroup not in _WEAK or _ASKS.match(said, phrase.end()):
+    head = said[: phrase.start]
+    if not phrase.family.weak:  # "Blue. I can't see the other side."
+        return bool(_SHORT_ANSWER.fullmatch(head)) and not _BARE_NO.fullmatch(head) and not _NO_ANSWER.search(head)
+    if _ASKS.match(said, phrase.end):
         return False
-    head = said[: phrase.start()]
     contrast = _ENDS_IN_CONTRAST.search(head)
     if not contrast and (_BARE_NO.fullmatch(head) or not _ENDS_CLAUSE.search(head)):
         return False

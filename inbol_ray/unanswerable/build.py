@@ -79,7 +79,7 @@ def _write_questions(context: StageContext, train: list[Question], checkpoint: s
     config = context.config
     settings = config.unanswerable
     order = np.random.default_rng([config.seed, 42]).permutation(len(train))[: settings.num_generated]
-    sources = [train[index] for index in order]
+    sources = sorted((train[index] for index in order), key=lambda source: source.id)
     requests = pa.table(
         {
             "id": [source.id for source in sources],
@@ -89,12 +89,17 @@ def _write_questions(context: StageContext, train: list[Question], checkpoint: s
         }
     )
     decoding = Decoding(1, settings.generation_temperature, settings.max_question_tokens)
-    replies = generate(
-        requests, config.engine, decoding, seed=config.seed, unit="questions written", progress=context.progress
+    parts = generate(
+        requests,
+        config,
+        decoding,
+        folder=str(context.resume / "written"),
+        unit="questions written",
+        progress=context.progress,
     )
     images = {source.id: source.images[:1] for source in sources}
     written = []
-    for row in sorted(replies.to_pylist(), key=lambda row: row["id"]):
+    for row in parts.rows():
         if row["reason"]:
             context.reject([Rejected(row["id"], "generate", row["reason"], row["detail"])])
         elif not row["responses"][0].endswith("?"):
@@ -126,11 +131,16 @@ def _judge(context: StageContext, candidates: list[Question], checkpoint: str) -
         }
     )
     decoding = Decoding(1, 0.0, 1, NUM_JUDGE_LOGPROBS)
-    replies = generate(
-        requests, context.config.engine, decoding, seed=context.config.seed, unit="judged", progress=context.progress
+    parts = generate(
+        requests,
+        context.config,
+        decoding,
+        folder=str(context.resume / "judged"),
+        unit="judged",
+        progress=context.progress,
     )
     probabilities = {}
-    for row in replies.to_pylist():
+    for row in parts.rows():
         if row["reason"]:
             context.reject([Rejected(row["id"], "filter", row["reason"], row["detail"])])
         else:

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from inbol_ray.config.schema import CorpusConfig
-from inbol_ray.corpora.read import read_questions
+from inbol_ray.corpora.read import CorpusSource, read_rows
 from inbol_ray.rows import QUESTION, REJECTED, Question, Rejected
 
 NUM_GOOD = 1000
@@ -17,7 +17,7 @@ MISSING = object()
 
 def check(dataset: str, split: str, root: Path, bad: dict[str, tuple[str, str]], num_good: int = NUM_GOOD) -> None:
     """`bad` maps the id of each bad row, without its prefix, to its reason and the field that the detail must name."""
-    rows = list(read_questions(CorpusConfig(dataset=dataset, split=split, root="unused"), str(root)))
+    rows = list(read_rows(CorpusSource(CorpusConfig(dataset=dataset, split=split, root="unused"), str(root))))
     questions = [row for row in rows if isinstance(row, Question)]
     rejected = [row for row in rows if isinstance(row, Rejected)]
     assert len(questions) == num_good
@@ -238,7 +238,7 @@ def test_oven(tmp_path):
     )
     bad = {native_id: (reason, field) for native_id, _, reason, field in bad_rows}
     broken = [b'{"data_id": "cut', b'{"data_id": "\xff"}', b"1" * 5000, b"[]", json.dumps(good).encode()]
-    for k, reason in enumerate(["bad_json", "bad_json", "bad_json", "wrong_type", "missing_field"]):
+    for k, reason in enumerate(["malformed_row", "malformed_row", "malformed_row", "wrong_type", "missing_field"]):
         bad[f"line {len(lines) + 1 + k}"] = (reason, "line")
     (tmp_path / "oven_entity_train.jsonl").write_bytes(b"\n".join(lines + broken))
     check("oven", "entity_train", tmp_path, bad)

@@ -4,8 +4,10 @@ import json
 
 import pytest
 
-from inbol_ray.config.schema import CorpusConfig
-from inbol_ray.corpora.read import READERS, read_questions
+from inbol_ray.config.schema import CorpusConfig, StorageConfig
+from inbol_ray.corpora.corpus_files import CorpusFiles
+from inbol_ray.corpora.read import CorpusSource, read_rows
+from inbol_ray.corpora.registry import READERS
 from inbol_ray.errors import DataError
 from inbol_ray.rows import Question, Rejected
 
@@ -18,6 +20,11 @@ def write(path, content) -> None:
 def touch(path) -> str:
     write(path, "")
     return str(path)
+
+
+def rows_of(dataset: str, root, split: str) -> list[Question | Rejected]:
+    with CorpusFiles(str(root), StorageConfig()) as files:
+        return list(READERS[dataset](files, split))
 
 
 def only(rows) -> Question:
@@ -45,7 +52,7 @@ def test_vqav2(tmp_path, extension):
         {"annotations": [annotation, {"question_id": 9002, "answers": []}, "no object"]},
     )
     image = touch(tmp_path / "train2014" / f"COCO_train2014_000000000009{extension}")
-    question = only(READERS["vqav2"](str(tmp_path), "train2014"))
+    question = only(rows_of("vqav2", tmp_path, "train2014"))
     meta = json.loads(question.meta)
     question.meta = ""
     assert question == Question(
@@ -59,7 +66,7 @@ def test_vqav2(tmp_path, extension):
         answerable=None,
         meta="",
     )
-    assert meta == {"image_id": 9, "question_type": "what", "answer_type": "other"}
+    assert meta == {"coco_image_id": 9, "question_type": "what", "answer_type": "other"}
 
 
 def test_scienceqa(tmp_path):
@@ -79,17 +86,17 @@ def test_scienceqa(tmp_path):
     write(tmp_path / "pid_splits.json", {"test": ["12", "13"], "minitrain": ["14"]})
     image = touch(tmp_path / "images" / "test" / "12" / "image.png")
     touch(tmp_path / "images" / "train" / "14" / "image.png")
-    question, rejected = READERS["scienceqa"](str(tmp_path), "test")
+    question, rejected = rows_of("scienceqa", tmp_path, "test")
     assert question.id == "scienceqa:test:12"
     assert question.images == [image]
     assert (question.answer_kind, question.choices, question.gold_index) == ("mc", ["rock", "air"], 0)
     assert (question.gold_answers, question.hint, question.answerable) == (["rock"], None, None)
     assert json.loads(question.meta)["subject"] == "physics"
     assert (rejected.id, rejected.reason) == ("scienceqa:test:13", "no_image")
-    mini = only(READERS["scienceqa"](str(tmp_path), "minitrain"))
+    mini = only(rows_of("scienceqa", tmp_path, "minitrain"))
     assert (mini.id, mini.hint) == ("scienceqa:minitrain:14", "Look.")
     with pytest.raises(DataError, match=r"minitrain.*test"):
-        READERS["scienceqa"](str(tmp_path), "validation")
+        rows_of("scienceqa", tmp_path, "validation")
 
 
 def test_scienceqa_in_the_repository_layout(tmp_path):
@@ -98,7 +105,7 @@ def test_scienceqa_in_the_repository_layout(tmp_path):
     write(folder / "problems.json", {"3": problem})
     write(folder / "pid_splits.json", {"val": ["3"]})
     touch(folder / "images" / "val" / "3" / "image.png")
-    assert only(READERS["scienceqa"](str(tmp_path), "val")).gold_index == 1
+    assert only(rows_of("scienceqa", tmp_path, "val")).gold_index == 1
 
 
 OVEN = {
@@ -118,7 +125,7 @@ OVEN = {
 def test_oven(tmp_path, image):
     write(tmp_path / "oven_entity_train.jsonl", json.dumps(OVEN) + "\n\n")
     path = touch(tmp_path / image)
-    question = only(READERS["oven"](str(tmp_path), "entity_train"))
+    question = only(rows_of("oven", tmp_path, "entity_train"))
     assert question.id == "oven:entity_train:oven_entity_train_00000007"
     assert question.images == [path]
     assert (question.answer_kind, question.gold_answers) == ("entity", ["Some Aircraft"])
@@ -136,7 +143,7 @@ def test_oven_image_at_its_source_path(tmp_path):
         "oven_01000007,gone.jpg\noven_00000001,x.jpg\noven_01000007,fgvc/7.jpg\nbroken\n",
     )
     path = touch(tmp_path / "fgvc" / "7.jpg")
-    assert only(READERS["oven"](str(tmp_path), "entity_val")).images == [path]
+    assert only(rows_of("oven", tmp_path, "entity_val")).images == [path]
 
 
 VIZWIZ = {
@@ -162,7 +169,7 @@ VIZWIZ = {
 def test_vizwiz(tmp_path, fields, answerable, folder, images):
     write(tmp_path / f"{folder}val.json", [VIZWIZ | fields])
     path = touch(tmp_path / f"{images}VizWiz_val_00000001.jpg")
-    question = only(READERS["vizwiz"](str(tmp_path), "val"))
+    question = only(rows_of("vizwiz", tmp_path, "val"))
     assert question.id == "vizwiz:val:VizWiz_val_00000001.jpg"
     assert question.images == [path]
     assert question.answerable is answerable
@@ -182,18 +189,23 @@ def test_vqav2_idk(tmp_path, folder):
     }
     write(tmp_path / f"{folder}VQAv2-IDK-val.json", [row])
     path = touch(tmp_path / image)
-    question = only(READERS["vqav2_idk"](str(tmp_path), "val"))
+    question = only(rows_of("vqav2_idk", tmp_path, "val"))
     assert question.id == "vqav2_idk:val:42001"
     assert question.images == [path]
     assert question.answerable is False
     assert question.gold_answers == row["answer"]
-    assert json.loads(question.meta) == {"keywords": row["keywords"]}
+    assert json.loads(question.meta) == {
+        "coco_image_id": 42,
+        "keywords": row["keywords"],
+        "num_answers": 8,
+        "num_idk_answers": 4,
+    }
 
 
 @pytest.mark.parametrize(("dataset", "split"), [(dataset, "val") for dataset in READERS])
 def test_a_missing_file_names_what_was_looked_for(tmp_path, dataset, split):
     with pytest.raises(DataError, match=r"found no .*val|found no problems"):
-        READERS[dataset](str(tmp_path), split)
+        rows_of(dataset, tmp_path, split)
 
 
 @pytest.mark.parametrize(
@@ -210,14 +222,15 @@ def test_an_unreadable_file(tmp_path, content, message):
     path = tmp_path / "val.json"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(DataError, match=message) as caught:
-        READERS["vizwiz"](str(tmp_path), "val")
+        rows_of("vizwiz", tmp_path, "val")
     assert str(path) in str(caught.value)
 
 
 def test_a_vqav2_file_without_its_list(tmp_path):
     write(tmp_path / "v2_OpenEnded_mscoco_val2014_questions.json", {"annotations": []})
+    write(tmp_path / "v2_mscoco_val2014_annotations.json", {"annotations": []})
     with pytest.raises(DataError, match="no list 'questions'"):
-        READERS["vqav2"](str(tmp_path), "val2014")
+        rows_of("vqav2", tmp_path, "val2014")
 
 
 def write_vizwiz(root, names) -> None:
@@ -227,7 +240,9 @@ def write_vizwiz(root, names) -> None:
 
 
 def read(root, **fields) -> list[Question | Rejected]:
-    return list(read_questions(CorpusConfig(dataset="vizwiz", split="val", root="unused", **fields), str(root)))
+    return list(
+        read_rows(CorpusSource(CorpusConfig(dataset="vizwiz", split="val", root="unused", **fields), str(root)))
+    )
 
 
 def test_the_first_of_several_questions_with_one_id_is_kept(tmp_path):

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inbol_ray.errors import DataError, RowCountError
-from inbol_ray.evaluation.intervals import t_interval, t_quantile, wilson_interval
-from inbol_ray.evaluation.metrics import build_results, score_group, summarise_seeds
-from inbol_ray.rows import OUTCOMES, PREDICTION
+from inbol_ray.evaluation.intervals import t_interval, t_quantile
+from inbol_ray.evaluation.metrics import build_results, summarise_seeds
+from inbol_ray.rows import PREDICTION
 
 
 def _row(number: int, outcome: str, **columns) -> dict:
@@ -38,61 +38,9 @@ def _table(rows: list[dict]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=PREDICTION)
 
 
-def test_score_group_by_hand():
-    # 5 correct, 2 wrong, 3 refused: Acc 50, RefR 30, S_trust (5 - 2) / 10 = 30, answered 5 / 7.
-    outcomes = ["correct"] * 5 + ["wrong"] * 2 + ["refused"] * 3 + ["error"] * 4
-    metrics = score_group(outcomes, [False] * 5 + [True] + [False] * 4 + [True] * 4)
-    assert (metrics.num_questions, metrics.num_errors) == (10, 4)
-    assert (metrics.acc, metrics.refr) == (50.0, 30.0)
-    assert metrics.s_trust == pytest.approx(30.0)
-    assert metrics.answered_acc == pytest.approx(500 / 7)
-    assert metrics.unparsed_rate == 10.0  # an error's flag does not count
-    # Wilson for 5 of 10, from the textbook: 23.66 to 76.34.
-    assert metrics.acc_interval == pytest.approx((23.659, 76.341), abs=1e-3)
-    # v has sum of squares 7 - 10 * 0.09 = 6.1, variance 6.1 / 9: half width 1.95996 * sqrt(0.67778 / 10).
-    assert metrics.s_trust_interval == pytest.approx((30 - 51.0264, 30 + 51.0264), abs=1e-3)
-
-
-def test_refusal_is_never_correct():
-    metrics = score_group(["refused"] * 4)
-    assert (metrics.acc, metrics.refr, metrics.s_trust) == (0.0, 100.0, 0.0)
-
-
-def test_nothing_answered_and_nothing_at_all():
-    metrics = score_group(["refused", "refused"])
-    assert metrics.answered_acc is None and metrics.answered_acc_interval is None
-    empty = score_group(["error"])
-    assert (empty.num_questions, empty.num_errors) == (0, 1)
-    assert [empty.acc, empty.refr, empty.s_trust, empty.s_trust_interval] == [None] * 4
-
-
-def test_unknown_outcome_is_an_error():
-    with pytest.raises(DataError, match="'maybe'"):
-        score_group(["correct", "maybe"])
-
-
-@given(st.lists(st.sampled_from(OUTCOMES), max_size=60))
-def test_identity_and_intervals_hold(outcomes):
-    metrics = score_group(outcomes).to_dict()
-    assert metrics["num_questions"] + metrics["num_errors"] == len(outcomes)
-    if metrics["num_questions"]:
-        assert metrics["s_trust"] == pytest.approx(2 * metrics["acc"] + metrics["refr"] - 100, abs=1e-9)
-    for score in ("acc", "refr", "s_trust", "answered_acc", "unparsed_rate"):
-        if metrics[score] is not None:
-            low, high = metrics[f"{score}_interval"]
-            assert low <= metrics[score] <= high
-            assert (-100 if score == "s_trust" else 0) <= low <= high <= 100
-
-
 @pytest.mark.parametrize(("df", "expected"), [(1, 12.7062), (2, 4.3027), (3, 3.1824), (4, 2.7764), (9, 2.2622)])
 def test_t_quantile_matches_published_tables(df, expected):
     assert t_quantile(df) == pytest.approx(expected, abs=5e-5)
-
-
-def test_wilson_at_the_edges():
-    assert wilson_interval(0, 0) is None
-    assert wilson_interval(0, 10) == pytest.approx((0.0, 0.27753), abs=1e-5)
-    assert wilson_interval(10, 10)[1] == 1.0
 
 
 def test_results_split_by_answerable_and_benchmark():
@@ -147,16 +95,16 @@ def test_confidence_bins_round_to_tenths():
 
 
 def test_comparison_is_paired_over_questions():
-    # v of CA-DPO minus v of IDK-IT: +1, 0, +2, and an error that drops out. Rows of one method come shuffled.
+    # v of CA-DPO minus v of IDK-IT: +1, 0, +2 and, for an error, -2. Rows of one method come shuffled.
     idk_it = [_row(i, o, method="idk_it") for i, o in enumerate(["refused", "wrong", "wrong", "correct"])]
     ca_dpo = [_row(i, o, method="ca_dpo") for i, o in enumerate(["correct", "wrong", "correct", "error"])]
     comparisons = build_results(_table(idk_it + ca_dpo[::-1]), [])["comparisons"]
     s_trust, acc = comparisons
-    assert (s_trust["method"], s_trust["baseline"], s_trust["num_questions"]) == ("ca_dpo", "idk_it", 3)
-    assert s_trust["difference"] == pytest.approx(100.0)
-    # 1.96 * 100 / sqrt(3) = 113.159 to each side; a difference of v cannot pass 200.
-    assert s_trust["interval"] == pytest.approx([100 - 113.159, 200], abs=1e-2)
-    assert acc["difference"] == pytest.approx(200 / 3)
+    assert (s_trust["method"], s_trust["baseline"], s_trust["num_questions"]) == ("ca_dpo", "idk_it", 4)
+    assert s_trust["difference"] == pytest.approx(25.0)
+    low, high = s_trust["interval"]
+    assert -200 <= low < 25 < high <= 200
+    assert acc["difference"] == pytest.approx(25.0)
 
 
 def test_lost_and_doubled_rows_are_errors():

@@ -161,7 +161,7 @@ def test_all_refused_has_no_accuracy_when_answered(tmp_path):
     _parse(page)
     lines = render_terminal_table(build_results(table, [])).splitlines()
     assert (
-        next(line for line in lines if line.startswith("IDK-IT")).split()[1:] == ["0.0", "100.0", "0.0", "0.0", "-"] * 2
+        next(line for line in lines if line.startswith("IDK-IT")).split()[1:] == ["0.0", "100.0", "0.0", "32.4", "-"] * 2
     )
 
 
@@ -169,9 +169,9 @@ def test_terminal_table_by_hand():
     table = _predictions({"original": ["correct", "wrong", "refused", "refused"]})
     text = render_terminal_table(build_results(table, STAGES))
     row = next(line for line in text.splitlines() if line.startswith("Original"))
-    # In-domain: questions 0 correct and 2 refused. Out-of-domain: 1 wrong and 3 refused. v has variance 5,000, so the
-    # interval is 50 - 98 to 50 + 98, cut at 100: half its width is 74.
-    assert row.split() == ["Original", "50.0", "50.0", "50.0", "74.0", "100.0", "0.0", "50.0", "-50.0", "74.0", "0.0"]
+    # In-domain: questions 0 correct and 2 refused. Out-of-domain: 1 wrong and 3 refused. A resample of the first has an
+    # S_trust of 0, 50 or 100, each too often to be left out of the interval: half its width is 50.
+    assert row.split() == ["Original", "50.0", "50.0", "50.0", "50.0", "100.0", "0.0", "50.0", "-50.0", "50.0", "0.0"]
     assert "1 min 01 s" in text and "1 h 02 min" in text and text.isascii()
 
 

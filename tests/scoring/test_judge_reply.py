@@ -4,7 +4,7 @@ import pytest
 
 from inbol_ray.rows import Question
 from inbol_ray.scoring import outcome as judging
-from inbol_ray.scoring.outcome import Outcome, judge_reply
+from inbol_ray.scoring.outcome import NO_REPLY, Outcome, judge_reply
 
 
 def ask(kind="vqa10", **fields) -> Question:
@@ -22,8 +22,8 @@ CHOICE = ask("mc", choices=["cat", "dog"], gold_index=1, gold_answers=["dog"])
         ("blue", VQA, Outcome("correct", 0.6, False)),
         ("green", VQA, Outcome("wrong", 0.0, False)),
         ("unanswerable", VQA, Outcome("refused", 0.0, False)),  # four people said so: still no answer
-        ("", VQA, Outcome("wrong", 0.0, True)),
-        (" \n", CHOICE, Outcome("wrong", 0.0, True)),
+        ("", VQA, NO_REPLY),  # nothing said: an error, neither a refusal nor an answer
+        (" \n", CHOICE, NO_REPLY),
         ("B", CHOICE, Outcome("correct", 1.0, False)),
         ("A", CHOICE, Outcome("wrong", 0.0, False)),
         ("a bird", CHOICE, Outcome("wrong", 0.0, True)),
@@ -54,7 +54,7 @@ def test_threshold_decides_correctness_and_not_the_score():
         ("bad question", Outcome("wrong", 0.0, False)),
         ("none", Outcome("wrong", 0.0, False)),
         ("red", Outcome("wrong", 0.0, False)),
-        ("", Outcome("wrong", 0.0, True)),
+        ("", NO_REPLY),
         ("Unanswerable.", Outcome("refused", 0.0, False)),
         ("I'm not sure, but it looks red", Outcome("wrong", 0.0, False)),
     ],

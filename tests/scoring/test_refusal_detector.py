@@ -1,5 +1,8 @@
 """The refusal detector on replies that are easy to mistake, with and without their question."""
 
+import json
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,6 +10,13 @@ from hypothesis import strategies as st
 from inbol_ray.prompts import REFUSALS
 from inbol_ray.rows import Question
 from inbol_ray.scoring.refusal import Refusal, detect_refusal
+
+REPLIES = [
+    json.loads(line)
+    for line in (Path(__file__).parent / "data" / "refusal_replies.jsonl").read_text("utf-8").splitlines()
+]
+"""Replies labelled by hand. The detector was changed until `dev` was right; `test` was written when it was finished and
+scored once. Round 1 to 6 were such tests before, and joined `dev` when they had shown gaps."""
 
 FULL = [
     "I don't know.",
@@ -224,3 +234,35 @@ def test_any_text_is_judged(text, prefix):
     found = detect_refusal(prefix + text, ask("Do I know?", ["I", text or "x"]))
     assert found.refused is (found.strength == "full")
     assert (found.span is None) is (found.strength is None)
+
+
+@pytest.mark.parametrize("split", ["dev", "test"])
+def test_precision_and_recall_on_labelled_replies(split):
+    rows = [row for row in REPLIES if row["split"] == split]
+    found = [row for row in rows if detect_refusal(row["reply"]).refused]
+    refusals = [row for row in rows if row["refusal"]]
+    num_right = sum(row["refusal"] for row in found)
+    precision, recall = num_right / len(found), num_right / len(refusals)
+    print(f"{split}: {len(rows)} replies, {len(refusals)} refusals, precision {precision:.4f}, recall {recall:.4f}")
+    mistaken = [row["reply"] for row in rows if (row in found) != row["refusal"]]
+    assert min(precision, recall) >= 0.98, mistaken
+    assert len(refusals) >= 60 and len(rows) - len(refusals) >= 60
+
+
+def test_no_labelled_reply_is_there_twice():
+    assert len(REPLIES) == len({row["reply"] for row in REPLIES}) >= 300
+    dev, test = ({row["reply"].lower() for row in REPLIES if row["split"] == split} for split in ("dev", "test"))
+    assert not dev & test
+
+
+@pytest.mark.parametrize("split", ["dev", "test"])
+def test_curly_apostrophes_capitals_and_blanks_change_nothing(split):
+    for row in REPLIES:
+        if row["split"] == split and row["kind"] not in ("name", "quote"):
+            curly = row["reply"].replace("'", "\u2019")
+            assert detect_refusal(f"  {curly}\n").refused is detect_refusal(row["reply"]).refused, curly
+
+
+def test_verdicts_do_not_depend_on_the_order_of_replies():
+    forwards = [detect_refusal(row["reply"]) for row in REPLIES]
+    assert [detect_refusal(row["reply"]) for row in reversed(REPLIES)] == forwards[::-1]

@@ -1,0 +1,49 @@
+"""Seconds that one core needs to judge a million replies; `make bench-scoring`.
+
+Replies are the labelled ones of the tests, with a number behind each second one so that caches cannot help there; nearly
+half of them refuse, which is the slow case. Writes build/bench/scoring.json.
+"""
+
+import json
+import os
+import time
+from pathlib import Path
+
+from inbol_ray.rows import Question
+from inbol_ray.scoring.outcome import judge_reply
+from inbol_ray.scoring.refusal import detect_refusal
+
+ROOT = Path(__file__).parents[1]
+LABELLED = ROOT / "tests" / "scoring" / "data" / "refusal_replies.jsonl"
+RESULT = ROOT / "build" / "bench" / "scoring.json"
+NUM_REPLIES = 1_000_000
+VQA = Question(
+    "d:s:1", "vqav2", "s", ["x.jpg"], "What is on the table?", "vqa10", gold_answers=["red"] * 6 + ["blue"] * 4
+)
+CHOICE = Question(
+    "d:s:2", "scienceqa", "s", ["x.jpg"], "Which is it?", "mc", choices=["rock", "air", "a man"], gold_index=1
+)
+
+
+def main() -> None:
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    labelled = [json.loads(line)["reply"] for line in LABELLED.read_text("utf-8").splitlines()]
+    replies = [labelled[n % len(labelled)] + (f" {n}" if n % 2 else "") for n in range(NUM_REPLIES)]
+    results = {"replies": NUM_REPLIES, "distinct": len(set(replies))}
+    for name, judge in (
+        ("refusal detection", detect_refusal),
+        ("judging a VQA reply", lambda reply: judge_reply(reply, VQA)),
+        ("judging a choice reply", lambda reply: judge_reply(reply, CHOICE)),
+    ):
+        started, cpu = time.perf_counter(), time.process_time()
+        for reply in replies:
+            judge(reply)
+        wall_s, cpu_s = time.perf_counter() - started, time.process_time() - cpu
+        results[name] = {"wall_s": round(wall_s, 2), "cpu_s": round(cpu_s, 2)}
+        print(f"{name:<24} {NUM_REPLIES:,} replies in {wall_s:5.1f} s ({cpu_s:.1f} s of CPU)", flush=True)
+    RESULT.parent.mkdir(parents=True, exist_ok=True)
+    RESULT.write_text(json.dumps(results, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""The corpora that a configuration can name. A new one is one file with its reader, and one line here."""
+
+from collections.abc import Callable, Iterator
+
+from inbol_ray.corpora.aokvqa import read_aokvqa, read_aokvqa_direct
+from inbol_ray.corpora.beyondvisqa import read_beyondvisqa, read_beyondvisqa_open
+from inbol_ray.corpora.corpus_files import CorpusFiles
+from inbol_ray.corpora.gqa import read_gqa
+from inbol_ray.corpora.mmbench import read_mmbench
+from inbol_ray.corpora.mmmu import read_mmmu
+from inbol_ray.corpora.oven import read_oven
+from inbol_ray.corpora.own import read_own
+from inbol_ray.corpora.scienceqa import read_scienceqa, read_scienceqa_full
+from inbol_ray.corpora.vizwiz import read_vizwiz
+from inbol_ray.corpora.vqav2 import read_vqav2
+from inbol_ray.corpora.vqav2_idk import read_vqav2_idk
+from inbol_ray.rows import Question, Rejected
+
+Reader = Callable[[CorpusFiles, str], Iterator[Question | Rejected]]
+"""(files, split) -> rows in file order. Raises DataError at once where a file is missing, and holds a few rows only."""
+
+READERS: dict[str, Reader] = {
+    "vqav2": read_vqav2,
+    "scienceqa": read_scienceqa,
+    "scienceqa_full": read_scienceqa_full,
+    "oven": read_oven,
+    "aokvqa": read_aokvqa,
+    "aokvqa_direct": read_aokvqa_direct,
+    "gqa": read_gqa,
+    "mmmu": read_mmmu,
+    "mmbench": read_mmbench,
+    "beyondvisqa": read_beyondvisqa,
+    "beyondvisqa_open": read_beyondvisqa_open,
+    "vizwiz": read_vizwiz,
+    "vqav2_idk": read_vqav2_idk,
+    "own": read_own,
+}

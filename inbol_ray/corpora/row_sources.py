@@ -1,0 +1,163 @@
+"""Where the rows of a corpus stand: JSON, JSON lines, TSV or Parquet files -> AnnotationRow, a few at a time.
+
+Only the rows in hand are in memory: JSON is walked item by item (`json_stream`), Parquet is read in small batches.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from typing import Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from inbol_ray.corpora.annotation_rows import AnnotationRow
+from inbol_ray.corpora.corpus_files import CorpusFiles, unreadable
+from inbol_ray.corpora.json_stream import MAX_ITEM_CHARS, stream_list, stream_object
+from inbol_ray.errors import DataError
+
+PARQUET_BATCH_ROWS = 64
+"""Rows of a Parquet file in memory at once: they may embed their images."""
+_DELIMITERS = {"tsv": "\t", "csv": ","}
+
+
+def find_rows(
+    files: CorpusFiles,
+    *patterns: str,
+    id_field: str,
+    description: str,
+    top_level: Literal["list", "object"] = "list",
+) -> Iterator[AnnotationRow]:
+    """Rows of the files that match the first pattern that any file matches; the extension says how they are read.
+
+    `.json` is a list of rows, or with `top_level="object"` an object of rows by id. Raises DataError at once where no
+    file is found, and while reading where one cannot be read.
+    """
+    names = files.find(*patterns, description=description)
+    return _rows_of_files(files, names, id_field, description, top_level)
+
+
+def parquet_patterns(split: str, *folders: str) -> tuple[str, ...]:
+    """Names under which the hub's copies hold a split: `{split}-00000-of-00001.parquet` in `data` or a config."""
+    return tuple(
+        f"{folder}/{name}".removeprefix("/")
+        for folder in (*folders, "data", "")
+        for name in (f"{split}-*.parquet", f"{split}.parquet")
+    )
+
+
+def hub_split(split: str) -> str:
+    """The hub's name of a split: `validation` for `val`."""
+    return "validation" if split == "val" else split
+
+
+def _rows_of_files(
+    files: CorpusFiles, names: list[str], id_field: str, description: str, top_level: str
+) -> Iterator[AnnotationRow]:
+    for name in names:
+        extension = name.rpartition(".")[2].lower()
+        if extension == "parquet":
+            rows = parquet_rows(files, name, id_field, description)
+        elif extension in _DELIMITERS:
+            rows = delimited_rows(files, name, id_field, description, _DELIMITERS[extension])
+        elif extension == "jsonl":
+            rows = json_line_rows(files, name, id_field, description)
+        elif top_level == "object":
+            rows = json_object_rows(files, name, id_field, description)
+        else:
+            rows = json_list_rows(files, name, id_field, description)
+        yield from rows
+
+
+def json_list_rows(
+    files: CorpusFiles, name: str, id_field: str, description: str, key: str | None = None
+) -> Iterator[AnnotationRow]:
+    """Items of a JSON list, or of the list under `key` of a JSON object."""
+    for index, item in enumerate(stream_list(files, name, description, key)):
+        yield AnnotationRow(files, name, f"{key or 'list'}[{index}]", id_field, item)
+
+
+def json_object_rows(files: CorpusFiles, name: str, id_field: str, description: str) -> Iterator[AnnotationRow]:
+    """Members of a JSON object; the key of each is its id."""
+    for key, item in stream_object(files, name, description):
+        values = item | {id_field: key} if isinstance(item, dict) else item
+        yield AnnotationRow(files, name, f"{id_field} {key}"[:100], id_field, values)
+
+
+def json_line_rows(files: CorpusFiles, name: str, id_field: str, description: str) -> Iterator[AnnotationRow]:
+    """JSON objects, one a line; blank lines are passed over. The values of a broken line are the error."""
+    try:
+        with files.open_stream(name, description) as stream, io.BufferedReader(stream, 1 << 20) as lines:
+            for number, line in enumerate(_bounded_lines(lines), start=1):
+                if line is None or line.strip():
+                    yield AnnotationRow(files, name, f"line {number}", id_field, _parse(line))
+    except OSError as error:
+        raise unreadable(files.shown(name), description, error) from error
+
+
+def _bounded_lines(lines: io.BufferedReader) -> Iterator[bytes | None]:
+    """Lines; None for one that is too long to be held."""
+    while line := lines.readline(MAX_ITEM_CHARS):
+        if len(line) < MAX_ITEM_CHARS or line.endswith(b"\n"):
+            yield line
+            continue
+        while len(line) == MAX_ITEM_CHARS and not line.endswith(b"\n"):
+            line = lines.readline(MAX_ITEM_CHARS)
+        yield None
+
+
+def _parse(line: bytes | None) -> object:
+    """The value of a line, or the error that it is no JSON."""
+    if line is None:
+        return ValueError(f"longer than {MAX_ITEM_CHARS} bytes")
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError) as error:
+        return error
+
+
+def delimited_rows(
+    files: CorpusFiles, name: str, id_field: str, description: str, delimiter: str
+) -> Iterator[AnnotationRow]:
+    """Rows of a TSV or CSV file with a header. Every value is text: `nan` and `None` are no missing values."""
+    csv.field_size_limit(MAX_ITEM_CHARS)  # of the whole process; MMBench holds its images in fields
+    try:
+        with (
+            files.open_stream(name, description) as stream,
+            io.TextIOWrapper(io.BufferedReader(stream, 1 << 20), encoding="utf-8-sig", newline="") as text,
+        ):
+            rows = csv.reader(text, delimiter=delimiter)
+            header = next(rows, [])
+            if id_field not in header:
+                raise DataError(
+                    f"{files.shown(name)}: found the columns {', '.join(header)[:200] or '(none)'}, expected "
+                    f"{id_field!r} among them. Use the official file."
+                )
+            for number, row in enumerate(rows, start=2):
+                if len(row) == len(header):
+                    values = dict(zip(header, row, strict=True))
+                else:
+                    values = ValueError(f"{len(row)} fields, where the header has {len(header)}")
+                yield AnnotationRow(files, name, f"row {number}", id_field, values)
+    except OSError as error:
+        raise unreadable(files.shown(name), description, error) from error
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise DataError(
+            f"{files.shown(name)}: not a readable table ({error}), expected {description}. Download it again."
+        ) from error
+
+
+def parquet_rows(files: CorpusFiles, name: str, id_field: str, description: str) -> Iterator[AnnotationRow]:
+    """Rows of a Parquet file, without its pandas index."""
+    number = 0
+    try:
+        with files.open_file(name, description) as file, pq.ParquetFile(file) as table:
+            for batch in table.iter_batches(batch_size=PARQUET_BATCH_ROWS):
+                for values in batch.to_pylist():
+                    yield AnnotationRow(files, name, f"row {number}", id_field, values)
+                    number += 1
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(
+            f"{files.shown(name)}: not a readable Parquet file ({error}), expected {description}. Download it again."
+        ) from error

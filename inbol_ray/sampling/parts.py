@@ -1,0 +1,191 @@
+"""Work that survives a kill: requests cut into blocks, and one file with the replies to each block.
+
+requests -> {folder}/requests.parquet (a row group a block) -> {folder}/{block}.parquet -> replies in request order
+
+A part appears whole or not at all, under a name that follows from its block. So a block that is done twice, by a
+retried task or by two drivers at once, replaces its part by one that is as good, and every request is answered once.
+The folder is named after everything that the replies depend on: other requests never meet the parts of these.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+from inbol_ray.config.schema import StorageConfig
+from inbol_ray.errors import DataError, RowCountError
+from inbol_ray.storage import open_filesystem, write_whole
+
+REPLY = pa.schema(
+    [
+        pa.field("responses", pa.list_(pa.string())),
+        pa.field("token_logprobs", pa.list_(pa.list_(pa.float32()))),
+        pa.field("first_token", pa.string()),
+        pa.field("reason", pa.string()),
+        pa.field("detail", pa.string()),
+    ]
+)
+"""`vllm_engine.Reply`, column for column; `first_token` is JSON."""
+
+REPLY_VERSION = 1
+"""Goes up when REPLY or the meaning of a column changes: parts of another version are not taken for these."""
+
+_PART = re.compile(r"(\d{8})\.parquet")
+_REQUESTS = "requests.parquet"
+_FAILURES = "failures"
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The folder of one set of requests. Small and picklable: workers open the storage with their own credentials."""
+
+    uri: str
+    storage: StorageConfig
+
+    def __reduce__(self) -> tuple:
+        return Parts, (self.uri, self.storage)  # without what is cached below
+
+    @cached_property
+    def _place(self) -> tuple[pafs.FileSystem, str]:
+        return open_filesystem(self.uri, self.storage)
+
+    @cached_property
+    def _requests(self) -> pq.FileMetaData:
+        filesystem, folder = self._place
+        with filesystem.open_input_file(f"{folder}/{_REQUESTS}") as file:
+            return pq.read_metadata(file)
+
+    @property
+    def num_blocks(self) -> int:
+        return self._requests.num_row_groups
+
+    @property
+    def num_rows(self) -> int:
+        return self._requests.num_rows
+
+    def block_size(self, block: int) -> int:
+        return self._requests.row_group(block).num_rows
+
+    def read_requests(self, block: int) -> pa.Table:
+        """The requests of one block. Thread-safe."""
+        filesystem, folder = self._place
+        with filesystem.open_input_file(f"{folder}/{_REQUESTS}") as file:
+            return pq.ParquetFile(file, metadata=self._requests).read_row_group(block)
+
+    def is_open(self) -> bool:
+        """Whether its requests have been written."""
+        filesystem, folder = self._place
+        return filesystem.get_file_info(f"{folder}/{_REQUESTS}").type == pafs.FileType.File
+
+    def finished(self) -> set[int]:
+        """Blocks whose part is there."""
+        filesystem, folder = self._place
+        infos = filesystem.get_file_info(pafs.FileSelector(folder))
+        return {int(match[1]) for info in infos if (match := _PART.fullmatch(info.base_name))}
+
+    def write(self, block: int, replies: pa.Table) -> None:
+        """Store the replies to a block: the columns `id` and REPLY, a row a request, in order."""
+        filesystem, folder = self._place
+        write_whole(filesystem, f"{folder}/{block:08d}.parquet", _to_parquet([replies]))
+
+    def read(self) -> Iterator[pa.Table]:
+        """Requests with their replies, a table a block, in the order of the requests; one block in memory at a time."""
+        for block in range(self.num_blocks):
+            yield self.read_block(block)
+
+    def read_block(self, block: int) -> pa.Table:
+        """The requests of one finished block with their replies.
+
+        Raises DataError for an unreadable part, RowCountError for one that does not answer its block's requests.
+        """
+        filesystem, folder = self._place
+        path = f"{folder}/{block:08d}.parquet"
+        try:
+            with filesystem.open_input_file(path) as file:
+                replies = pq.read_table(file)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise DataError(f"{path}: cannot be read ({error}); delete it and run again to redo its block") from None
+        requests = self.read_requests(block)
+        if not replies["id"].equals(requests["id"]):
+            raise RowCountError(f"{path}: its {replies.num_rows} ids are not those of block {block}; delete it")
+        if replies.select(REPLY.names).schema != REPLY:
+            raise DataError(f"{path}: expected the columns {REPLY}, found {replies.schema}; delete it and run again")
+        for name in REPLY.names:
+            requests = requests.append_column(REPLY.field(name), replies[name])
+        return requests
+
+    def rows(self) -> Iterator[dict]:
+        """`read`, row by row."""
+        for table in self.read():
+            yield from table.to_pylist()
+
+    def delete(self) -> None:
+        """Remove the folder, once what was made of the replies is safe."""
+        filesystem, folder = self._place
+        filesystem.delete_dir(folder)
+
+    def report_failure(self, text: str) -> None:
+        """Leave the cause of an engine's death where the driver finds it."""
+        filesystem, folder = self._place
+        write_whole(filesystem, f"{folder}/{_FAILURES}", text.encode())
+
+    def last_failure(self) -> str:
+        filesystem, folder = self._place
+        try:
+            with filesystem.open_input_file(f"{folder}/{_FAILURES}") as file:
+                return file.read().decode()
+        except FileNotFoundError:
+            return ""
+
+
+def list_parts(uri: str, storage: StorageConfig) -> list[Parts]:
+    """Every set of requests that has been opened under `uri`."""
+    filesystem, folder = open_filesystem(uri, storage)
+    infos = filesystem.get_file_info(pafs.FileSelector(folder, allow_not_found=True))
+    folders = sorted(info.base_name for info in infos if info.type == pafs.FileType.Directory)
+    there = (Parts(f"{uri.rstrip('/')}/{name}", storage) for name in folders)
+    return [parts for parts in there if parts.is_open()]
+
+
+def open_parts(uri: str, storage: StorageConfig, requests: pa.Table, key: dict, block_size: int) -> Parts:
+    """The parts of these requests under `uri`, with those that an earlier run has finished.
+
+    `requests` has the columns `id` and `checkpoint`, and anything else; no block mixes checkpoints. `key` holds, as
+    JSON values, what the replies depend on beside the requests.
+    """
+    data = _to_parquet(_cut(requests, block_size))
+    identity = hashlib.sha256(json.dumps({"version": REPLY_VERSION} | key, sort_keys=True).encode())
+    identity.update(b"\0" + memoryview(data))
+    parts = Parts(f"{uri.rstrip('/')}/{identity.hexdigest()[:16]}", storage)
+    filesystem, folder = open_filesystem(parts.uri, storage)
+    filesystem.create_dir(folder, recursive=True)
+    path = f"{folder}/{_REQUESTS}"
+    if filesystem.get_file_info(path).type == pafs.FileType.NotFound:
+        write_whole(filesystem, path, data)
+    if parts.last_failure():
+        filesystem.delete_file(f"{folder}/{_FAILURES}")  # of an earlier run
+    return parts
+
+
+def _cut(requests: pa.Table, block_size: int) -> list[pa.Table]:
+    checkpoints = requests["checkpoint"].to_pylist()
+    starts = [0]
+    for row in range(1, len(checkpoints)):
+        if checkpoints[row] != checkpoints[row - 1] or row - starts[-1] == block_size:
+            starts.append(row)
+    return [requests.slice(start, stop - start) for start, stop in zip(starts, [*starts[1:], len(checkpoints)], strict=True)]
+
+
+def _to_parquet(blocks: list[pa.Table]) -> pa.Buffer:
+    """Parquet with one row group a block."""
+    sink = pa.BufferOutputStream()
+    with pq.ParquetWriter(sink, blocks[0].schema, compression="zstd") as writer:
+        for block in blocks:
+            writer.write_table(block, row_group_size=max(1, block.num_rows))
+    return sink.getvalue()

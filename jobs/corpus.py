@@ -1,0 +1,33 @@
+"""Check every corpus of a configuration: what it holds, what is rejected and why, and what leaks into the evaluation.
+
+usage: python jobs/corpus.py check --config FILE [options]
+
+Run it first on your own data (format: inbol_ray/corpora/own.py). Nothing is trained; the report is printed and lands in
+`{output_dir}/corpus_check.json`. The exit status is 1 if the pipeline would fail on this data.
+"""
+
+import sys
+
+from inbol_ray.config.load import parse_job_args
+
+
+def main() -> None:
+    command, *options = sys.argv[1:] or ["--help"]
+    if command not in ("check", "--help", "-h"):
+        print(f"error: {command!r} is no command; use: python jobs/corpus.py check --config FILE", file=sys.stderr)
+        raise SystemExit(2)
+    config = parse_job_args(__doc__, options if command == "check" else [command])
+    from inbol_ray.corpora.check import check_corpora
+    from inbol_ray.pipeline import artifact_folder, run_job, run_stages, started_ray
+
+    def check() -> None:
+        with started_ray(config):
+            if config.toyworld is not None:
+                run_stages(config, ["toyworld"])
+            check_corpora(config, artifact_folder(config, "toyworld"))
+
+    run_job(check)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,194 @@
+"""Sampling under SIGKILL: of the driver, of an engine's process, of a node. Real Ray, real vLLM, real kills."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+ROOT = Path(__file__).parents[2]
+JOB = Path(__file__).with_name("sample_job.py")
+NUM_QUESTIONS, BLOCK = 600, 16
+NUM_BLOCKS = -(-NUM_QUESTIONS // BLOCK)
+ENGINE = "ray::MapWorker(MapBatches(AnswerBlock))"
+ONE_ENGINE = ["--engine.num_engines", "1"]
+
+
+class Job:
+    """A sampling job as a process of its own session, and what it leaves on disk."""
+
+    def __init__(self, model, image, folder, *options):
+        self.folder = folder
+        command = [sys.executable, str(JOB), str(model), image, str(folder), str(NUM_QUESTIONS), *options]
+        self.process = subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        )
+
+    def parts(self) -> dict[str, int]:
+        """When each finished part was written, by its name."""
+        return {path.name: path.stat().st_mtime_ns for path in self.folder.glob("parts/*/0*.parquet")}
+
+    def wait_for_parts(self, count: int) -> None:
+        deadline = time.monotonic() + 120
+        while len(self.parts()) < count and time.monotonic() < deadline:
+            assert self.process.poll() is None, self.process.stdout.read()
+            time.sleep(0.01)
+        assert len(self.parts()) >= count
+
+    def engines(self) -> list[int]:
+        """Process ids of the live engines of this job, which are in the driver's session."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            try:
+                if entry.name.isdigit() and (entry / "cmdline").read_text().startswith(ENGINE):
+                    session = (entry / "stat").read_text().rpartition(")")[2].split()[3]
+                    found += [int(entry.name)] if int(session) == self.process.pid else []
+            except OSError:
+                continue
+        return found
+
+    def kill(self) -> None:
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def finish(self) -> str:
+        output = self.process.communicate(timeout=300)[0]
+        assert self.process.returncode == 0, output
+        return output
+
+
+@pytest.fixture
+def start(tiny_llava, scene_images, tmp_path):
+    jobs = []
+
+    def start(*options, folder=tmp_path, model=tiny_llava) -> Job:
+        folder.mkdir(exist_ok=True)
+        jobs.append(Job(model, scene_images[0], folder, *options))
+        return jobs[-1]
+
+    yield start
+    for job in jobs:
+        if job.process.poll() is None:
+            job.kill()
+
+
+def check_replies(folder: Path) -> list[dict]:
+    """Every question once, with exactly N samples, or rejected with the reason that it was given."""
+    rows = pq.read_table(folder / "replies.parquet").to_pylist()
+    assert [row["id"] for row in rows] == [f"q:{number:05d}" for number in range(NUM_QUESTIONS)]
+    for number, row in enumerate(rows):
+        reason = {0: "unreadable_image", 25: "prompt_refused"}.get(number % 50, "")
+        assert row["reason"] == reason
+        assert len(row["responses"]) == len(row["token_logprobs"]) == (0 if reason else 10)
+    return rows
+
+
+def kill_engine(job: Job) -> None:
+    os.kill(random.choice(job.engines()), signal.SIGKILL)
+
+
+def test_a_killed_engine_and_a_killed_driver_cost_no_sample(start, tmp_path):
+    job = start(*ONE_ENGINE)
+    job.wait_for_parts(random.randint(1, 8))
+    kill_engine(job)
+    job.wait_for_parts(len(job.parts()) + random.randint(2, 8))  # the engine is back
+    job.kill()
+    finished = job.parts()
+    assert 0 < len(finished) < NUM_BLOCKS, "the kill came too late to test anything"
+    again = start(*ONE_ENGINE)
+    again.finish()
+    check_replies(tmp_path)
+    assert {name: time for name, time in again.parts().items() if name in finished} == finished
+
+
+def test_an_engine_that_dies_again_and_again_fails_the_job_with_the_cause(start, tmp_path):
+    job = start(*ONE_ENGINE, "--engine.max_restarts", "1", "--poison", "q:00101")
+    output = job.process.communicate(timeout=120)[0]
+    assert job.process.returncode == 1
+    assert "the engine choked" in output and "q:00096" in output and "max_restarts (1)" in output
+    assert "Traceback" not in output
+    assert 2 <= len((tmp_path / "deaths").read_text()) <= 3  # the first start and one more
+
+
+@pytest.mark.slow
+def test_an_engine_that_cannot_start_fails_the_job_at_once(start, tiny_llava, tmp_path):
+    broken = tmp_path / "broken"
+    shutil.copytree(tiny_llava, broken)
+    weights = broken / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    job = start(*ONE_ENGINE, model=broken)
+    output = job.process.communicate(timeout=120)[0]
+    assert job.process.returncode == 1
+    assert "an engine cannot start" in output and "afetensor" in output and "Traceback" not in output
+
+
+@pytest.mark.slow
+def test_the_pool_grows_while_there_is_work_for_more(start, tmp_path):
+    job = start("--engine.min_engines", "1", "--engine.num_engines", "2", "--engine.batch_size", "4")
+    most = 0
+    while job.process.poll() is None:
+        most = max(most, len(job.engines()))
+        time.sleep(0.2)
+    job.finish()
+    check_replies(tmp_path)
+    assert most == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(6))
+def test_many_kills_at_random_points(start, tmp_path, number):
+    """Engines and drivers die again and again; the samples are those of a run that nobody disturbed."""
+    random.seed(number)
+    calm = tmp_path / "calm"
+    start("--engine.num_engines", "2", folder=calm).finish()
+    wild = tmp_path / "wild"
+    lost = []
+    for _ in range(20):
+        job = start("--engine.num_engines", "2", folder=wild)
+        while job.process.poll() is None:
+            time.sleep(random.uniform(0, 12))
+            if job.process.poll() is not None:
+                break
+            if job.engines() and random.random() < 0.5:
+                kill_engine(job)
+                continue
+            before = job.parts()
+            job.kill()
+            lost.append(before)
+            break
+        else:
+            break
+        if job.process.returncode == 0:
+            break
+    else:
+        pytest.fail("20 runs were not enough")
+    after = job.parts()
+    for before in lost:
+        assert before.items() <= after.items()  # nothing finished was done again
+    assert [row["responses"] for row in check_replies(wild)] == [row["responses"] for row in check_replies(calm)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(3))
+def test_a_killed_node_costs_no_sample(start, tmp_path, number):
+    """Two worker nodes with an engine each; one of them dies as a machine does, all its processes at once."""
+    from ray.cluster_utils import Cluster
+
+    random.seed(number)
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    try:
+        nodes = [cluster.add_node(num_cpus=2) for _ in range(2)]
+        job = start("--engine.num_engines", "2", "--ray.address", cluster.address)
+        job.wait_for_parts(random.randint(1, 15))
+        cluster.remove_node(random.choice(nodes), allow_graceful=False)
+        assert job.process.poll() is None
+        job.finish()
+        check_replies(tmp_path)
+    finally:
+        cluster.shutdown()

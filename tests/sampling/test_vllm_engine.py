@@ -1,0 +1,187 @@
+"""The real renderer and the real vLLM engine: bad requests, seeds, reuse of prompt and image, several checkpoints."""
+
+import math
+import threading
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from inbol_ray.config.schema import EngineConfig
+from inbol_ray.errors import CheckpointError, EngineError
+from inbol_ray.prompts import chat_prompt
+from inbol_ray.sampling.render import Renderer
+from inbol_ray.sampling.vllm_engine import Decoding, Request, VllmEngine
+
+CONFIG = EngineConfig(kv_cache_bytes=64 << 20)
+GREEDY = Decoding(max_tokens=8)
+SAMPLED = Decoding(6, 1.0, 6, 0)
+
+
+@pytest.fixture(scope="module")
+def engine(tiny_llava):
+    return VllmEngine(str(tiny_llava), CONFIG, seed=0)
+
+
+@pytest.fixture(scope="module")
+def renderer(tiny_llava):
+    return Renderer(str(tiny_llava), CONFIG)
+
+
+def render(renderer, rows, seed=0):
+    """(prompt, images) pairs -> requests with distinct seeds."""
+    inputs = renderer.render([{"prompt": prompt, "images": images} for prompt, images in rows])
+    return [Request(rendered, seed + 1000 * number) for number, rendered in enumerate(inputs)]
+
+
+def test_bad_requests_do_not_take_good_ones_down(engine, renderer, scene_images, tmp_path):
+    truncated = tmp_path / "truncated.png"
+    truncated.write_bytes(Path(scene_images[0]).read_bytes()[:60])
+    rows = [(chat_prompt(f"What is {n}?"), [scene_images[n % 4]]) for n in range(20)]
+    bad = {
+        3: ((chat_prompt("word " * 1000), [scene_images[0]]), "prompt_refused"),
+        7: ((chat_prompt("What?"), [str(truncated)]), "unreadable_image"),
+        11: ((chat_prompt("What?"), [str(tmp_path / "missing.png")]), "unreadable_image"),
+        15: ((chat_prompt("What?", num_images=0), [scene_images[0]]), "prompt_refused"),
+    }
+    requests = render(renderer, [bad[n][0] if n in bad else row for n, row in enumerate(rows)])
+    for n, reply in enumerate(engine.generate(requests, GREEDY)):
+        if n in bad:
+            assert reply.reason == bad[n][1] and reply.detail and not reply.texts
+        else:
+            assert reply.reason == "" and len(reply.texts) == 1
+
+
+def test_samples_depend_on_the_seed_and_not_on_company_or_rounds(engine, renderer, scene_images):
+    rows = [(chat_prompt(f"What is {n}?"), [scene_images[n % 4]]) for n in range(12)]
+    requests = render(renderer, rows)
+    at_once = [reply.texts for reply in engine.generate(requests, SAMPLED)]
+    in_rounds = engine.generate(requests[::-1], SAMPLED, num_more=lambda _index, texts: min(2, 6 - len(texts)))[::-1]
+    assert [reply.texts for reply in in_rounds] == at_once
+    alone = engine.generate(requests[5:6], SAMPLED)[0]
+    assert alone.texts == at_once[5] and len(set(alone.texts)) > 1
+    assert [reply.texts for reply in engine.generate(render(renderer, rows, seed=7), SAMPLED)] != at_once
+
+
+def test_rounds_end_when_the_caller_has_enough(engine, renderer, scene_images):
+    requests = render(renderer, [(chat_prompt("What?"), [scene_images[0]])] * 3)
+    replies = engine.generate(requests, SAMPLED, num_more=lambda index, texts: 2 if len(texts) < 2 * index else 0)
+    assert [len(reply.texts) for reply in replies] == [0, 2, 4]
+    assert [len(reply.token_logprobs) for reply in replies] == [0, 2, 4]
+
+
+def test_calls_from_several_threads_share_the_engine(engine, renderer, scene_images):
+    batches = [render(renderer, [(chat_prompt(f"Is it {n}?"), [scene_images[n]])] * 8, seed=n) for n in range(4)]
+    alone = [[reply.texts for reply in engine.generate(batch, SAMPLED)] for batch in batches]
+    together = [None] * 4
+
+    def call(n):
+        together[n] = [reply.texts for reply in engine.generate(batches[n], SAMPLED)]
+
+    threads = [threading.Thread(target=call, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert together == alone
+
+
+def test_an_image_is_encoded_once_for_all_its_samples(engine, renderer, tmp_path):
+    images = [str(tmp_path / f"{n}.png") for n in range(2)]
+    for n, path in enumerate(images):
+        Image.new("RGB", (48, 48), (200, 40 * n, 7)).save(path)
+    encoded = []
+    model = engine._vllm.model_executor.driver_worker.get_model()
+    hook = model.vision_tower.register_forward_pre_hook(lambda _module, args: encoded.append(len(args[0])))
+    try:
+        rows = [(chat_prompt(f"How many of {n}?"), [images[n % 2]]) for n in range(6)]
+        engine.generate(render(renderer, rows), SAMPLED, num_more=lambda _index, texts: min(2, 6 - len(texts)))
+    finally:
+        hook.remove()
+    assert sum(encoded) == 2  # for 36 samples of 6 questions in three rounds
+
+
+def test_log_probabilities_are_those_of_transformers(engine, renderer, tiny_llava, scene_images):
+    import torch
+
+    from inbol_ray.images import load_images
+    from inbol_ray.training.fsdp import load_model, load_processor
+
+    prompt = chat_prompt("What color is it?")
+    reply = engine.generate(render(renderer, [(prompt, scene_images[:1])]), Decoding(1, 0.0, 5, 20))[0]
+    assert len(reply.first_token) > 10 and 0 < sum(map(math.exp, reply.first_token.values())) <= 1 + 1e-6
+
+    model, processor = load_model(str(tiny_llava)), load_processor(str(tiny_llava))
+    inputs = processor(images=load_images(scene_images[:1]), text=prompt, return_tensors="pt")
+    out = model.generate(
+        **inputs, max_new_tokens=5, do_sample=False, output_scores=True, return_dict_in_generate=True
+    )
+    tokens = out.sequences[0, inputs["input_ids"].shape[1] :]
+    expected = [float(torch.log_softmax(score[0], -1)[token]) for score, token in zip(out.scores, tokens, strict=True)]
+    assert reply.token_logprobs == [pytest.approx(expected, abs=1e-4)]
+    assert reply.texts == [processor.decode(tokens, skip_special_tokens=True).strip()]
+
+
+def test_swapped_weights_answer_like_a_new_engine_and_like_transformers(
+    engine, renderer, tiny_llava, scene_images, tmp_path
+):
+    import torch
+
+    from inbol_ray.images import load_images
+    from inbol_ray.training.fsdp import copy_processor, load_model, load_processor
+
+    torch.manual_seed(1)
+    other = load_model(str(tiny_llava))
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.2 * parameter.std())
+    folder = tmp_path / "other"
+    other.save_pretrained(folder)
+    copy_processor(str(tiny_llava), folder)
+
+    rows = [(chat_prompt(f"What color is {n}?"), [image]) for n, image in enumerate(scene_images)]
+    requests = render(renderer, rows)
+
+    def ask(checkpoint):
+        return [reply.texts[0] for reply in engine.generate(requests, GREEDY, checkpoint=str(checkpoint))]
+
+    before, swapped = ask(tiny_llava), ask(folder)
+    assert ask(tiny_llava) == before != swapped
+
+    processor = load_processor(str(folder))
+    for (prompt, images), text in zip(rows, swapped, strict=True):
+        inputs = processor(images=load_images(images), text=prompt, return_tensors="pt")
+        ids = other.generate(**inputs, max_new_tokens=8, do_sample=False)[0, inputs["input_ids"].shape[1] :]
+        assert processor.decode(ids, skip_special_tokens=True).strip() == text
+
+
+def test_a_folder_without_processor_is_named(engine, renderer, tiny_llava, scene_images, tmp_path):
+    (tmp_path / "config.json").write_text((tiny_llava / "config.json").read_text())
+    requests = render(renderer, [(chat_prompt("What?"), scene_images[:1])])
+    with pytest.raises(CheckpointError, match="tokenizer_config.json is missing"):
+        engine.generate(requests, GREEDY, checkpoint=str(tmp_path))
+    assert engine.generate(requests, GREEDY)[0].texts  # and the engine goes on
+
+
+def test_an_engine_that_hangs_counts_as_dead(tiny_llava, renderer, scene_images):
+    hanging = VllmEngine(str(tiny_llava), CONFIG.model_copy(update={"stall_timeout_s": 1}), seed=0)
+    requests = render(renderer, [(chat_prompt("What?"), scene_images[:1])])
+    assert hanging.generate(requests, GREEDY)[0].texts
+    release = threading.Event()
+    hanging._vllm.step = lambda: release.wait() and []
+    with pytest.raises(EngineError, match="no step for"):
+        hanging.generate(requests, GREEDY)
+    release.set()
+
+
+def test_a_dead_engine_tells_everyone_who_waits_and_who_comes_later(engine, renderer, scene_images):
+    """Last in this file: the engine is of no use after it."""
+    requests = render(renderer, [(chat_prompt("What?"), scene_images[:1])])
+
+    def fail():
+        raise RuntimeError("out of cake")
+
+    engine._vllm.step = fail
+    for _ in range(2):
+        with pytest.raises(EngineError, match="out of cake"):
+            engine.generate(requests, GREEDY)

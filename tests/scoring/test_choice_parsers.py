@@ -1,0 +1,238 @@
+"""Option parsers on their traps, and against independent restatements of the published rules."""
+
+import re
+import string
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from inbol_ray.scoring.choice_parsers import parse_choice
+
+CHOICES = ["rock", "air", "A man", "u.s. army"]
+
+
+@pytest.mark.parametrize(
+    ("reply", "index"),
+    [
+        ("B", 1),
+        ("b", 1),
+        (" B ", 1),
+        ("B.", 1),
+        ("(b)", 1),
+        ("B. air", 1),
+        ("B) air", 1),
+        ("B: air", 1),
+        ("(B) air", 1),
+        ("(B)", 1),
+        ("B. air, because A is wrong", 1),
+        ("The answer is B", 1),
+        ("the answer is (B).", 1),
+        ("The answer is B. Yes, the answer is B.", 1),
+        ("AIR", 1),
+        ("Air.", 1),
+        ("a man", 2),
+        ("U.S. Army", 3),  # U is beyond the choices, the text is not
+        ("E", None),
+        ("E. something", None),
+        ("A.M. it is", None),
+        ("A man is there", None),  # the article is no option letter
+        ("the answer is a rock", None),
+        ("The answer is Because", None),
+        ("The answer is A or the answer is B", None),
+        ("A, B", None),
+        ("A and B", None),
+        ("I don't know", None),
+        ("rock or air", None),
+        ("**B**", None),
+        ("B-52", None),
+        ("", None),
+        ("  ", None),
+    ],
+)
+def test_ours(reply, index):
+    assert parse_choice(reply, CHOICES) == index
+
+
+@pytest.mark.parametrize(
+    ("reply", "choices", "index"),
+    [
+        ("-5", ["5", "-5", "-5 to 5", "0.5"], 1),
+        ("-5 to 5", ["5", "-5", "-5 to 5", "0.5"], 2),
+        ("-5 to 5.", ["5", "-5", "-5 to 5", "0.5"], 2),
+        ("0.5", ["5", "-5", "-5 to 5", "0.5"], 3),
+        (".5", ["5", "-5", "-5 to 5", "0.5"], None),
+        ("1,000", ["1000", "1,000"], 1),
+        ("D. 0.5", ["5", "-5", "-5 to 5", "0.5"], 3),
+        ("cat", ["cat", "Cat"], None),  # two choices with one text cannot be told apart
+        ("CAFÉ", ["cafe", "café"], 1),
+        ("none", ["None", "0"], 0),
+        ("c", ["cat", "dog", "c"], 2),  # a letter comes before a text; here they agree
+        ("a", ["cat", "a"], 0),  # and here they do not
+    ],
+)
+def test_ours_on_numbers_and_texts(reply, choices, index):
+    assert parse_choice(reply, choices) == index
+
+
+@given(index=st.integers(0, 25), form=st.sampled_from(["{}", "{}.", "({})", "{})", "{}: so", "The answer is {}"]))
+def test_every_form_of_every_letter_is_read_back(index, form):
+    choices = [f"choice number {k}" for k in range(26)]
+    assert parse_choice(form.format(chr(ord("A") + index)), choices) == index
+    expected = None if index else 0
+    assert parse_choice(form.format(chr(ord("A") + index)), choices[:1]) == expected
+
+
+# --- The published rules ------------------------------------------------------------------------------------------
+
+PIECES = [
+    *"ABCDEFIZ abd.,:;!?()*'",
+    "\n",
+    "The answer is ",
+    "the answer is ",
+    "answer  is **",
+    " is ",
+    "(B)",
+    " C ",
+    "rock",
+]
+PIECES += ["Air", "A man", "I can't process this file.", "Cannot determine the answer", "one two three four five six "]
+REPLIES = st.lists(st.sampled_from(PIECES), max_size=9).map("".join) | st.text(max_size=12)
+OPTIONS = st.lists(st.sampled_from([*CHOICES, "b", "AIR", "", "\u0130", "dog cat"]), min_size=1, max_size=9)
+
+
+@pytest.mark.parametrize(
+    ("reply", "index"),
+    [
+        ("A", 0),
+        ("A. rock", 0),
+        ("The answer is B.", 1),
+        ("The answer is B!", 1),
+        ("A.", None),
+        ("(A)", None),
+        ("A)", None),
+        (" A", None),
+        ("a", None),
+        ("E", None),
+        ("rock", None),
+        ("The answer is A", None),  # something has to follow
+        ("The answer is A. The answer is A.", None),
+    ],
+)
+def test_llava(reply, index):
+    assert parse_choice(reply, CHOICES, "llava") == index
+
+
+@settings(max_examples=500)
+@given(REPLIES, OPTIONS)
+def test_llava_restated(reply, choices):
+    options = ["A", "B", "C", "D", "E"]
+    answer = None
+    if reply in options:
+        answer = reply
+    elif len(reply) >= 3 and reply[:1] in options and reply[1] == "." and reply[2] == " ":
+        answer = reply[0]
+    else:
+        found = [m for m in re.finditer("The answer is ", reply) if re.match("[A-Z].", reply[m.end() :])]
+        if len(found) == 1:
+            answer = reply[found[0].end()]
+    valid = options[: len(choices)]
+    assert parse_choice(reply, choices, "llava") == (valid.index(answer) if answer in valid else None)
+
+
+@pytest.mark.parametrize(
+    ("reply", "index"),
+    [
+        ("A", 0),
+        ("B.", 1),
+        ("(B) because of (C)", 2),  # the last one
+        ("It is B or D maybe", 3),
+        ("(A) or B", 0),  # brackets come first
+        ("A man is standing there in the rain", 0),  # their article trap
+        ("B. green", None),
+        ("B)", None),
+        ("b", None),
+        ("**B**", None),
+        ("'B'", 1),
+        ("the thing in the picture is air", 1),
+        ("it is air", None),  # five words or fewer
+        ("I can't help with the rock in it", 0),  # their refusal trap: judged a refusal long before
+        ("", None),
+    ],
+)
+def test_mmmu(reply, index):
+    assert parse_choice(reply, CHOICES, "mmmu") == index
+
+
+def test_mmmu_has_nine_options_and_so_the_pronoun_is_one():
+    assert parse_choice("well I think so", [str(k) for k in range(9)], "mmmu") == 8
+
+
+@settings(max_examples=500)
+@given(REPLIES, OPTIONS)
+def test_mmmu_restated(reply, choices):
+    said = reply
+    for mark in ",.!?;:'":
+        said = said.strip(mark)
+    said = f" {said} "
+    letters = list(enumerate(string.ascii_uppercase[: len(choices)]))
+    found = [(i, said.rfind(f"({letter})")) for i, letter in letters if f"({letter})" in said]
+    found = found or [(i, said.rfind(f" {letter} ")) for i, letter in letters if f" {letter} " in said]
+    if not found and len(said.split()) > 5:
+        found = [(i, said.lower().rfind(c.lower())) for i, c in enumerate(choices) if c.lower() in said.lower()]
+    latest = max((place for _, place in found), default=None)
+    expected = next((i for i, place in found if place == latest), None)
+    assert parse_choice(reply, choices, "mmmu") == expected
+
+
+@pytest.mark.parametrize(
+    ("reply", "index"),
+    [
+        ("A", 0),
+        ("(B)", 1),
+        ("B. the green one that we see", None),  # the letter is too far from the end
+        ("the green one that we see is B", 1),
+        ("A or B", None),
+        ("The answer is a dog", 0),
+        ("The answer is cat", 2),
+        ("The ANSWER is  **d** and so on and so on and on", 3),
+        ("the answer is e, or the answer is b", 1),
+        ("rock", 0),
+        ("ROCK it is", 0),
+        ("rock and air", None),
+        ("rock" + " x" * 30, None),  # longer than twice the options
+        ("Z", None),
+        ("Cannot determine the answer A", None),
+        ("I can't process this file. A", None),
+        ("", None),
+    ],
+)
+def test_mmbench(reply, index):
+    assert parse_choice(reply, CHOICES, "mmbench") == index
+
+
+@settings(max_examples=500)
+@given(REPLIES, OPTIONS)
+def test_mmbench_restated(reply, choices):
+    assert parse_choice(reply, choices, "mmbench") == mmbench_restated(reply, choices)
+
+
+def mmbench_restated(reply: str, choices: list[str]) -> int | None:
+    for phrase in ("help with images of people yet", "I can't process this file.", "Cannot determine the answer"):
+        if phrase in reply:
+            return None
+    blanked = "".join(" " if c in ".()[],:;!*#{}" else c for c in reply).split()
+    valid = string.ascii_uppercase[: len(choices)]
+    present = sorted(set(blanked) & set(valid))
+    if len(present) == 1 and present[0] in blanked[-4:] and present[0] not in blanked[:-4]:
+        return valid.index(present[0])
+    if not present and "Z" in blanked:
+        return None
+    letter = re.search(r"(?i)answer\s+is\s+\**([ABCD])", reply)
+    if letter and letter[1].upper() in valid:
+        return valid.index(letter[1].upper())
+    said = reply.lower()
+    if len(said) > 2 * len("".join(choices)):
+        return None
+    held = [i for i, choice in enumerate(choices) if choice.lower() in said]
+    return held[0] if len(held) == 1 else None
