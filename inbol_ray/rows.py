@@ -15,6 +15,7 @@ AnswerKind = Literal["vqa10", "mc", "open", "entity", "exact"]
 OutcomeKind = Literal["correct", "wrong", "refused", "error"]
 Knowledge = Literal["known", "mixed", "unknown"]
 
+KNOWLEDGE_CLASSES: tuple[str, ...] = ("known", "mixed", "unknown")
 OUTCOMES: tuple[str, ...] = ("correct", "wrong", "refused", "error")
 
 

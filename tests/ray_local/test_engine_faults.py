@@ -52,7 +52,8 @@ def test_swapped_weights_answer_like_a_new_engine_and_like_transformers(engine, 
     import torch
 
     from inbol_ray.images import load_images
-    from inbol_ray.training.fsdp import copy_processor, load_model, load_processor
+    from inbol_ray.training.export import copy_processor
+    from inbol_ray.training.fsdp import load_model, load_processor
 
     torch.manual_seed(1)
     other = load_model(str(tiny_llava))

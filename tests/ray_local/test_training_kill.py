@@ -29,11 +29,11 @@ config = SupervisedConfig(
     data="sft", init_from="original", learning_rate=1e-3, num_epochs=2, global_batch_size=8, checkpoint_every_steps=4
 )
 with started_ray(load_config(sys.argv[4:])):
-    from inbol_ray.training.loop import run_training
+    from inbol_ray.training.run import run_training
 
     Path(out).mkdir(exist_ok=True)
     run_training(
-        pq.read_table(rows), config, name="resumed", init_checkpoint=init, out_dir=Path(out) / "model",
+        pq.read_table(rows), config, name="resumed", init_checkpoint=init, out_dir=Path(out),
         run_dir=Path(out) / "runs", seed=0, progress_dir=Path(out) / "progress",
     )
 """
@@ -78,7 +78,7 @@ def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(tiny_llav
     output = again.communicate(timeout=300)[0]
     assert again.returncode == 0, output
 
-    resumed_from = json.loads((tmp_path / "killed" / "model" / "training.json").read_text())["resumed_from_step"]
+    resumed_from = json.loads((tmp_path / "killed" / "logs" / "summary.json").read_text())["resumed_from_step"]
     assert resumed_from > 0 and resumed_from % 4 == 0
     whole = load_file(tmp_path / "whole" / "model" / "model.safetensors")
     resumed = load_file(tmp_path / "killed" / "model" / "model.safetensors")
