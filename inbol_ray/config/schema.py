@@ -226,9 +226,9 @@ class TrainingConfig(Section):
     """Longest sample in tokens, image tokens included; a longer one is dropped and counted, never cut."""
     max_failures: Annotated[int, Field(ge=0)] = 2
     """Worker failures after which Ray Train gives up; each resumes from the last checkpoint."""
-    divergence_factor: Annotated[float, Field(gt=1)] | None = 10.0
-    """Training stops when the moving average of the loss exceeds this many times the first step's; null never stops
-    it. A loss or gradient that is not finite always does."""
+    divergence_factor: Annotated[float, Field(gt=1)] | None = 3.0
+    """Training stops when the moving average of the loss is above its start and above this many times its lowest; null
+    never stops it. A loss or gradient that is not finite always does."""
 
     @model_validator(mode="after")
     def _divisible(self) -> "TrainingConfig":

@@ -26,7 +26,6 @@ from inbol_ray.training.objectives import (
 )
 
 SCORES = pa.schema([("id", pa.string()), *((column, pa.float32()) for column in REFERENCE_COLUMNS)])
-_ROWS_PER_BLOCK = 64
 _ROWS_PER_FORWARD = 16
 
 
@@ -58,7 +57,7 @@ def add_reference_logps(rows: pa.Table, config: CaDpoConfig, init_checkpoint: st
     restarted training reads instead.
     """
     if not cache.exists():
-        dataset = ray.data.from_arrow(rows).repartition(target_num_rows_per_block=_ROWS_PER_BLOCK)
+        dataset = ray.data.from_arrow(rows).repartition(target_num_rows_per_block=_ROWS_PER_FORWARD)
         scored = dataset.map_batches(
             ReferenceScorer,
             fn_constructor_args=(init_checkpoint, config),

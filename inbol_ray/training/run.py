@@ -44,6 +44,7 @@ def run_training(
     """
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", str(SECONDS_BETWEEN_LOOKS))
     run_dir = run_dir.resolve()
+    run_dir.mkdir(parents=True, exist_ok=True)
     forget_divergence(run_dir)
     discard_torn_index(run_dir / name)
     if isinstance(config, CaDpoConfig) and config.reference == "precomputed":
