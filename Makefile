@@ -10,7 +10,7 @@ export TOKENIZERS_PARALLELISM := false
 # Compiled bytecode makes every start of vLLM three times as fast.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo demo-seeds test test-all lint clean
+.PHONY: help setup demo demo-seeds test test-all bench-training lint clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 14
@@ -30,6 +30,9 @@ test: setup  ## lint and all tests but the slow ones
 
 test-all: setup  ## every test that needs no GPU
 	@$(VENV)/python -m pytest -q -m "not gpu" --durations=10 $(ARGS)
+
+bench-training: setup  ## our CA-DPO step against TRL's; results in build/bench/training.json
+	@$(VENV)/python benchmarks/training.py
 
 lint: setup  ## ruff
 	@$(VENV)/ruff check .

@@ -118,14 +118,14 @@ class CaDpo(Objective):
         self.nll_weight = config.nll_weight
 
     def row_length(self, row: dict) -> int:
-        prefix, responses = self._encode(row)
+        prefix, responses = self.encode(row)
         return len(prefix) + sum(map(len, responses))
 
     def max_row_length(self, row: dict) -> int:
         texts = [row["user"], *(row[name] or "" for name in RESPONSES)]
         return self.encoder.max_length(texts, len(row["images"]))
 
-    def _encode(self, row: dict) -> tuple[list[int], list[list[int]]]:
+    def encode(self, row: dict) -> tuple[list[int], list[list[int]]]:
         """(prefix, responses); a response that none of the sample's pairs weighs is empty."""
         num_images = len(row["images"])
         used = {name for pair, column in zip(PAIRS, WEIGHT_COLUMNS, strict=True) if row[column] > 0 for name in pair}
@@ -136,7 +136,7 @@ class CaDpo(Objective):
         return self.encoder.encode_prompt(row["user"], num_images), responses
 
     def collate(self, rows: list[dict]) -> Batch:
-        prefixes, responses = zip(*map(self._encode, rows), strict=True)
+        prefixes, responses = zip(*map(self.encode, rows), strict=True)
         batch = pack_responses(prefixes, responses, self.pad_id) | self._images_and_labels(rows)
         batch["weights"] = _float_columns(rows, WEIGHT_COLUMNS)
         if REFERENCE_COLUMNS[0] in rows[0]:
