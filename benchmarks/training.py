@@ -242,8 +242,8 @@ def run_trl(checkpoint: str, rows: list[dict], *, take_turn) -> None:
 
     from inbol_ray.images import load_image
     from inbol_ray.prompts import END_TOKEN, chat_prompt
+    from inbol_ray.rows import PAIRS
     from inbol_ray.training.fsdp import load_model, load_processor
-    from inbol_ray.training.losses import PAIRS
     from inbol_ray.training.objectives import WEIGHT_COLUMNS
 
     config = training_config()
@@ -376,8 +376,8 @@ def bound(rows: list[dict], checkpoint: str, parameters: dict[str, int]) -> dict
     work is in proportion to its tokens. The frozen tower runs forward only: eight times a Mixed sample in TRL (two
     responses of two pairs, policy and reference), once here. Attention's own cost is left out.
     """
+    from inbol_ray.rows import PAIRS, RESPONSES
     from inbol_ray.training.fsdp import load_processor
-    from inbol_ray.training.losses import PAIRS, RESPONSES
     from inbol_ray.training.objectives import WEIGHT_COLUMNS, build_objective
 
     objective = build_objective(training_config(), load_processor(checkpoint))

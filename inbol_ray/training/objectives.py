@@ -10,9 +10,10 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from inbol_ray.config.schema import CaDpoConfig, SupervisedConfig
 from inbol_ray.images import load_image
+from inbol_ray.rows import PAIRS, RESPONSES
 from inbol_ray.training.encode import IGNORED, TextEncoder, count_image_tokens, pad_conversations
 from inbol_ray.training.fsdp import base_of
-from inbol_ray.training.losses import PAIRS, RESPONSES, ca_dpo_loss, preferred_nll, response_token_nll, reward_margins
+from inbol_ray.training.losses import ca_dpo_loss, preferred_nll, response_token_nll, reward_margins
 from inbol_ray.training.packing import PAD_SEGMENT, pack_responses, packed_attention_mask, packed_logps
 
 Batch = dict[str, torch.Tensor | list | int]

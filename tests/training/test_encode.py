@@ -5,9 +5,10 @@ import torch
 
 from inbol_ray.config.schema import CaDpoConfig, SupervisedConfig
 from inbol_ray.datagen.preference_pairs import pair_weights
+from inbol_ray.rows import RESPONSES
 from inbol_ray.training.encode import IGNORED
 from inbol_ray.training.fsdp import load_model, load_processor
-from inbol_ray.training.losses import RESPONSES, response_token_nll
+from inbol_ray.training.losses import response_token_nll
 from inbol_ray.training.objectives import build_objective
 
 IMAGE_TOKENS = 9

@@ -6,8 +6,8 @@ import torch
 from inbol_ray.config.schema import CaDpoConfig
 from inbol_ray.datagen.preference_pairs import pair_weights
 from inbol_ray.prompts import END_TOKEN, chat_prompt
+from inbol_ray.rows import PAIRS
 from inbol_ray.training.fsdp import load_model, load_processor
-from inbol_ray.training.losses import PAIRS
 from inbol_ray.training.objectives import WEIGHT_COLUMNS, build_objective, response_logps
 
 BETA = 0.3
