@@ -276,7 +276,8 @@ class TrackingConfig(Section):
     report_every_steps: PositiveInt = 20
     """Optimiser steps between two reports; each reports averages over the steps since the last."""
     mlflow_tracking_uri: str | None = None
-    """MLflow server, for example `http://mlflow:5000`; needs the package `mlflow` on the workers. null: no MLflow."""
+    """MLflow server, for example `http://mlflow:5000`; needs the extra `mlflow` of this package on every node. null: no
+    MLflow."""
     mlflow_experiment: str = "inbol_ray"
 
 

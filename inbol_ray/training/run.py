@@ -1,5 +1,6 @@
 """Starts a training under Ray Train: plans its batches, shards them over workers, and checks how it ended."""
 
+import importlib.util
 import json
 import os
 import shutil
@@ -11,6 +12,7 @@ from ray.train import CheckpointConfig, DataConfig, FailureConfig, RunConfig, Sc
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from inbol_ray.config.schema import CaDpoConfig, MethodConfig, TrackingConfig
+from inbol_ray.errors import ConfigError
 from inbol_ray.training.batches import plan_batches
 from inbol_ray.training.checkpoint import discard_torn_index
 from inbol_ray.training.loop import TrainingRun, train_worker
@@ -40,8 +42,15 @@ def run_training(
     `out_dir` gets `model/`, `logs/`, and `adapter/` of a LoRA run; its parent must be reachable from every worker, as
     must `run_dir`. Calling it again with the same `run_dir` after a crash goes on from the last checkpoint in it.
 
-    Raises TrainingDivergedError, DataError for too few rows, and whatever a worker raised `max_failures` times over.
+    Raises ConfigError for MLflow without its package, DataError for too few rows, TrainingDivergedError, and whatever
+    a worker raised `max_failures` times over.
     """
+    tracking = tracking or TrackingConfig()
+    if tracking.mlflow_tracking_uri and importlib.util.find_spec("mlflow") is None:
+        raise ConfigError(
+            f"tracking.mlflow_tracking_uri is {tracking.mlflow_tracking_uri!r}, but the package mlflow is not "
+            "installed: install inbol-ray[mlflow] on every node, or set it to null"
+        )
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", str(SECONDS_BETWEEN_LOOKS))
     run_dir = run_dir.resolve()
     run_dir.mkdir(parents=True, exist_ok=True)
@@ -53,7 +62,7 @@ def run_training(
     run = TrainingRun(
         name=name,
         method=config.model_dump(mode="json"),
-        tracking=(tracking or TrackingConfig()).model_dump(mode="json"),
+        tracking=tracking.model_dump(mode="json"),
         init_checkpoint=init_checkpoint,
         out_dir=str(out_dir.resolve()),
         run_dir=str(run_dir),

@@ -82,7 +82,8 @@ def test_other_workers_write_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_mlflow_keeps_one_run_over_a_resume(tmp_path):
+def test_mlflow_keeps_one_run_over_a_resume(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")  # a folder instead of a server
     mlflow = pytest.importorskip("mlflow", reason="the optional package mlflow is not installed")
     uri = (tmp_path / "server").as_uri()
     track(tmp_path, 0, range(1, 4), mlflow_tracking_uri=uri)
