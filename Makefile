@@ -10,7 +10,7 @@ export TOKENIZERS_PARALLELISM := false
 # Compiled bytecode makes every start of vLLM three times as fast.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo demo-seeds test test-all bench-corpora bench-sampling bench-scoring lint clean
+.PHONY: help setup demo demo-seeds test test-all bench-corpora bench-sampling bench-scoring bench-training lint clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 14
@@ -39,6 +39,9 @@ bench-sampling: setup  ## sampling speed beside bare vLLM, ray.data.llm and Hugg
 
 bench-corpora: setup  ## memory and speed of reading a corpus that grows tenfold twice
 	@$(VENV)/python benchmarks/corpora.py $(ARGS)
+
+bench-training: setup  ## our CA-DPO step against TRL's; results in build/bench/training.json
+	@$(VENV)/python benchmarks/training.py
 
 lint: setup  ## ruff
 	@$(VENV)/ruff check .

@@ -15,6 +15,10 @@ AnswerKind = Literal["vqa10", "mc", "open", "entity", "exact"]
 OutcomeKind = Literal["correct", "wrong", "refused", "error"]
 Knowledge = Literal["known", "mixed", "unknown"]
 
+KNOWLEDGE_CLASSES: tuple[str, ...] = ("known", "mixed", "unknown")
+RESPONSES = ("correct", "incorrect", "refusal")
+PAIRS = (("correct", "refusal"), ("correct", "incorrect"), ("refusal", "incorrect"))
+"""(preferred, rejected) responses of a preference; a PREFERENCE_SET has a weight column for each."""
 OUTCOMES: tuple[str, ...] = ("correct", "wrong", "refused", "error")
 
 

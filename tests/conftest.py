@@ -38,17 +38,18 @@ def tiny_llava(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def scene_images(tmp_path):
+@pytest.fixture(scope="session")
+def scene_images(tmp_path_factory):
     """Paths of four rendered scenes."""
     import numpy as np
 
     from inbol_ray.toyworld.scenes import SceneStyle, draw_scene, encode_png, render_scene
 
     rng = np.random.default_rng(0)
+    folder = tmp_path_factory.mktemp("scenes")
     paths = []
     for index in range(4):
-        path = tmp_path / f"scene{index}.png"
+        path = folder / f"scene{index}.png"
         path.write_bytes(encode_png(render_scene(draw_scene(rng, SceneStyle()))))
         paths.append(str(path))
     return paths

@@ -275,8 +275,9 @@ class TrainingConfig(Section):
     num_epochs: PositiveInt = 1
     global_batch_size: PositiveInt = 32
     """Samples an optimiser step, over all workers."""
-    micro_batch_size: PositiveInt | None = None
-    """Samples a worker runs forward at once; null means all of its share (no gradient accumulation)."""
+    micro_batch_tokens: PositiveInt | None = None
+    """Tokens that a worker runs forward at once, padding included: the samples of a step are sorted by length, cut by
+    this budget, and their gradients accumulated. Changes no result; null means all of a worker's share at once."""
     num_workers: PositiveInt = 2
     """Training workers, one FSDP shard each."""
     num_gpus_per_worker: Annotated[float, Field(ge=0)] = 0
@@ -292,7 +293,11 @@ class TrainingConfig(Section):
     adam_beta2: Annotated[float, Field(gt=0, lt=1)] = 0.999
     max_grad_norm: PositiveFloat = 1.0
     lora: LoraSettings | None = None
+    projector_learning_rate: Annotated[float, Field(ge=0)] | None = None
+    """Peak learning rate of the multimodal projector; 0 freezes it. null: `learning_rate` in full fine-tuning, frozen
+    beside an adapter."""
     train_vision_tower: bool = False
+    """Train the vision tower too, at `learning_rate`; full fine-tuning only."""
     gradient_checkpointing: bool = False
     checkpoint_every_steps: PositiveInt = 200
     """A resumable checkpoint is reported to Ray Train this often."""
@@ -300,6 +305,9 @@ class TrainingConfig(Section):
     """Longest sample in tokens, image tokens included; a longer one is dropped and counted, never cut."""
     max_failures: Annotated[int, Field(ge=0)] = 2
     """Worker failures after which Ray Train gives up; each resumes from the last checkpoint."""
+    divergence_factor: Annotated[float, Field(gt=1)] | None = 3.0
+    """Training stops when the moving average of the loss is above its start and above this many times its lowest; null
+    never stops it. A loss or gradient that is not finite always does."""
 
     @model_validator(mode="after")
     def _divisible(self) -> "TrainingConfig":
@@ -307,11 +315,8 @@ class TrainingConfig(Section):
             raise ValueError(
                 f"global_batch_size ({self.global_batch_size}) must be a multiple of num_workers ({self.num_workers})"
             )
-        share = self.global_batch_size // self.num_workers
-        if self.micro_batch_size and share % self.micro_batch_size:
-            raise ValueError(
-                f"micro_batch_size ({self.micro_batch_size}) must divide a worker's share of the batch ({share})"
-            )
+        if self.lora is not None and self.train_vision_tower:
+            raise ValueError("train_vision_tower needs full fine-tuning; remove lora or train_vision_tower")
         return self
 
 
@@ -336,9 +341,23 @@ class CaDpoConfig(TrainingConfig):
     """Pairs of Mixed samples: CA-DPO's confidence weights, or one of the paper's ablations (1), (2), (3)."""
     nll_weight: Annotated[float, Field(ge=0)] = 0.0
     """Weight of a confidence-weighted NLL term on the preferred responses. Ours; 0 is the paper's loss."""
+    reference: Literal["live", "precomputed"] = "live"
+    """Reference log-probabilities: in every step (adapter off, or a frozen second model), or once before training as a
+    column of the data. Same loss; `precomputed` spares memory in full fine-tuning, and time over several epochs."""
 
 
 MethodConfig = Annotated[SupervisedConfig | CaDpoConfig, Field(discriminator="kind")]
+
+
+class TrackingConfig(Section):
+    """Where training metrics go, besides Ray Train: always `metrics.jsonl` and TensorBoard files in the artifact."""
+
+    report_every_steps: PositiveInt = 20
+    """Optimiser steps between two reports; each reports averages over the steps since the last."""
+    mlflow_tracking_uri: str | None = None
+    """MLflow server, for example `http://mlflow:5000`; needs the extra `mlflow` of this package on every node. null: no
+    MLflow."""
+    mlflow_experiment: str = "inbol_ray"
 
 
 class EvaluationConfig(Section):
@@ -377,6 +396,7 @@ class PipelineConfig(Section):
     classes: ClassConfig = ClassConfig()
     training: dict[str, MethodConfig]
     """Methods to train, by name; `align` and `base` are the toy base model's own pretraining."""
+    tracking: TrackingConfig = TrackingConfig()
     evaluation: EvaluationConfig
 
     @model_validator(mode="after")

@@ -1,8 +1,7 @@
-"""Text -> token ids and batches, for both objectives.
+"""Text -> token ids, for both objectives; and the padded batch of supervised training.
 
 Conversation -> (ids, labels) -> right-padded batch
-PreferenceSet -> prefix and three responses -> one packed row: the image and the question are computed once, each
-response attends to the prefix and to itself only, and its positions continue from the prefix's end.
+PreferenceSet -> prefix and responses, which `packing` puts into one row
 """
 
 from collections.abc import Sequence
@@ -14,7 +13,6 @@ from inbol_ray.errors import DataError
 from inbol_ray.prompts import END_TOKEN, IMAGE_TOKEN, chat_prompt, clean_text
 
 IGNORED = -100
-PAD_SEGMENT, PREFIX_SEGMENT = -1, 0
 
 
 def count_image_tokens(processor) -> int:
@@ -102,72 +100,3 @@ def pad_conversations(encoded: Sequence[tuple[list[int], list[int]]], pad_id: in
         labels[row, : len(ids)] = torch.tensor(label)
         attention_mask[row, : len(ids)] = 1
     return {"input_ids": input_ids, "attention_mask": attention_mask, "labels": labels}
-
-
-def pack_responses(
-    prefixes: Sequence[list[int]], responses: Sequence[Sequence[list[int]]], pad_id: int
-) -> dict[str, torch.Tensor]:
-    """Pack B prefixes with K responses each into [B, S] rows: left-padded prefix, then K right-padded slots.
-
-    Returns `input_ids`, `segments` (-1 padding, 0 prefix, k + 1 response k), `position_ids`, each [B, S] int64, and
-    `slot_widths` [K] int64. The logits that predict responses are then the last 1 + sum(slot_widths) columns of
-    every row.
-    """
-    num_slots = len(responses[0])
-    prefix_width = max(map(len, prefixes))
-    widths = [max(1, *(len(row[slot]) for row in responses)) for slot in range(num_slots)]
-    shape = (len(prefixes), prefix_width + sum(widths))
-    input_ids = torch.full(shape, pad_id)
-    segments = torch.full(shape, PAD_SEGMENT)
-    position_ids = torch.zeros(shape, dtype=torch.long)
-    for row, (prefix, slots) in enumerate(zip(prefixes, responses, strict=True)):
-        length = len(prefix)
-        where = slice(prefix_width - length, prefix_width)
-        input_ids[row, where] = torch.tensor(prefix)
-        segments[row, where] = PREFIX_SEGMENT
-        position_ids[row, where] = torch.arange(length)
-        start = prefix_width
-        for slot, response in enumerate(slots):
-            where = slice(start, start + len(response))
-            input_ids[row, where] = torch.tensor(response, dtype=torch.long)
-            segments[row, where] = slot + 1
-            position_ids[row, where] = length + torch.arange(len(response))
-            start += widths[slot]
-    return {
-        "input_ids": input_ids,
-        "segments": segments,
-        "position_ids": position_ids,
-        "slot_widths": torch.tensor(widths),
-    }
-
-
-def packed_attention_mask(segments_BS: torch.Tensor) -> torch.Tensor:
-    """[B, 1, S, S] bool, True = attend: causal, to the prefix and to the token's own response only.
-
-    Padding attends to itself, so that no softmax row is empty. Always pass this mask with restarting positions:
-    without it transformers takes them for packed sequences and computes something else.
-    """
-    size = segments_BS.shape[1]
-    order = torch.arange(size, device=segments_BS.device)
-    query, key = segments_BS[:, :, None], segments_BS[:, None, :]
-    visible = (order[:, None] >= order[None, :]) & (key >= 0) & (query >= 0) & ((key == 0) | (key == query))
-    return (visible | torch.eye(size, dtype=torch.bool, device=segments_BS.device))[:, None]
-
-
-def packed_logps(logits_BTV: torch.Tensor, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-    """[B, K] float32 summed log-probability of each response, from the last 1 + sum(slot_widths) logit columns.
-
-    A missing response sums to 0.
-    """
-    widths = batch["slot_widths"].tolist()
-    start_column = batch["input_ids"].shape[1] - sum(widths)
-    sums, offset = [], 0
-    for slot, width in enumerate(widths):
-        # the first token is predicted by the prefix's last column, the others by their predecessors in the slot
-        source = torch.cat([logits_BTV[:, :1], logits_BTV[:, 1 + offset : offset + width]], 1).float()
-        columns = slice(start_column + offset, start_column + offset + width)
-        target, present = batch["input_ids"][:, columns], batch["segments"][:, columns] == slot + 1
-        token_logps = source.log_softmax(-1).gather(-1, target[..., None])[..., 0]
-        sums.append((token_logps * present).sum(1))
-        offset += width
-    return torch.stack(sums, 1)

@@ -1,30 +1,17 @@
-"""FSDP2 around a LLaVA: load, freeze, adapt, shard; and the way back to one Hugging Face folder."""
+"""A LLaVA made ready for training: load, freeze, adapt, shard with FSDP2."""
 
-import shutil
-from pathlib import Path
-
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
 from transformers import AutoProcessor, LlavaForConditionalGeneration
 
 from inbol_ray.config.schema import TrainingConfig
 from inbol_ray.errors import CheckpointError
 
-PROCESSOR_FILES = (
-    "processor_config.json",
-    "preprocessor_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "tokenizer.model",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "chat_template.jinja",
-    "chat_template.json",
-)
+PROJECTOR = "multi_modal_projector"
 
 
 def load_processor(checkpoint: str):
@@ -52,27 +39,59 @@ def load_model(checkpoint: str) -> LlavaForConditionalGeneration:
 
 
 def prepare_model(checkpoint: str, config: TrainingConfig) -> nn.Module:
-    """Load the model to train: vision tower frozen unless configured, LoRA wrapped around where configured."""
+    """Load the model to train: what is not configured to train is frozen, LoRA is wrapped around where configured."""
     model = load_model(checkpoint)
     model.model.vision_tower.requires_grad_(config.train_vision_tower)
-    # Layers behind the selected vision feature get no gradient, hence no optimiser state to resume from.
-    model.model.vision_tower.post_layernorm.requires_grad_(False)
+    freeze_unused_layers(model)
+    if config.projector_learning_rate == 0:
+        model.model.multi_modal_projector.requires_grad_(False)
     if config.gradient_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     if config.lora is None:
         return model
-    from peft import get_peft_model
-
     if config.gradient_checkpointing:
         model.enable_input_require_grads()
-    return get_peft_model(model, _lora_config(config))
+    return add_adapter(model, config)
 
 
-def _lora_config(config: TrainingConfig):
-    from peft import LoraConfig
+def freeze_unused_layers(model: LlavaForConditionalGeneration) -> None:
+    """Freeze what lies behind the selected vision feature: no gradient comes there, so no optimiser state either.
+
+    Resuming would miss that state (LLaVA-1.5 reads the last layer but one).
+    """
+    tower, selected = model.model.vision_tower, model.config.vision_feature_layer
+    tower.post_layernorm.requires_grad_(False)
+    layers = tower.encoder.layers
+    # Feature i is the output of layer i - 1 (0: the embeddings); a negative one counts from the last layer's output.
+    used = max(index if index >= 0 else len(layers) + 1 + index for index in np.atleast_1d(selected))
+    layers[used:].requires_grad_(False)
+
+
+def add_adapter(model: LlavaForConditionalGeneration, config: TrainingConfig) -> nn.Module:
+    """The model inside a fresh PEFT adapter; a projector that trains beside it is part of the adapter."""
+    from peft import LoraConfig, get_peft_model
 
     lora = config.lora
-    return LoraConfig(r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=lora.target_modules)
+    adapter = LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=lora.target_modules,
+        modules_to_save=[PROJECTOR] if config.projector_learning_rate else None,
+    )
+    return get_peft_model(model, adapter)
+
+
+def parameter_groups(model: nn.Module, config: TrainingConfig) -> list[dict]:
+    """Trainable parameters as optimiser groups, each with its `peak` learning rate."""
+    trainable = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    peak = config.learning_rate
+    if config.projector_learning_rate is None:
+        return [{"params": [parameter for _, parameter in trainable], "peak": peak}]
+    projector = [parameter for name, parameter in trainable if PROJECTOR in name]
+    others = [parameter for name, parameter in trainable if PROJECTOR not in name]
+    groups = [{"params": others, "peak": peak}, {"params": projector, "peak": config.projector_learning_rate}]
+    return [group for group in groups if group["params"]]
 
 
 def base_of(model: nn.Module) -> LlavaForConditionalGeneration:
@@ -93,42 +112,5 @@ def shard(model: nn.Module, config: TrainingConfig) -> nn.Module:
     for block in (*llava.vision_tower.encoder.layers, *llava.language_model.layers):
         fully_shard(block, **options)
     fully_shard(model, **options)
+    register_fsdp_forward_method(model, "get_image_features")
     return model
-
-
-def export_merged(model: nn.Module, config: TrainingConfig, init_checkpoint: str, out_dir: Path) -> None:
-    """Write one Hugging Face folder in the hub's layout (all ranks call this; rank 0 writes).
-
-    The folder appears under its name only when complete: a crash half-way leaves nothing that could be loaded.
-    """
-    options = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=config.lora is not None)
-    state = get_model_state_dict(model, options=options)
-    if dist.get_rank() == 0:
-        # Loaded from the hub's layout, so transformers saves it back in that layout, which vLLM needs.
-        merged = load_model(init_checkpoint)
-        if config.lora is not None:
-            from peft import get_peft_model
-
-            adapted = get_peft_model(merged, _lora_config(config))
-            unexpected = adapted.load_state_dict(state, strict=False).unexpected_keys
-            assert not unexpected, unexpected
-            merged = adapted.merge_and_unload()
-        else:
-            merged.load_state_dict(state)
-        partial = out_dir.with_name(f".{out_dir.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        merged.save_pretrained(partial)
-        copy_processor(init_checkpoint, partial)
-        shutil.rmtree(out_dir, ignore_errors=True)
-        partial.rename(out_dir)
-    dist.barrier()
-
-
-def copy_processor(source: str, target: Path) -> None:
-    """Copy the processor's files unchanged, so that training never alters preprocessing."""
-    if not Path(source).is_dir():
-        load_processor(source).save_pretrained(target)
-        return
-    for name in PROCESSOR_FILES:
-        if (Path(source) / name).exists():
-            shutil.copy2(Path(source) / name, target / name)

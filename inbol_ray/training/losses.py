@@ -6,9 +6,7 @@ Shape letters: B samples, K = 3 responses in the order (correct, incorrect, refu
 import torch
 import torch.nn.functional as F
 
-RESPONSES = ("correct", "incorrect", "refusal")
-PAIRS = (("correct", "refusal"), ("correct", "incorrect"), ("refusal", "incorrect"))
-"""(preferred, rejected) of each weight column."""
+from inbol_ray.rows import PAIRS, RESPONSES
 
 _PREFERRED = [RESPONSES.index(preferred) for preferred, _ in PAIRS]
 _REJECTED = [RESPONSES.index(rejected) for _, rejected in PAIRS]

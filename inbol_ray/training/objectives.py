@@ -5,21 +5,28 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from torch import nn
+from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from inbol_ray.config.schema import CaDpoConfig, SupervisedConfig
 from inbol_ray.images import load_image
-from inbol_ray.training.encode import (
-    IGNORED,
-    TextEncoder,
-    count_image_tokens,
-    pack_responses,
-    packed_attention_mask,
-    packed_logps,
-    pad_conversations,
-)
-from inbol_ray.training.losses import PAIRS, RESPONSES, ca_dpo_loss, preferred_nll, response_token_nll, reward_margins
+from inbol_ray.rows import PAIRS, RESPONSES
+from inbol_ray.training.encode import IGNORED, TextEncoder, count_image_tokens, pad_conversations
+from inbol_ray.training.fsdp import base_of
+from inbol_ray.training.losses import ca_dpo_loss, preferred_nll, response_token_nll, reward_margins
+from inbol_ray.training.packing import PAD_SEGMENT, pack_responses, packed_attention_mask, packed_logps
 
-Batch = dict[str, torch.Tensor]
+Batch = dict[str, torch.Tensor | list | int]
+"""Tensors by name, the rows' `ids` and `knowledge` as lists, and `num_logits` of a supervised batch."""
+ImageFeatures = list[torch.Tensor]
+"""One [image tokens, hidden] tensor an image, as the projector puts them out."""
+Metrics = dict[str, tuple[torch.Tensor, torch.Tensor]]
+"""(sum, count) by name, as scalars on the model's device: reading them there would make the device wait."""
+Reference = Callable[[Batch, ImageFeatures | None], torch.Tensor]
+"""Batch -> [B, K] log-probabilities of the responses under the reference model."""
+WEIGHT_COLUMNS = tuple(f"weight_{preferred}_{rejected}" for preferred, rejected in PAIRS)
+REFERENCE_COLUMNS = tuple(f"reference_logp_{response}" for response in RESPONSES)
+"""Columns that hold reference log-probabilities where these were computed before training."""
 
 
 class Objective(ABC):
@@ -28,8 +35,6 @@ class Objective(ABC):
     `normaliser` counts the units that a loss is averaged over, across all workers and micro-batches, so that the
     gradient does not depend on how a batch is split.
     """
-
-    needs_reference = False
 
     def __init__(self, processor) -> None:
         self.processor = processor
@@ -48,15 +53,23 @@ class Objective(ABC):
     def collate(self, rows: list[dict]) -> Batch: ...
 
     @abstractmethod
+    def num_tokens(self, batch: Batch) -> int:
+        """Tokens of a batch, padding left out."""
+
+    @abstractmethod
     def normaliser(self, batch: Batch) -> float: ...
 
     @abstractmethod
-    def loss(self, model, batch: Batch, reference: Callable[[Batch], torch.Tensor] | None) -> tuple[torch.Tensor, dict]:
-        """(summed loss, {metric: (sum, count)})."""
+    def loss(self, model: nn.Module, batch: Batch, reference: Reference | None) -> tuple[torch.Tensor, Metrics]:
+        """(summed loss, metrics); the metrics have the same names for every batch."""
 
-    def _pixels(self, rows: list[dict]) -> torch.Tensor:
+    def _images_and_labels(self, rows: list[dict]) -> Batch:
         images = [load_image(reference) for row in rows for reference in row["images"]]
-        return self.processor.image_processor(images=images, return_tensors="pt")["pixel_values"]
+        return {
+            "pixel_values": self.processor.image_processor(images=images, return_tensors="pt")["pixel_values"],
+            "ids": [row["id"] for row in rows],
+            "knowledge": [row["knowledge"] for row in rows],
+        }
 
 
 class Supervised(Objective):
@@ -73,25 +86,32 @@ class Supervised(Objective):
 
     def collate(self, rows: list[dict]) -> Batch:
         encoded = [self.encoder.encode_conversation(row["turns"], len(row["images"])) for row in rows]
-        return pad_conversations(encoded, self.pad_id) | {"pixel_values": self._pixels(rows)}
+        batch = pad_conversations(encoded, self.pad_id) | self._images_and_labels(rows)
+        # Nothing before the batch's first labelled token is predicted; in front of it lie the image's tokens.
+        first_label = int((batch["labels"] != IGNORED).any(0).nonzero()[0])
+        batch["num_logits"] = batch["labels"].shape[1] - first_label + 1
+        return batch
+
+    def num_tokens(self, batch: Batch) -> int:
+        return int(batch["attention_mask"].sum())
 
     def normaliser(self, batch: Batch) -> float:
         return float((batch["labels"] != IGNORED).sum())
 
-    def loss(self, model, batch: Batch, reference=None) -> tuple[torch.Tensor, dict]:
+    def loss(self, model: nn.Module, batch: Batch, reference: Reference | None = None) -> tuple[torch.Tensor, Metrics]:
+        num_logits = batch["num_logits"]
         logits = model(
             input_ids=batch["input_ids"],
             attention_mask=batch["attention_mask"],
             pixel_values=batch["pixel_values"],
+            logits_to_keep=num_logits,
             use_cache=False,
         ).logits
-        return response_token_nll(logits, batch["labels"], IGNORED), {}
+        return response_token_nll(logits, batch["labels"][:, -num_logits:], IGNORED), {}
 
 
 class CaDpo(Objective):
     """Confidence-aware DPO on packed rows (paper section 3)."""
-
-    needs_reference = True
 
     def __init__(self, processor, config: CaDpoConfig) -> None:
         super().__init__(processor)
@@ -99,58 +119,95 @@ class CaDpo(Objective):
         self.nll_weight = config.nll_weight
 
     def row_length(self, row: dict) -> int:
-        num_images = len(row["images"])
-        responses = [self.encoder.encode_response(row["user"], row[name], num_images) for name in RESPONSES]
-        return len(self.encoder.encode_prompt(row["user"], num_images)) + sum(map(len, responses))
+        prefix, responses = self.encode(row)
+        return len(prefix) + sum(map(len, responses))
 
     def max_row_length(self, row: dict) -> int:
         texts = [row["user"], *(row[name] or "" for name in RESPONSES)]
         return self.encoder.max_length(texts, len(row["images"]))
 
+    def encode(self, row: dict) -> tuple[list[int], list[list[int]]]:
+        """(prefix, responses); a response that none of the sample's pairs weighs is empty."""
+        num_images = len(row["images"])
+        used = {name for pair, column in zip(PAIRS, WEIGHT_COLUMNS, strict=True) if row[column] > 0 for name in pair}
+        responses = [
+            self.encoder.encode_response(row["user"], row[name], num_images) if name in used else []
+            for name in RESPONSES
+        ]
+        return self.encoder.encode_prompt(row["user"], num_images), responses
+
     def collate(self, rows: list[dict]) -> Batch:
-        prefixes, responses = [], []
-        for row in rows:
-            num_images = len(row["images"])
-            prefixes.append(self.encoder.encode_prompt(row["user"], num_images))
-            responses.append([self.encoder.encode_response(row["user"], row[name], num_images) for name in RESPONSES])
-        weights = [[row[f"weight_{preferred}_{rejected}"] for preferred, rejected in PAIRS] for row in rows]
-        return pack_responses(prefixes, responses, self.pad_id) | {
-            "weights": torch.tensor(np.asarray(weights, dtype=np.float32)),
-            "pixel_values": self._pixels(rows),
-        }
+        prefixes, responses = zip(*map(self.encode, rows), strict=True)
+        batch = pack_responses(prefixes, responses, self.pad_id) | self._images_and_labels(rows)
+        batch["weights"] = _float_columns(rows, WEIGHT_COLUMNS)
+        if REFERENCE_COLUMNS[0] in rows[0]:
+            batch["reference_logps"] = _float_columns(rows, REFERENCE_COLUMNS)
+        return batch
+
+    def num_tokens(self, batch: Batch) -> int:
+        return int((batch["segments"] != PAD_SEGMENT).sum())
 
     def normaliser(self, batch: Batch) -> float:
         return float(len(batch["input_ids"]))
 
-    def logps(self, model, batch: Batch) -> torch.Tensor:
-        """[B, 3] summed log-probability of (correct, incorrect, refusal)."""
-        logits = model(
-            input_ids=batch["input_ids"],
-            attention_mask=packed_attention_mask(batch["segments"]),
-            position_ids=batch["position_ids"],
-            pixel_values=batch["pixel_values"],
-            logits_to_keep=1 + int(batch["slot_widths"].sum()),
-            use_cache=False,
-        ).logits
-        return packed_logps(logits, batch)
-
-    def loss(self, model, batch: Batch, reference: Callable[[Batch], torch.Tensor] | None) -> tuple[torch.Tensor, dict]:
+    def loss(self, model: nn.Module, batch: Batch, reference: Reference | None) -> tuple[torch.Tensor, Metrics]:
+        features = frozen_image_features(model, batch["pixel_values"])
         # The policy goes first: FSDP2 fixes its mixed-precision types in the first forward, which must see the adapter.
-        logps = self.logps(model, batch)
+        logps = response_logps(model, batch, features)
         with torch.no_grad():
-            reference_logps = reference(batch)
+            reference_logps = reference(batch, features)
         weights = batch["weights"]
         loss = ca_dpo_loss(logps, reference_logps, weights, self.beta).sum()
         if self.nll_weight:
             loss = loss + self.nll_weight * preferred_nll(logps, weights).sum()
         margins = reward_margins(logps.detach(), reference_logps, self.beta)
-        metrics = {}
-        for column, (preferred, rejected) in enumerate(PAIRS):
-            used = weights[:, column] > 0
-            count = float(used.sum())
-            metrics[f"margin_{preferred}_{rejected}"] = (float(margins[used, column].sum()), count)
-            metrics[f"accuracy_{preferred}_{rejected}"] = (float((margins[used, column] > 0).sum()), count)
-        return loss, metrics
+        used = weights > 0
+        sums = {"margin": (margins * used).sum(0), "accuracy": ((margins > 0) & used).sum(0)}
+        counts = used.sum(0)
+        return loss, {
+            f"{kind}_{preferred}_{rejected}": (sums[kind][column], counts[column])
+            for kind in sums
+            for column, (preferred, rejected) in enumerate(PAIRS)
+        }
+
+
+def response_logps(model: nn.Module, batch: Batch, features: ImageFeatures | None = None) -> torch.Tensor:
+    """[B, 3] summed log-probability of (correct, incorrect, refusal); 0 for one that no pair uses.
+
+    `features` spare the vision tower where they are known already.
+    """
+    if features is None:
+        images = {"pixel_values": batch["pixel_values"]}
+    else:
+        images = {"mm_encoder_outputs": {"image": BaseModelOutputWithPooling(pooler_output=features)}}
+    logits = model(
+        input_ids=batch["input_ids"],
+        attention_mask=packed_attention_mask(batch["segments"]),
+        position_ids=batch["position_ids"],
+        logits_to_keep=1 + batch["predictors"].shape[1],
+        use_cache=False,
+        **images,
+    ).logits
+    return packed_logps(logits, batch, len(RESPONSES))
+
+
+def frozen_image_features(model: nn.Module, pixel_values: torch.Tensor) -> ImageFeatures | None:
+    """Image features that policy and reference share, without gradient; None where vision tower or projector train."""
+    llava = base_of(model).model
+    for module in (llava.vision_tower, llava.multi_modal_projector):
+        if any(parameter.requires_grad for parameter in module.parameters()):
+            return None
+    with torch.no_grad():
+        return model.get_image_features(pixel_values=pixel_values, return_dict=True).pooler_output
+
+
+def move_to(batch: Batch, device: torch.device | str) -> Batch:
+    """The batch with its tensors on `device`."""
+    return {key: value.to(device) if isinstance(value, torch.Tensor) else value for key, value in batch.items()}
+
+
+def _float_columns(rows: list[dict], columns: tuple[str, ...]) -> torch.Tensor:
+    return torch.tensor(np.asarray([[row[column] for column in columns] for row in rows], dtype=np.float32))
 
 
 def build_objective(config: SupervisedConfig | CaDpoConfig, processor) -> Objective:

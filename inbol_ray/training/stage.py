@@ -1,4 +1,4 @@
-"""Stage: train one method and export its merged checkpoint to `model/`."""
+"""Stage: train one method; leaves `model/` (merged), `adapter/` (LoRA only), `logs/`, and a model card in each model."""
 
 import pyarrow as pa
 import pyarrow.dataset as pads
@@ -7,9 +7,11 @@ from inbol_ray.artifacts import StageContext
 from inbol_ray.config.schema import CaDpoConfig, MethodConfig
 from inbol_ray.datagen.preference_pairs import pair_weights
 from inbol_ray.rows import Rejected
+from inbol_ray.training.batches import NUM_TOKENS, add_token_counts
+from inbol_ray.training.card import write_model_cards
 from inbol_ray.training.fsdp import load_processor
-from inbol_ray.training.loop import run_training
 from inbol_ray.training.objectives import build_objective
+from inbol_ray.training.run import run_training
 
 
 def train(context: StageContext) -> dict[str, int]:
@@ -23,11 +25,13 @@ def train(context: StageContext) -> dict[str, int]:
         config,
         name=name,
         init_checkpoint=init,
-        out_dir=context.folder / "model",
+        out_dir=context.folder,
         run_dir=context.resume,
         seed=context.config.seed,
+        tracking=context.config.tracking,
         progress_dir=context.progress,
     )
+    write_model_cards(context, config, init, metrics)
     return {"rows": rows.num_rows, "steps": metrics["num_steps"]}
 
 
@@ -53,13 +57,19 @@ def _read_rows(context: StageContext, config: MethodConfig) -> pa.Table:
 def _drop_long(context: StageContext, table: pa.Table, config: MethodConfig, init: str) -> pa.Table:
     """Rows within `max_length`; longer ones are rejected, since cutting could remove image tokens or the answer."""
     objective = build_objective(config, load_processor(init))
-    keep = []
-    for row in table.to_pylist():
+    rows = table.to_pylist()
+    if config.micro_batch_tokens is not None:
+        table = add_token_counts(table, objective)
+        lengths = table[NUM_TOKENS].to_pylist()
+    else:
         # No text has more tokens than bytes, so most rows need no tokeniser.
-        fits = objective.max_row_length(row) <= config.max_length
-        length = 0 if fits else objective.row_length(row)
-        keep.append(fits or length <= config.max_length)
-        if not keep[-1]:
+        bounds = map(objective.max_row_length, rows)
+        lengths = [
+            bound if bound <= config.max_length else objective.row_length(row)
+            for bound, row in zip(bounds, rows, strict=True)
+        ]
+    for row, length in zip(rows, lengths, strict=True):
+        if length > config.max_length:
             detail = f"{length} tokens exceed max_length {config.max_length}; raise training max_length or drop the row"
             context.reject([Rejected(row["id"], "training", "too_long", detail)])
-    return table.filter(pa.array(keep, pa.bool_()))
+    return table.filter(pa.array([length <= config.max_length for length in lengths], pa.bool_()))

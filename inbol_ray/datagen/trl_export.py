@@ -1,0 +1,137 @@
+"""Training data in TRL's conversational format, for those who train with other tools.
+
+PREFERENCE_SET -> `preferences/`: `prompt`, `chosen`, `rejected`, `images`, `weight`; one row a pair
+CONVERSATION -> `idk/`, `sft/`: `prompt`, `completion`, `images`; one row an assistant turn
+
+Parquet files with the images in them, which `datasets.load_dataset("parquet", data_dir=...)` reads. CA-DPO's loss is
+the sum of DPO's over a sample's pairs, each times its `weight`; a plain DPO trainer ignores that column.
+"""
+
+import hashlib
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import ray.data
+from datasets import Features, List, Value
+from datasets import Image as ImageFeature
+
+from inbol_ray.artifacts import write_rows
+from inbol_ray.images import ImageError, read_image_bytes
+from inbol_ray.prompts import END_TOKEN, IMAGE_TOKEN, clean_text
+from inbol_ray.rows import PAIRS, REJECTED, Rejected
+
+ROWS_PER_FILE = 256
+TRAINING_TEMPLATE = (
+    "{{ bos_token }}{% for message in messages %}"
+    "{% set text = message['content'] if message['content'] is string "
+    "else message['content'] | selectattr('type', 'equalto', 'text') | map(attribute='text') | join %}"
+    "{% if message['role'] == 'user' %}USER: "
+    "{% if message['content'] is not string %}"
+    "{% for part in message['content'] | selectattr('type', 'equalto', 'image') %}" + IMAGE_TOKEN + "\n{% endfor %}"
+    "{% endif %}{{ text }} ASSISTANT:"
+    "{% else %} {{ text }}" + END_TOKEN + "{% endif %}{% endfor %}"
+)
+"""llava-hf's chat template with what it lacks for training: the begin token, and the end token after an answer."""
+
+_MESSAGES = List({"role": Value("string"), "content": Value("string")})
+_BOTH = {"id": Value("string"), "prompt": _MESSAGES, "images": List(ImageFeature())}
+PREFERENCE_FEATURES = Features(_BOTH | {"chosen": _MESSAGES, "rejected": _MESSAGES, "weight": Value("float32")})
+INSTRUCTION_FEATURES = Features(_BOTH | {"completion": _MESSAGES})
+_USAGE = """Training data in TRL's conversational format, made by inbol_ray from one model's own answers.
+
+    from datasets import load_dataset
+    from transformers import AutoProcessor
+    from trl import DPOConfig, DPOTrainer
+
+    pairs = load_dataset("parquet", data_dir="preferences", split="train")
+    processor = AutoProcessor.from_pretrained(CHECKPOINT)
+    processor.chat_template = open("chat_template.jinja").read()
+    DPOTrainer(CHECKPOINT, args=DPOConfig(max_length=None, ...), processing_class=processor, train_dataset=pairs).train()
+
+`chat_template.jinja` adds the begin token and the end token after an answer; the one of llava-hf checkpoints has
+neither. `weight` is the pair's factor in CA-DPO; plain DPO ignores it. `idk/` and `sft/` are for `SFTTrainer`.
+"""
+
+
+def export_trl(data_folder: Path, out_dir: Path) -> dict[str, int]:
+    """Convert the `data` stage's files by Ray Data; returns rows a part, and rejected rows.
+
+    `out_dir` is replaced as a whole, once all is written. A row whose image cannot be read goes to
+    `rejected.parquet`.
+    """
+    partial = out_dir.with_name(f".{out_dir.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    counts: Counter[str] = Counter()
+    rejected: list[dict] = []
+    for part in ("preferences", "idk", "sft"):
+        folder = partial / part
+        folder.mkdir(parents=True)
+        written = (
+            ray.data.read_parquet(str(data_folder / f"{part}.parquet"))
+            .map_batches(
+                write_file, batch_size=ROWS_PER_FILE, batch_format="pyarrow", fn_kwargs={"folder": str(folder)}
+            )
+            .take_all()
+        )
+        counts[part] = sum(row["rows"] for row in written)
+        rejected += [row for file in written for row in file["rejected"]]
+    write_rows(partial / "rejected.parquet", rejected, REJECTED)
+    (partial / "chat_template.jinja").write_text(TRAINING_TEMPLATE)
+    (partial / "README.md").write_text(_USAGE)
+    shutil.rmtree(out_dir, ignore_errors=True)
+    partial.rename(out_dir)
+    return dict(counts) | {"rejected": len(rejected)}
+
+
+def write_file(table: pa.Table, folder: str) -> pa.Table:
+    """One file of converted rows, named after its first id, so that a retried task writes the same file again.
+
+    Returns one row: the number of rows and the rejected ones.
+    """
+    is_preference = "refusal" in table.column_names
+    features, convert = (
+        (PREFERENCE_FEATURES, preference_rows) if is_preference else (INSTRUCTION_FEATURES, instruction_rows)
+    )
+    converted, rejected = [], []
+    for row in table.to_pylist():
+        try:
+            images = [{"bytes": read_image_bytes(reference), "path": None} for reference in row["images"]]
+        except ImageError as error:
+            rejected.append(Rejected(row["id"], "trl_export", "unreadable_image", str(error)).to_row())
+            continue
+        converted += [{"id": row["id"], "images": images, **values} for values in convert(row)]
+    name = hashlib.sha256(table["id"][0].as_py().encode()).hexdigest()[:16]
+    pq.write_table(pa.Table.from_pylist(converted, schema=features.arrow_schema), f"{folder}/{name}.parquet")
+    kind = pa.list_(pa.struct(list(REJECTED)))
+    return pa.table({"rows": [len(converted)], "rejected": pa.array([rejected], kind)})
+
+
+def preference_rows(row: dict) -> Iterator[dict]:
+    """One row for each pair that the sample weighs."""
+    for preferred, rejected in PAIRS:
+        weight = row[f"weight_{preferred}_{rejected}"]
+        if weight > 0:
+            yield {
+                "prompt": [_message("user", row["user"])],
+                "chosen": [_message("assistant", row[preferred])],
+                "rejected": [_message("assistant", row[rejected])],
+                "weight": weight,
+            }
+
+
+def instruction_rows(row: dict) -> Iterator[dict]:
+    """One row for each assistant turn, the turns before it in the prompt."""
+    prompt: list[dict] = []
+    for turn in row["turns"]:
+        prompt = [*prompt, _message("user", turn["user"])]
+        completion = _message("assistant", turn["assistant"])
+        yield {"prompt": prompt, "completion": [completion]}
+        prompt = [*prompt, completion]
+
+
+def _message(role: str, text: str) -> dict:
+    return {"role": role, "content": clean_text(text)}

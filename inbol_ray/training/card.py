@@ -1,0 +1,81 @@
+"""The model card that lies beside exported weights: what the model was made from, how, and how training went."""
+
+import json
+from pathlib import Path
+
+import yaml
+
+from inbol_ray.artifacts import MANIFEST, StageContext
+from inbol_ray.config.schema import CaDpoConfig, MethodConfig
+from inbol_ray.training.export import ADAPTER, MODEL
+
+CARD = "README.md"
+_METHODS = {
+    True: "CA-DPO (confidence-aware direct preference optimisation)",
+    False: "supervised fine-tuning on response tokens",
+}
+
+
+def write_model_cards(context: StageContext, config: MethodConfig, init_checkpoint: str, metrics: dict) -> None:
+    """Write a Hugging Face model card into `model/`, and into `adapter/` where there is one."""
+    for name in (MODEL, ADAPTER):
+        folder = context.folder / name
+        if folder.exists():
+            library = "peft" if name == ADAPTER else "transformers"
+            (folder / CARD).write_text(render_card(context, config, init_checkpoint, metrics, library))
+
+
+def render_card(context: StageContext, config: MethodConfig, init_checkpoint: str, metrics: dict, library: str) -> str:
+    """The card's text: front matter, method, lineage, rows, metrics, configuration."""
+    base = context.config.base_model
+    front = {
+        "library_name": library,
+        "pipeline_tag": "image-text-to-text",
+        "base_model": base.path if base.kind == "checkpoint" else init_checkpoint,
+        "datasets": sorted({corpus.dataset for corpus in context.config.corpora}),
+        "tags": ["llava", "refusal", "inbol", config.kind],
+    }
+    method = _METHODS[isinstance(config, CaDpoConfig)]
+    shown = {key: f"{value:.6g}" if isinstance(value, float) else str(value) for key, value in metrics.items()}
+    dropped = len(context.rejected)
+    return "\n".join(
+        [
+            f"---\n{yaml.safe_dump(front, sort_keys=False)}---",
+            f"# {context.settings['method']}",
+            f"A LLaVA trained to refuse what it cannot answer (InBoL, arXiv 2412.11196) by {method}.",
+            "Data for a model is built from what that model knows: use it with no other.\n",
+            "## Lineage\n",
+            f"Started from `{init_checkpoint}`, seed {context.config.seed}; {dropped} training rows were dropped.\n",
+            _table(("artifact", "made", "git commit", "counts"), _lineage(context)),
+            "## Last training metrics\n",
+            _table(("metric", "value"), shown.items()),
+            "## Configuration\n",
+            f"```json\n{json.dumps(config.model_dump(mode='json'), indent=1)}\n```\n",
+        ]
+    )
+
+
+def _lineage(context: StageContext) -> list[tuple[str, str, str, str]]:
+    """The finished artifacts that this one stands on, nearest first."""
+    found: dict[str, dict] = {}
+    waiting = list(context.inputs.values())
+    while waiting:
+        folder: Path = waiting.pop(0)
+        if folder.name in found:
+            continue
+        found[folder.name] = manifest = json.loads((folder / MANIFEST).read_text())
+        waiting += [folder.parent / artifact for artifact in manifest["inputs"].values()]
+    return [
+        (
+            name,
+            manifest["finished"],
+            (manifest["git_commit"] or "unknown")[:12],
+            ", ".join(f"{value:,} {key}" for key, value in manifest["counts"].items()),
+        )
+        for name, manifest in found.items()
+    ]
+
+
+def _table(header: tuple[str, ...], rows) -> str:
+    lines = [header, tuple("---" for _ in header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"

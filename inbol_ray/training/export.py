@@ -1,0 +1,76 @@
+"""A trained model as others load it: a merged Hugging Face folder, and beside it the PEFT adapter of a LoRA run."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+from transformers import AutoConfig
+
+from inbol_ray.config.schema import TrainingConfig
+from inbol_ray.training.fsdp import add_adapter, load_model, load_processor
+
+MODEL, ADAPTER = "model", "adapter"
+PROCESSOR_FILES = (
+    "processor_config.json",
+    "preprocessor_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "tokenizer.model",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "chat_template.json",
+)
+
+
+def export_model(model: nn.Module, config: TrainingConfig, init_checkpoint: str, out_dir: Path) -> None:
+    """Write `model/` in the hub's layout, and `adapter/` of a LoRA run, to `out_dir`; all workers call this.
+
+    The first worker writes. A folder appears under its name only when complete, so a crash half-way leaves nothing
+    that could be loaded. Weights have the type of `init_checkpoint`; adapter weights are float32.
+    """
+    lora = config.lora is not None
+    options = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=lora)
+    state = get_model_state_dict(model, options=options)
+    if dist.get_rank() == 0:
+        # Loaded from the hub's layout, so transformers saves it back in that layout, which vLLM needs.
+        whole = load_model(init_checkpoint)
+        if lora:
+            adapted = add_adapter(whole, config)
+            unexpected = adapted.load_state_dict(state, strict=False).unexpected_keys
+            assert not unexpected, unexpected
+            with _appearing_complete(out_dir / ADAPTER) as folder:
+                adapted.save_pretrained(folder)
+                copy_processor(init_checkpoint, folder)
+            whole = adapted.merge_and_unload()
+        else:
+            whole.load_state_dict(state)
+        with _appearing_complete(out_dir / MODEL) as folder:
+            whole.to(AutoConfig.from_pretrained(init_checkpoint).dtype or torch.float32).save_pretrained(folder)
+            copy_processor(init_checkpoint, folder)
+    dist.barrier()
+
+
+@contextmanager
+def _appearing_complete(folder: Path) -> Iterator[Path]:
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    yield partial
+    shutil.rmtree(folder, ignore_errors=True)
+    os.rename(partial, folder)
+
+
+def copy_processor(source: str, target: Path) -> None:
+    """Copy the processor's files unchanged, so that training never alters preprocessing."""
+    if not Path(source).is_dir():
+        load_processor(source).save_pretrained(target)
+        return
+    for name in PROCESSOR_FILES:
+        if (Path(source) / name).exists():
+            shutil.copy2(Path(source) / name, target / name)

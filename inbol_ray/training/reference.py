@@ -1,0 +1,92 @@
+"""Log-probabilities under the reference model: in every training step, or once beforehand as columns of the data.
+
+PREFERENCE_SET -> PREFERENCE_SET + `reference_logp_*`
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import ray.data
+import torch
+from torch import nn
+
+from inbol_ray.artifacts import write_rows
+from inbol_ray.config.schema import CaDpoConfig, MethodConfig
+from inbol_ray.training.fsdp import load_model, load_processor, shard
+from inbol_ray.training.objectives import (
+    REFERENCE_COLUMNS,
+    Batch,
+    ImageFeatures,
+    Reference,
+    build_objective,
+    move_to,
+    response_logps,
+)
+
+SCORES = pa.schema([("id", pa.string()), *((column, pa.float32()) for column in REFERENCE_COLUMNS)])
+_ROWS_PER_FORWARD = 16
+
+
+def build_reference(model: nn.Module, init_checkpoint: str, config: MethodConfig) -> Reference | None:
+    """How training of `model` gets reference log-probabilities; None for an objective that has no reference.
+
+    From the data's columns where they were computed beforehand, else from the packed pass itself: with the adapter
+    off, or through a frozen second model in full fine-tuning.
+    """
+    if not isinstance(config, CaDpoConfig):
+        return None
+    if config.reference == "precomputed":
+        return lambda batch, features: batch["reference_logps"]
+    if config.lora is None:
+        frozen = shard(load_model(init_checkpoint).requires_grad_(False), config).eval()
+        return lambda batch, features: response_logps(frozen, batch, features)
+
+    def adapter_off(batch: Batch, features: ImageFeatures | None) -> torch.Tensor:
+        with model.disable_adapter():
+            return response_logps(model, batch, features)
+
+    return adapter_off
+
+
+def add_reference_logps(rows: pa.Table, config: CaDpoConfig, init_checkpoint: str, cache: Path) -> pa.Table:
+    """`rows` with one `reference_logp_*` column a response, float32; 0 for a response that no pair of its row uses.
+
+    A Ray Data stage: as many models as training has workers. The columns are kept in the file `cache`, which a
+    restarted training reads instead.
+    """
+    if not cache.exists():
+        dataset = ray.data.from_arrow(rows).repartition(target_num_rows_per_block=_ROWS_PER_FORWARD)
+        scored = dataset.map_batches(
+            ReferenceScorer,
+            fn_constructor_args=(init_checkpoint, config),
+            batch_size=_ROWS_PER_FORWARD,
+            num_cpus=1,
+            num_gpus=config.num_gpus_per_worker or None,
+            compute=ray.data.ActorPoolStrategy(size=config.num_workers),
+        )
+        write_rows(cache, scored.take_all(), SCORES)
+    scores = pq.read_table(cache)
+    order = {row_id: index for index, row_id in enumerate(scores["id"].to_pylist())}
+    scores = scores.take(pa.array([order[row_id] for row_id in rows["id"].to_pylist()]))
+    for column in REFERENCE_COLUMNS:
+        rows = rows.append_column(column, scores[column])
+    return rows
+
+
+class ReferenceScorer:
+    """Rows -> their ids and reference log-probabilities, by the reference model in one actor."""
+
+    def __init__(self, checkpoint: str, config: CaDpoConfig) -> None:
+        self.device = "cuda" if config.num_gpus_per_worker else "cpu"
+        self.objective = build_objective(config, load_processor(checkpoint))
+        self.model = load_model(checkpoint).eval().to(self.device, getattr(torch, config.dtype))
+
+    def __call__(self, columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+        batch = move_to(self.objective.collate(rows), self.device)
+        batch["pixel_values"] = batch["pixel_values"].to(self.model.dtype)
+        with torch.no_grad():
+            logps = response_logps(self.model, batch).cpu().numpy()
+        return {"id": columns["id"], **{name: logps[:, index] for index, name in enumerate(REFERENCE_COLUMNS)}}

@@ -1,0 +1,127 @@
+"""Where metrics go: Ray Train, `metrics.jsonl`, TensorBoard, and MLflow if configured; the first worker writes.
+
+What a step that is run again after a crash had written before is removed, so each step is there once.
+"""
+
+import json
+import resource
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import torch
+from tensorboardX import SummaryWriter
+
+from inbol_ray.config.schema import TrackingConfig
+from inbol_ray.progress import write_progress
+from inbol_ray.rows import KNOWLEDGE_CLASSES
+
+LOGS = "logs"
+CURVE = "metrics.jsonl"
+SUMS = (*(f"samples_{name}" for name in KNOWLEDGE_CLASSES), "tokens")
+"""Metrics that a report adds up over its steps; of the others it gives the mean."""
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """Most memory that this worker has used: of its GPU, or of the process on CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+class Tracker:
+    """Collects each step's metrics and reports them every `report_every_steps`, and at the last step.
+
+    `run` is the loop's TrainingRun. Only the worker with `writes` touches files.
+    """
+
+    def __init__(self, run, config: TrackingConfig, *, first_step: int, writes: bool) -> None:
+        self.run, self.config, self.first_step, self.writes = run, config, first_step, writes
+        self.latest: dict[str, float] = {}
+        self.has_news = False
+        self._window: dict[str, list[float]] = defaultdict(list)
+        if not writes:
+            return
+        self.folder = Path(run.run_dir) / LOGS
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._drop_later_lines(first_step)
+        self._board = SummaryWriter(str(self.folder), purge_step=first_step + 1 if first_step else None)
+        self._mlflow = _MlflowRun(run, config, self.folder) if config.mlflow_tracking_uri else None
+
+    def _drop_later_lines(self, step: int) -> None:
+        curve = self.folder / CURVE
+        if curve.exists():
+            kept = []
+            for line in curve.read_text().splitlines():
+                try:
+                    kept += [line] if json.loads(line)["step"] <= step else []
+                except ValueError:  # the crash cut the last line off
+                    continue
+            curve.write_text("".join(f"{line}\n" for line in kept))
+
+    def record(self, step: int, metrics: dict[str, float]) -> None:
+        """Take in the metrics of a step; `has_news` tells whether they completed a report, which is `latest`."""
+        for name, value in metrics.items():
+            self._window[name].append(value)
+        is_last = step == self.run.num_steps
+        self.has_news = step % self.config.report_every_steps == 0 or is_last
+        if not self.has_news:
+            return
+        means = {
+            name: sum(values) if name in SUMS else sum(values) / len(values) for name, values in self._window.items()
+        }
+        self._window.clear()
+        self.latest = {"step": step, **means}
+        if self.writes:
+            self._write()
+
+    def _write(self) -> None:
+        step, values = self.latest["step"], {key: value for key, value in self.latest.items() if key != "step"}
+        with open(self.folder / CURVE, "a") as file:
+            file.write(json.dumps(self.latest) + "\n")
+        for name, value in values.items():
+            self._board.add_scalar(f"train/{name}", value, step)
+        self._board.flush()
+        if self._mlflow is not None:
+            self._mlflow.log(values, step)
+        note = f"loss {values['loss']:.3f}"
+        write_progress(self.run.progress_dir, step, self.run.num_steps, "steps", note)
+
+    def finish(self) -> None:
+        """Write the summary that `run_training` returns."""
+        if not self.writes:
+            return
+        self._board.close()
+        if self._mlflow is not None:
+            self._mlflow.end()
+        summary = self.latest | {"num_steps": self.run.num_steps, "resumed_from_step": self.first_step}
+        (self.folder / "summary.json").write_text(json.dumps(summary, indent=1))
+
+
+class _MlflowRun:
+    """One MLflow run for one training, however often it is resumed: its id is kept beside the logs."""
+
+    def __init__(self, run, config: TrackingConfig, folder: Path) -> None:
+        from mlflow import MlflowClient
+
+        self.client = MlflowClient(tracking_uri=config.mlflow_tracking_uri)
+        id_file = folder / "mlflow_run_id"
+        if id_file.exists():
+            self.run_id = id_file.read_text()
+            return
+        experiment = self.client.get_experiment_by_name(config.mlflow_experiment)
+        experiment_id = (
+            experiment.experiment_id if experiment else self.client.create_experiment(config.mlflow_experiment)
+        )
+        self.run_id = self.client.create_run(experiment_id, run_name=run.name).info.run_id
+        for name, value in {"init_checkpoint": run.init_checkpoint, "seed": run.seed, **run.method}.items():
+            self.client.log_param(self.run_id, name, value)
+        id_file.write_text(self.run_id)
+
+    def log(self, values: dict[str, float], step: int) -> None:
+        for name, value in values.items():
+            self.client.log_metric(self.run_id, name, value, step=step)
+
+    def end(self) -> None:
+        self.client.set_terminated(self.run_id)

@@ -1,0 +1,106 @@
+"""What a model is trained on: which tokens, which of them with a loss."""
+
+import pytest
+import torch
+
+from inbol_ray.config.schema import CaDpoConfig, SupervisedConfig
+from inbol_ray.datagen.preference_pairs import pair_weights
+from inbol_ray.rows import RESPONSES
+from inbol_ray.training.encode import IGNORED
+from inbol_ray.training.fsdp import load_model, load_processor
+from inbol_ray.training.losses import response_token_nll
+from inbol_ray.training.objectives import build_objective
+
+IMAGE_TOKENS = 9
+
+
+@pytest.fixture(scope="module")
+def processor(tiny_llava):
+    return load_processor(str(tiny_llava))
+
+
+@pytest.fixture(scope="module")
+def supervised(processor):
+    return build_objective(SupervisedConfig(init_from="original", learning_rate=1, data="idk"), processor)
+
+
+@pytest.fixture(scope="module")
+def ca_dpo(processor):
+    return build_objective(CaDpoConfig(init_from="original", learning_rate=1), processor)
+
+
+def conversations(images: list[str]) -> list[dict]:
+    users = ["What color is the circle?", "Why?", "How many red objects are there in the north?", "Name?"]
+    answers = ["red", "I don't know.", "2", "It cannot be determined from the image."]
+    return [
+        {"id": user, "images": [image], "turns": [{"user": user, "assistant": answer}], "knowledge": "known"}
+        for image, user, answer in zip(images, users, answers, strict=True)
+    ]
+
+
+def preference(image: str, knowledge: str) -> dict:
+    return {
+        "id": knowledge,
+        "images": [image],
+        "user": "What is it?",
+        "correct": "red",
+        "incorrect": "dark blue",
+        "refusal": "I don't know.",
+        "knowledge": knowledge,
+        **pair_weights(knowledge, 0.5),
+    }
+
+
+def test_labels_cover_responses_and_end_tokens_only(supervised):
+    tokenizer = supervised.processor.tokenizer
+    turns = [
+        {"user": "What color is the ring?", "assistant": "red"},
+        {"user": "Name of the creature?", "assistant": "I don't know."},
+    ]
+    ids, labels = supervised.encoder.encode_conversation(turns, 1)
+    labelled = [token for token in labels if token != IGNORED]
+    assert tokenizer.decode(labelled) == " red</s> I don't know.</s>"
+    assert ids.count(tokenizer.convert_tokens_to_ids("<image>")) == supervised.encoder.num_image_tokens == IMAGE_TOKENS
+    assert ids[0] == tokenizer.bos_token_id
+
+
+def test_image_tokens_in_a_question_are_removed(supervised):
+    ids = supervised.encoder.encode_prompt("What <image> is </s> this?", 1)
+    tokenizer = supervised.processor.tokenizer
+    assert ids.count(tokenizer.convert_tokens_to_ids("<image>")) == IMAGE_TOKENS
+    assert tokenizer.eos_token_id not in ids
+
+
+def test_supervised_loss_is_that_of_all_logits(supervised, tiny_llava, scene_images):
+    """Logits are only computed from the first response on; the sum of the loss is that of a whole forward."""
+    model = load_model(str(tiny_llava)).eval()
+    batch = supervised.collate(conversations(scene_images))
+    with torch.no_grad():
+        loss, _ = supervised.loss(model, batch)
+        whole = model(**{key: batch[key] for key in ("input_ids", "attention_mask", "pixel_values")}).logits
+    assert batch["num_logits"] < batch["input_ids"].shape[1] - IMAGE_TOKENS
+    torch.testing.assert_close(loss, response_token_nll(whole, batch["labels"], IGNORED))
+
+
+def test_supervised_normaliser_counts_response_tokens(supervised, scene_images):
+    rows = conversations(scene_images)
+    one_by_one = sum(supervised.normaliser(supervised.collate([row])) for row in rows)
+    assert supervised.normaliser(supervised.collate(rows)) == one_by_one
+
+
+@pytest.mark.parametrize("knowledge", ["known", "mixed", "unknown"])
+def test_responses_that_no_pair_weighs_are_left_out(ca_dpo, scene_images, knowledge):
+    used = {"known": {"correct", "refusal"}, "mixed": set(RESPONSES), "unknown": {"incorrect", "refusal"}}
+    batch = ca_dpo.collate([preference(scene_images[0], knowledge)])
+    tokenizer = ca_dpo.processor.tokenizer
+    for index, name in enumerate(RESPONSES):
+        text = tokenizer.decode(batch["input_ids"][batch["segments"] == index + 1])
+        expected = f" {preference('', knowledge)[name]}</s>" if name in used[knowledge] else ""
+        assert text == expected
+
+
+def test_length_bound_is_an_upper_bound(ca_dpo, supervised, scene_images):
+    for row in [preference(scene_images[0], knowledge) for knowledge in ("known", "mixed", "unknown")]:
+        assert ca_dpo.max_row_length(row) >= ca_dpo.row_length(row) > IMAGE_TOKENS
+    for row in conversations(scene_images):
+        assert supervised.max_row_length(row) >= supervised.row_length(row) > IMAGE_TOKENS
