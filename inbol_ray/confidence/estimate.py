@@ -14,7 +14,7 @@ from inbol_ray.artifacts import StageContext, package_versions, write_row_groups
 from inbol_ray.confidence.dataset import DESCRIPTION, describe, publish, read_dataset
 from inbol_ray.confidence.estimators import likelihood, self_consistency
 from inbol_ray.confidence.stopping import AdaptiveRounds
-from inbol_ray.config.schema import SamplingConfig
+from inbol_ray.config.schema import SamplingConfig, ScoringConfig
 from inbol_ray.errors import DataError
 from inbol_ray.prompts import chat_prompt, render_question
 from inbol_ray.rows import QUESTION, SAMPLED_ANSWERS, Question, Rejected
@@ -22,6 +22,7 @@ from inbol_ray.sampling.checkpoints import model_digest
 from inbol_ray.sampling.generate import generate
 from inbol_ray.sampling.parts import REPLY
 from inbol_ray.sampling.vllm_engine import Decoding
+from inbol_ray.scoring.answer_match import OURS
 from inbol_ray.scoring.outcome import judge_reply
 from inbol_ray.storage import is_remote
 
@@ -56,7 +57,7 @@ def estimate_confidence(context: StageContext) -> dict[str, int]:
                 context.reject([Rejected(row["id"], "confidence", row["reason"], row["detail"])])
                 continue
             counts["samples"] += len(row["responses"])
-            yield judge_samples(Question.from_row(row), row, sampling)
+            yield judge_samples(Question.from_row(row), row, sampling, config.scoring)
 
     path = context.folder / "answers.parquet"
     counts["questions"] = write_row_groups(path, (judge(rows) for rows in blocks), SAMPLED_ANSWERS)
@@ -75,9 +76,10 @@ def estimate_confidence(context: StageContext) -> dict[str, int]:
     return {"questions": counts["questions"], "samples": counts["samples"]}
 
 
-def judge_samples(question: Question, row: dict, sampling: SamplingConfig) -> dict:
+def judge_samples(question: Question, row: dict, sampling: SamplingConfig, scoring: ScoringConfig = OURS) -> dict:
     """A SAMPLED_ANSWERS row, from one with `responses`, `token_logprobs` and `checkpoint`."""
-    outcomes = [judge_reply(response, question, sampling.correct_threshold) for response in row["responses"]]
+    threshold = sampling.correct_threshold
+    outcomes = [judge_reply(response, question, threshold, scoring) for response in row["responses"]]
     kinds = [outcome.kind for outcome in outcomes]
     return question.to_row() | {
         "responses": row["responses"],
