@@ -199,20 +199,11 @@ def _clear_unfinished(folder: Path) -> None:
 
 def write_rows(path: Path, rows: Iterable[dict], schema: pa.Schema) -> int:
     """Write rows as one Parquet file; returns their number. The file appears only when complete."""
-    return write_row_groups(path, [rows], schema)
-
-
-def write_row_groups(path: Path, groups: Iterable[Iterable[dict]], schema: pa.Schema) -> int:
-    """`write_rows` for more rows than fit into memory: a row group of the file for each group of rows."""
+    table = pa.Table.from_pylist(list(rows), schema=schema)
     partial = path.with_name(f".{path.name}.partial")
-    num_rows = 0
-    with pq.ParquetWriter(partial, schema) as writer:
-        for rows in groups:
-            table = pa.Table.from_pylist(list(rows), schema=schema)
-            writer.write_table(table)
-            num_rows += table.num_rows
+    pq.write_table(table, partial)
     os.replace(partial, path)
-    return num_rows
+    return table.num_rows
 
 
 @cache

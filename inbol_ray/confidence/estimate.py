@@ -5,12 +5,12 @@ confidence = correct / N (paper section 2, accuracy-based confidence)
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from inbol_ray.artifacts import StageContext, package_versions, write_row_groups
+from inbol_ray.artifacts import StageContext, package_versions, write_rows
 from inbol_ray.confidence.dataset import DESCRIPTION, describe, publish, read_dataset
 from inbol_ray.confidence.estimators import likelihood, self_consistency
 from inbol_ray.confidence.stopping import AdaptiveRounds
@@ -41,7 +41,7 @@ def estimate_confidence(context: StageContext) -> dict[str, int]:
     parts = None
     if sampling.reuse_uri is None:
         parts = _sample(context, questions, checkpoint)
-        blocks = (table.to_pylist() for table in parts.read())
+        rows = parts.rows()
     else:
         dataset = read_dataset(
             sampling.reuse_uri,
@@ -49,10 +49,10 @@ def estimate_confidence(context: StageContext) -> dict[str, int]:
             model["digest"],
             allow_other_checkpoint=sampling.allow_other_checkpoint,
         )
-        blocks = [_take(questions, dataset)]
+        rows = _take(questions, dataset)
     counts: Counter[str] = Counter()
 
-    def judge(rows: Iterable[dict]) -> Iterator[dict]:
+    def judge() -> Iterator[dict]:
         for row in rows:
             if row["reason"]:
                 context.reject([Rejected(row["id"], "confidence", row["reason"], row["detail"])])
@@ -61,7 +61,7 @@ def estimate_confidence(context: StageContext) -> dict[str, int]:
             yield judge_samples(Question.from_row(row), row, sampling)
 
     path = context.folder / "answers.parquet"
-    counts["questions"] = write_row_groups(path, (judge(rows) for rows in blocks), SAMPLED_ANSWERS)
+    counts["questions"] = write_rows(path, judge(), SAMPLED_ANSWERS)
     context.check_rows(questions.num_rows, counts["questions"])
     description = describe(
         path,
