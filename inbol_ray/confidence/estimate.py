@@ -5,12 +5,12 @@ confidence = correct / N (paper section 2, accuracy-based confidence)
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from inbol_ray.artifacts import StageContext, package_versions, write_row_groups
+from inbol_ray.artifacts import StageContext, package_versions, write_rows
 from inbol_ray.confidence.dataset import DESCRIPTION, describe, publish, read_dataset
 from inbol_ray.confidence.estimators import likelihood, self_consistency
 from inbol_ray.confidence.stopping import AdaptiveRounds
@@ -20,7 +20,7 @@ from inbol_ray.prompts import chat_prompt, render_question
 from inbol_ray.rows import QUESTION, SAMPLED_ANSWERS, Question, Rejected
 from inbol_ray.sampling.checkpoints import model_digest
 from inbol_ray.sampling.generate import generate
-from inbol_ray.sampling.parts import REPLY
+from inbol_ray.sampling.parts import Parts
 from inbol_ray.sampling.vllm_engine import Decoding
 from inbol_ray.scoring.answer_match import OURS
 from inbol_ray.scoring.outcome import judge_reply
@@ -39,8 +39,10 @@ def estimate_confidence(context: StageContext) -> dict[str, int]:
     checkpoint = context.checkpoint("checkpoint")
     model = {"checkpoint": checkpoint, "digest": model_digest(checkpoint)}
     questions = _read_questions(context)
+    parts = None
     if sampling.reuse_uri is None:
-        blocks = _sample(context, questions, checkpoint)
+        parts = _sample(context, questions, checkpoint)
+        rows = parts.rows()
     else:
         dataset = read_dataset(
             sampling.reuse_uri,
@@ -48,10 +50,10 @@ def estimate_confidence(context: StageContext) -> dict[str, int]:
             model["digest"],
             allow_other_checkpoint=sampling.allow_other_checkpoint,
         )
-        blocks = [_take(questions, dataset)]
+        rows = _take(questions, dataset)
     counts: Counter[str] = Counter()
 
-    def judge(rows: Iterable[dict]) -> Iterator[dict]:
+    def judge() -> Iterator[dict]:
         for row in rows:
             if row["reason"]:
                 context.reject([Rejected(row["id"], "confidence", row["reason"], row["detail"])])
@@ -60,7 +62,7 @@ def estimate_confidence(context: StageContext) -> dict[str, int]:
             yield judge_samples(Question.from_row(row), row, sampling, config.scoring)
 
     path = context.folder / "answers.parquet"
-    counts["questions"] = write_row_groups(path, (judge(rows) for rows in blocks), SAMPLED_ANSWERS)
+    counts["questions"] = write_rows(path, judge(), SAMPLED_ANSWERS)
     context.check_rows(questions.num_rows, counts["questions"])
     description = describe(
         path,
@@ -73,6 +75,8 @@ def estimate_confidence(context: StageContext) -> dict[str, int]:
     (context.folder / DESCRIPTION).write_text(json.dumps(description, indent=1))
     if sampling.publish_uri is not None:
         publish(path, description, sampling.publish_uri, config.storage)
+        if parts is not None:
+            parts.delete()
     return {"questions": counts["questions"], "samples": counts["samples"]}
 
 
@@ -107,8 +111,8 @@ def _read_questions(context: StageContext) -> pa.Table:
     return questions
 
 
-def _sample(context: StageContext, questions: pa.Table, checkpoint: str) -> Iterator[list[dict]]:
-    """Question rows with `checkpoint` and REPLY, a list a block."""
+def _sample(context: StageContext, questions: pa.Table, checkpoint: str) -> Parts:
+    """Question rows with `checkpoint` and REPLY, by id."""
     config = context.config
     sampling = config.sampling
     prompts = [
@@ -120,7 +124,7 @@ def _sample(context: StageContext, questions: pa.Table, checkpoint: str) -> Iter
         "checkpoint", pa.array([checkpoint] * questions.num_rows, pa.string())
     )
     remote = sampling.publish_uri is not None and is_remote(sampling.publish_uri)
-    parts = generate(
+    return generate(
         requests,
         config,
         Decoding(sampling.num_samples, sampling.temperature, sampling.max_tokens, num_logprobs=0),
@@ -129,12 +133,10 @@ def _sample(context: StageContext, questions: pa.Table, checkpoint: str) -> Iter
         progress=context.progress,
         rounds=AdaptiveRounds(sampling, config.classes) if sampling.adaptive else None,
     )
-    for table in parts.read():
-        yield table.to_pylist()
 
 
 def _take(questions: pa.Table, dataset: pa.Table) -> Iterator[dict]:
-    """Question rows with `checkpoint` and REPLY, from a dataset that was sampled before."""
+    """Question rows with samples or the reason for none, from a dataset that was sampled before."""
     sampled = {row["id"]: row for row in dataset.to_pylist()}
     for row in questions.to_pylist():
         found = sampled.get(row["id"])
@@ -144,8 +146,5 @@ def _take(questions: pa.Table, dataset: pa.Table) -> Iterator[dict]:
         elif found["question"] != row["question"]:
             reason = "other_question"
             detail = f"the dataset of sampling.reuse_uri asks {found['question']!r} under this id"
-        empty = dict.fromkeys(REPLY.names)
-        yield row | (found and {name: found.get(name) for name in (*REPLY.names, "checkpoint")} or empty) | {
-            "reason": reason,
-            "detail": detail,
-        }
+        samples = {name: found[name] for name in ("responses", "token_logprobs", "checkpoint")} if found else {}
+        yield row | samples | {"reason": reason, "detail": detail}
