@@ -69,7 +69,7 @@ def estimate_confidence(context: StageContext) -> dict[str, int]:
         model=model,
         settings=context.settings,
         counts=dict(counts),
-        rejected=dict(Counter(row.reason for row in context.rejected)),
+        rejected=dict(context.rejected),
         packages=package_versions(),
     )
     (context.folder / DESCRIPTION).write_text(json.dumps(description, indent=1))
