@@ -13,14 +13,16 @@ import pytest
 from benchmark_files import REFUSAL, SPLITS, write_benchmarks
 
 from inbol_ray.artifacts import StageContext
-from inbol_ray.config.schema import BenchmarkConfig, PipelineConfig
+from inbol_ray.config.schema import BenchmarkConfig, ClassConfig, PipelineConfig
 from inbol_ray.corpora.read import CorpusSource, read_rows
 from inbol_ray.corpora.registry import READERS
 from inbol_ray.corpora.stage import BENCHMARK_QUESTION
 from inbol_ray.errors import EngineError
 from inbol_ray.evaluation import replies
+from inbol_ray.evaluation.benchmark_scores import score_benchmarks
 from inbol_ray.evaluation.predict import predict
-from inbol_ray.rows import Question
+from inbol_ray.prompts import SHORT_ANSWER_SUFFIX, chat_prompt
+from inbol_ray.rows import PREDICTION, Question
 from inbol_ray.sampling.generate import reply_table
 from inbol_ray.sampling.parts import open_parts
 from inbol_ray.sampling.vllm_engine import Reply
@@ -233,6 +235,24 @@ def test_other_settings_that_change_replies_ask_again(run):
     again = Engine(lambda row: "yes")
     found = run(again, ("gqa",), max_tokens=32)
     assert len(again.asked) == 2 and {row["response"] for row in found.values()} == {"yes"}
+
+
+def test_a_new_benchmark_is_a_reader_and_a_line(run, corpora, tmp_path, monkeypatch):
+    def read_riddles(files, split):
+        yield Question(f"riddles:{split}:1", "riddles", split, [], "What has teeth?", "open", gold_answers=["a comb"])
+
+    monkeypatch.setitem(READERS, "riddles", read_riddles)
+    benchmark = {"dataset": "riddles", "split": "test", "root": str(tmp_path), "domain": "out_of_domain"}
+    (question,) = read_rows(CorpusSource(BenchmarkConfig(**benchmark), str(tmp_path)))
+    monkeypatch.setitem(corpora[1], question.id, question)
+    engine = Engine(lambda row: "Comb.")
+    found = run(engine, ("riddles",), benchmarks=[benchmark])
+    assert engine.calls[0]["prompt"].to_pylist() == [
+        chat_prompt("What has teeth?\n" + SHORT_ANSWER_SUFFIX, num_images=0)
+    ]
+    assert [row["outcome"] for row in found.values()] == ["correct"]
+    (scored,) = score_benchmarks(pa.Table.from_pylist(list(found.values()), schema=PREDICTION), ClassConfig())
+    assert (scored["benchmark"], scored["acc"]) == ("riddles", 100.0)
 
 
 def test_rotations_and_classes_come_with_the_predictions(run):
