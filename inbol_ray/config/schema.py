@@ -423,6 +423,8 @@ class PipelineConfig(Section):
             raise ValueError(
                 "base_model.kind 'toyworld' needs the section `toyworld` and the entries `training.align` and `.base`"
             )
+        if toy and self.evaluation.size:
+            raise ValueError("evaluation.size: the toy world's model is no LLaVA-1.5; leave it out")
         if not toy and (extra := pretraining & self.training.keys()):
             raise ValueError(f"training.{sorted(extra)} only apply to base_model.kind 'toyworld'; remove them")
         for section, corpora in (("corpora", self.corpora), ("evaluation.benchmarks", self.evaluation.benchmarks)):
