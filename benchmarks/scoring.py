@@ -1,12 +1,14 @@
 """Seconds that one core needs to judge a million replies; `make bench-scoring`.
 
-Replies are the labelled ones of the tests, with a number behind each second one so that caches cannot help there; nearly
-half of them refuse, which is the slow case. Writes build/bench/scoring.json.
+Replies are the labelled ones of the tests, nearly half of which refuse: the slow case. `all different` has a number
+behind each, so that no cache helps; `half different` behind every second one, still less repetition than a model has.
+Writes build/bench/scoring.json.
 """
 
 import json
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from inbol_ray.rows import Question
@@ -24,25 +26,31 @@ CHOICE = Question(
     "d:s:2", "scienceqa", "s", ["x.jpg"], "Which is it?", "mc", choices=["rock", "air", "a man"], gold_index=1
 )
 
+JUDGES: dict[str, Callable[[str], object]] = {
+    "refusal detection": detect_refusal,
+    "judging a VQA reply": lambda reply: judge_reply(reply, VQA),
+    "judging a choice": lambda reply: judge_reply(reply, CHOICE),
+}
+
 
 def main() -> None:
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     labelled = [json.loads(line)["reply"] for line in LABELLED.read_text("utf-8").splitlines()]
-    replies = [labelled[n % len(labelled)] + (f" {n}" if n % 2 else "") for n in range(NUM_REPLIES)]
-    results = {"replies": NUM_REPLIES, "distinct": len(set(replies))}
-    for name, judge in (
-        ("refusal detection", detect_refusal),
-        ("judging a VQA reply", lambda reply: judge_reply(reply, VQA)),
-        ("judging a choice reply", lambda reply: judge_reply(reply, CHOICE)),
-    ):
-        started, cpu = time.perf_counter(), time.process_time()
-        for reply in replies:
-            judge(reply)
-        wall_s, cpu_s = time.perf_counter() - started, time.process_time() - cpu
-        results[name] = {"wall_s": round(wall_s, 2), "cpu_s": round(cpu_s, 2)}
-        print(f"{name:<24} {NUM_REPLIES:,} replies in {wall_s:5.1f} s ({cpu_s:.1f} s of CPU)", flush=True)
+    results: dict = {"replies": NUM_REPLIES, "labelled": len(labelled)}
+    for kind, every in (("all different", 1), ("half different", 2)):
+        replies = [labelled[n % len(labelled)] + ("" if n % every else f" {n}") for n in range(NUM_REPLIES)]
+        results[kind] = {name: _measure(f"{name}, {kind}", judge, replies) for name, judge in JUDGES.items()}
     RESULT.parent.mkdir(parents=True, exist_ok=True)
     RESULT.write_text(json.dumps(results, indent=1))
+
+
+def _measure(name: str, judge: Callable[[str], object], replies: list[str]) -> dict[str, float]:
+    started, cpu = time.perf_counter(), time.process_time()
+    for reply in replies:
+        judge(reply)
+    wall_s, cpu_s = time.perf_counter() - started, time.process_time() - cpu
+    print(f"{name:<40} {len(replies):,} replies in {wall_s:5.1f} s ({cpu_s:.1f} s of CPU)", flush=True)
+    return {"wall_s": round(wall_s, 2), "cpu_s": round(cpu_s, 2)}
 
 
 if __name__ == "__main__":

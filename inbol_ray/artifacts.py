@@ -260,19 +260,6 @@ def write_rows(path: Path, rows: Iterable[dict], schema: pa.Schema) -> int:
     return writer.num_rows
 
 
-def write_row_groups(path: Path, groups: Iterable[Iterable[dict]], schema: pa.Schema) -> int:
-    """`write_rows` for more rows than fit into memory: a row group of the file for each group of rows."""
-    partial = path.with_name(f".{path.name}.partial")
-    num_rows = 0
-    with pq.ParquetWriter(partial, schema) as writer:
-        for rows in groups:
-            table = pa.Table.from_pylist(list(rows), schema=schema)
-            writer.write_table(table)
-            num_rows += table.num_rows
-    os.replace(partial, path)
-    return num_rows
-
-
 @cache
 def code_fingerprint(module: str) -> str:
     """SHA-256 of a module and of every module of this package that it imports, directly or not.

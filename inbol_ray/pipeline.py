@@ -79,7 +79,7 @@ def build_stages(config: PipelineConfig) -> dict[str, Stage]:
         "confidence",
         "sample what the model knows",
         "confidence.estimate:estimate_confidence",
-        {"sampling": sampling, "sample_benchmarks": dump["evaluation"]["sample_confidence"]}
+        {"sampling": sampling, "sample_benchmarks": dump["evaluation"]["sample_confidence"], "scoring": dump["scoring"]}
         | ({"classes": dump["classes"]} if config.sampling.adaptive else {})
         | base
         | prompts
@@ -120,13 +120,14 @@ def build_stages(config: PipelineConfig) -> dict[str, Stage]:
         "evaluate",
         "answer the benchmarks",
         "evaluation.predict:predict",
-        {"evaluation": dump["evaluation"], "threshold": config.sampling.correct_threshold}
+        {key: dump["evaluation"][key] for key in ("methods", "models", "pairs", "max_tokens", "sample_confidence")}
+        | {"scoring": dump["scoring"], "threshold": config.sampling.correct_threshold}
         | base
         | prompts
         | engine
         | seed,
         questions=questions,
-        confidence=confidence,
+        confidence=confidence if config.evaluation.sample_confidence else None,
         original=original,
         **{name: methods[name] for name in trained},
     )

@@ -12,11 +12,8 @@ from inbol_ray.config.load import parse_job_args
 
 
 def main() -> None:
-    command, *options = sys.argv[1:] or ["--help"]
-    if command not in ("check", "--help", "-h"):
-        print(f"error: {command!r} is no command; use: python jobs/corpus.py check --config FILE", file=sys.stderr)
-        raise SystemExit(2)
-    config = parse_job_args(__doc__, options if command == "check" else [command])
+    options = sys.argv[1:]
+    config = parse_job_args(__doc__, options[1:] if options[:1] == ["check"] else options)
     from inbol_ray.corpora.check import check_corpora
     from inbol_ray.pipeline import artifact_folder, run_job, run_stages, started_ray
 

@@ -1,6 +1,7 @@
-"""Answer every benchmark with every method and judge the replies (paper section 4).
+"""Answer every configured benchmark with every model, judge the replies, and print the paper's tables (section 4).
 
-Stages it reads are computed first where they are missing; finished ones are never computed again.
+Models are the run's own methods and checkpoints from outside (`evaluation.models`); `evaluation.pairs` picks some pairs.
+What they need is computed first where it is missing, and no question that has a reply is asked again.
 """
 
 from inbol_ray.config.load import parse_job_args
@@ -8,9 +9,14 @@ from inbol_ray.config.load import parse_job_args
 
 def main() -> None:
     config = parse_job_args(__doc__)
+    from inbol_ray.evaluation.publish import publish_benchmarks
     from inbol_ray.pipeline import run_job, run_stages
 
-    run_job(lambda: run_stages(config, ["evaluate"]))
+    def run() -> None:
+        run_stages(config, ["evaluate"])
+        publish_benchmarks(config)
+
+    run_job(run)
 
 
 if __name__ == "__main__":

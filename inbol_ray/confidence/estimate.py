@@ -5,23 +5,24 @@ confidence = correct / N (paper section 2, accuracy-based confidence)
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from inbol_ray.artifacts import StageContext, package_versions, write_row_groups
+from inbol_ray.artifacts import StageContext, package_versions, write_rows
 from inbol_ray.confidence.dataset import DESCRIPTION, describe, publish, read_dataset
 from inbol_ray.confidence.estimators import likelihood, self_consistency
 from inbol_ray.confidence.stopping import AdaptiveRounds
-from inbol_ray.config.schema import SamplingConfig
+from inbol_ray.config.schema import SamplingConfig, ScoringConfig
 from inbol_ray.errors import DataError
 from inbol_ray.prompts import chat_prompt, render_question
 from inbol_ray.rows import QUESTION, SAMPLED_ANSWERS, Question, Rejected
 from inbol_ray.sampling.checkpoints import model_digest
 from inbol_ray.sampling.generate import generate
-from inbol_ray.sampling.parts import REPLY
+from inbol_ray.sampling.parts import Parts
 from inbol_ray.sampling.vllm_engine import Decoding
+from inbol_ray.scoring.answer_match import OURS
 from inbol_ray.scoring.outcome import judge_reply
 from inbol_ray.storage import is_remote
 
@@ -38,8 +39,10 @@ def estimate_confidence(context: StageContext) -> dict[str, int]:
     checkpoint = context.checkpoint("checkpoint")
     model = {"checkpoint": checkpoint, "digest": model_digest(checkpoint)}
     questions = _read_questions(context)
+    parts = None
     if sampling.reuse_uri is None:
-        blocks = _sample(context, questions, checkpoint)
+        parts = _sample(context, questions, checkpoint)
+        rows = parts.rows()
     else:
         dataset = read_dataset(
             sampling.reuse_uri,
@@ -47,37 +50,40 @@ def estimate_confidence(context: StageContext) -> dict[str, int]:
             model["digest"],
             allow_other_checkpoint=sampling.allow_other_checkpoint,
         )
-        blocks = [_take(questions, dataset)]
+        rows = _take(questions, dataset)
     counts: Counter[str] = Counter()
 
-    def judge(rows: Iterable[dict]) -> Iterator[dict]:
+    def judge() -> Iterator[dict]:
         for row in rows:
             if row["reason"]:
                 context.reject([Rejected(row["id"], "confidence", row["reason"], row["detail"])])
                 continue
             counts["samples"] += len(row["responses"])
-            yield judge_samples(Question.from_row(row), row, sampling)
+            yield judge_samples(Question.from_row(row), row, sampling, config.scoring)
 
     path = context.folder / "answers.parquet"
-    counts["questions"] = write_row_groups(path, (judge(rows) for rows in blocks), SAMPLED_ANSWERS)
+    counts["questions"] = write_rows(path, judge(), SAMPLED_ANSWERS)
     context.check_rows(questions.num_rows, counts["questions"])
     description = describe(
         path,
         model=model,
         settings=context.settings,
         counts=dict(counts),
-        rejected=dict(Counter(row.reason for row in context.rejected)),
+        rejected=dict(context.rejected),
         packages=package_versions(),
     )
     (context.folder / DESCRIPTION).write_text(json.dumps(description, indent=1))
     if sampling.publish_uri is not None:
         publish(path, description, sampling.publish_uri, config.storage)
+        if parts is not None:
+            parts.delete()
     return {"questions": counts["questions"], "samples": counts["samples"]}
 
 
-def judge_samples(question: Question, row: dict, sampling: SamplingConfig) -> dict:
+def judge_samples(question: Question, row: dict, sampling: SamplingConfig, scoring: ScoringConfig = OURS) -> dict:
     """A SAMPLED_ANSWERS row, from one with `responses`, `token_logprobs` and `checkpoint`."""
-    outcomes = [judge_reply(response, question, sampling.correct_threshold) for response in row["responses"]]
+    threshold = sampling.correct_threshold
+    outcomes = [judge_reply(response, question, threshold, scoring) for response in row["responses"]]
     kinds = [outcome.kind for outcome in outcomes]
     return question.to_row() | {
         "responses": row["responses"],
@@ -105,8 +111,8 @@ def _read_questions(context: StageContext) -> pa.Table:
     return questions
 
 
-def _sample(context: StageContext, questions: pa.Table, checkpoint: str) -> Iterator[list[dict]]:
-    """Question rows with `checkpoint` and REPLY, a list a block."""
+def _sample(context: StageContext, questions: pa.Table, checkpoint: str) -> Parts:
+    """Question rows with `checkpoint` and REPLY, by id."""
     config = context.config
     sampling = config.sampling
     prompts = [
@@ -118,7 +124,7 @@ def _sample(context: StageContext, questions: pa.Table, checkpoint: str) -> Iter
         "checkpoint", pa.array([checkpoint] * questions.num_rows, pa.string())
     )
     remote = sampling.publish_uri is not None and is_remote(sampling.publish_uri)
-    parts = generate(
+    return generate(
         requests,
         config,
         Decoding(sampling.num_samples, sampling.temperature, sampling.max_tokens, num_logprobs=0),
@@ -127,12 +133,10 @@ def _sample(context: StageContext, questions: pa.Table, checkpoint: str) -> Iter
         progress=context.progress,
         rounds=AdaptiveRounds(sampling, config.classes) if sampling.adaptive else None,
     )
-    for table in parts.read():
-        yield table.to_pylist()
 
 
 def _take(questions: pa.Table, dataset: pa.Table) -> Iterator[dict]:
-    """Question rows with `checkpoint` and REPLY, from a dataset that was sampled before."""
+    """Question rows with samples or the reason for none, from a dataset that was sampled before."""
     sampled = {row["id"]: row for row in dataset.to_pylist()}
     for row in questions.to_pylist():
         found = sampled.get(row["id"])
@@ -142,8 +146,5 @@ def _take(questions: pa.Table, dataset: pa.Table) -> Iterator[dict]:
         elif found["question"] != row["question"]:
             reason = "other_question"
             detail = f"the dataset of sampling.reuse_uri asks {found['question']!r} under this id"
-        empty = dict.fromkeys(REPLY.names)
-        yield row | (found and {name: found.get(name) for name in (*REPLY.names, "checkpoint")} or empty) | {
-            "reason": reason,
-            "detail": detail,
-        }
+        samples = {name: found[name] for name in ("responses", "token_logprobs", "checkpoint")} if found else {}
+        yield row | samples | {"reason": reason, "detail": detail}

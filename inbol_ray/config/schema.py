@@ -360,12 +360,34 @@ class TrackingConfig(Section):
     mlflow_experiment: str = "inbol_ray"
 
 
+PaperMethod = Literal["original", "refusal_prompt", "sft", "idk_it", "ca_dpo"]
+
+
+class OutsideModel(Section):
+    """A checkpoint that this run does not train."""
+
+    checkpoint: str
+    """Local folder or hub name in the hub's llava-hf layout."""
+    refusal_instruction: bool = False
+    """Ask with the refusal prompt."""
+    size: Literal["7b", "13b"] | None = None
+    """Size of LLaVA-1.5; null means that the paper has no figure to compare with."""
+    method: PaperMethod = "original"
+    """Row of the paper's tables to compare with, where `size` is given."""
+
+
 class EvaluationConfig(Section):
     """What is compared, and on what."""
 
     benchmarks: list[BenchmarkConfig]
     methods: list[str] = ["original", "refusal_prompt", "sft", "idk_it", "ca_dpo"]
     """Rows of the table: `original`, `refusal_prompt`, and names of `training` entries."""
+    models: dict[str, OutsideModel] = {}
+    """More rows: checkpoints from outside, by the name that results give them."""
+    pairs: list[tuple[str, str]] | None = None
+    """(method or model, dataset) pairs to evaluate; null means every one on every benchmark."""
+    size: Literal["7b", "13b"] | None = None
+    """Size of the LLaVA-1.5 that `base_model` is: the methods are then compared with the paper's figures for it."""
     max_tokens: PositiveInt = 16
     sample_confidence: bool = True
     """Sample the original model on the test questions too, as `sampling` says, for figure 4; false leaves it out."""
@@ -385,8 +407,8 @@ class PipelineConfig(Section):
     toyworld: ToyWorldConfig | None = None
     """Render the toy world first; null when all corpora are real."""
     base_model: BaseModelConfig
-    corpora: list[CorpusConfig]
-    """Training corpora."""
+    corpora: list[CorpusConfig] = []
+    """Training corpora; none where checkpoints are only evaluated."""
     leakage: LeakageConfig = LeakageConfig()
     prompts: PromptConfig = PromptConfig()
     engine: EngineConfig = EngineConfig()
@@ -394,7 +416,7 @@ class PipelineConfig(Section):
     scoring: ScoringConfig = ScoringConfig()
     unanswerable: UnanswerableConfig = UnanswerableConfig()
     classes: ClassConfig = ClassConfig()
-    training: dict[str, MethodConfig]
+    training: dict[str, MethodConfig] = {}
     """Methods to train, by name; `align` and `base` are the toy base model's own pretraining."""
     tracking: TrackingConfig = TrackingConfig()
     evaluation: EvaluationConfig
@@ -415,11 +437,14 @@ class PipelineConfig(Section):
             _check_chain(name, self.training)
         if unknown := set(self.evaluation.methods) - (reserved | self.training.keys()):
             raise ValueError(f"evaluation.methods: {sorted(unknown)} are neither trained nor built in")
+        _check_evaluation(self.evaluation)
         toy = self.base_model.kind == "toyworld"
         if toy and (self.toyworld is None or not pretraining <= self.training.keys()):
             raise ValueError(
                 "base_model.kind 'toyworld' needs the section `toyworld` and the entries `training.align` and `.base`"
             )
+        if toy and self.evaluation.size:
+            raise ValueError("evaluation.size: the toy world's model is no LLaVA-1.5; leave it out")
         if not toy and (extra := pretraining & self.training.keys()):
             raise ValueError(f"training.{sorted(extra)} only apply to base_model.kind 'toyworld'; remove them")
         for section, corpora in (("corpora", self.corpora), ("evaluation.benchmarks", self.evaluation.benchmarks)):
@@ -431,6 +456,19 @@ class PipelineConfig(Section):
                 if corpus.root.startswith(TOYWORLD_PREFIX):
                     raise ValueError(f"{corpus.root!r} needs the section `toyworld`")
         return self
+
+
+def _check_evaluation(evaluation: EvaluationConfig) -> None:
+    """Raise ValueError for names that stand for two things, or for nothing."""
+    if twice := set(evaluation.methods) & evaluation.models.keys():
+        raise ValueError(f"evaluation.models: {sorted(twice)} are names of methods; choose other names")
+    names = {*evaluation.methods, *evaluation.models}
+    datasets = {benchmark.dataset for benchmark in evaluation.benchmarks}
+    for name, dataset in evaluation.pairs or ():
+        if name not in names:
+            raise ValueError(f"evaluation.pairs: {name!r} is no method or model; expected one of {sorted(names)}")
+        if dataset not in datasets:
+            raise ValueError(f"evaluation.pairs: no benchmark is {dataset!r}; expected one of {sorted(datasets)}")
 
 
 def _check_chain(name: str, training: dict[str, MethodConfig]) -> None:

@@ -8,7 +8,7 @@ import shutil
 import textwrap
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
@@ -100,7 +100,7 @@ def check_corpora(config: PipelineConfig, toyworld: Path | None) -> None:
         shutil.rmtree(image_folder, ignore_errors=True)
     print(_describe_leaks(leaks, config))
     problems = _find_problems(reports, leaks, config)
-    content = {"corpora": [asdict(report) for report in reports], "leakage": asdict(leaks), "problems": problems}
+    content = {"corpora": [vars(report) for report in reports], "leakage": vars(leaks), "problems": problems}
     output.mkdir(parents=True, exist_ok=True)
     (output / "corpus_check.json").write_text(json.dumps(content, indent=1))
     if problems:

@@ -19,6 +19,7 @@ MAX_ITEM_CHARS = 64 << 20
 """Longest single item; a longer one is taken for a file that is not what it should be."""
 MAX_DIGITS = 4000
 """Longest number that is converted; Python refuses more than 4,300 digits."""
+_IN_NUMBERS = "0123456789.eE+-"
 _BLANKS = " \t\r\n"
 
 
@@ -71,14 +72,14 @@ class _Cursor:
         self.place += 1
 
     def value(self) -> Any:
-        """The value that starts here. A number counts as whole once something follows it."""
+        """The value that starts here. A number is whole once something follows that cannot belong to it."""
         self.peek()
         size = CHUNK_BYTES
         while True:
             problem = None
             try:
                 value, end = self._decode()
-                if end < len(self.buffer) or self.at_end:
+                if self.at_end or (end < len(self.buffer) and self.buffer[end] not in _IN_NUMBERS):
                     self.place = end
                     return value
             except RecursionError as error:

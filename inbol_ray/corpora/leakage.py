@@ -26,11 +26,15 @@ _STRINGS = pa.list_(pa.string())
 
 def with_keys(rows: ray.data.Dataset, *, compare_content: bool) -> ray.data.Dataset:
     """The rows with the keys of their images and question; rejected rows have none. Order is kept."""
-    keyed = rows.map_batches(
-        _add_keys, batch_format="pyarrow", batch_size=None, fn_kwargs={"compare_content": compare_content}
+    return rows.map_batches(
+        _add_keys,
+        batch_format="pyarrow",
+        batch_size=None,
+        fn_kwargs={"compare_content": compare_content},
+        # Reading images is mostly waiting. A share unlike the reader's also keeps Ray Data from fusing the two, which
+        # would leave all images of a corpus to the one process that reads it.
+        num_cpus=0.5,
     )
-    keyed.context.execution_options.preserve_order = True
-    return keyed
 
 
 @dataclass

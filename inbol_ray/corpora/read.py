@@ -22,6 +22,7 @@ from inbol_ray.errors import InbolError
 from inbol_ray.rows import QUESTION, Question, Rejected
 
 BLOCK_ROWS = 2_000
+BLOCK_BYTES = 2 << 20
 CORPUS_ROW = pa.unify_schemas(
     [QUESTION, pa.schema([(name, pa.string()) for name in ("benchmark", "domain", "reason", "detail")])]
 )
@@ -54,6 +55,8 @@ def read_corpora(sources: Sequence[CorpusSource]) -> ray.data.Dataset:
         check_files(source)
     dataset = ray.data.read_datasource(_CorpusDatasource(sources), override_num_blocks=len(sources))
     dataset.context.execution_options.preserve_order = True
+    # Ray Data would gather the blocks to 128 MiB, some hundred thousand rows, for whoever looks at them one by one.
+    dataset.context.target_max_block_size = BLOCK_BYTES
     return dataset
 
 

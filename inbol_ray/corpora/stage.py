@@ -40,22 +40,16 @@ def build_questions(context: StageContext) -> dict[str, int]:
     ):
         for table in stream_tables(with_keys(rows, compare_content=config.leakage.compare_content)):
             questions = _keep_questions(context, table)
-            if is_benchmark(table):
+            of_benchmark = pc.is_valid(questions["benchmark"])
+            if (test := questions.filter(of_benchmark)).num_rows:
                 assert train.num_rows == 0, "benchmarks come before training corpora"
-                keys.add(questions)
-                benchmarks.write_table(questions)
-            else:
-                found = keys.find_leaks(questions)
-                if config.leakage.on_leak == "drop":
-                    questions = _drop(context, questions, found)
-                train.write_table(questions)
+                keys.add(test)
+                benchmarks.write_table(test)
+            if (rest := questions.filter(pc.invert(of_benchmark))).num_rows:
+                found = keys.find_leaks(rest)
+                train.write_table(_drop(context, rest, found) if config.leakage.on_leak == "drop" else rest)
         raise_if_leaking(keys.leaks, config)
     return {"train": train.num_rows, "test": benchmarks.num_rows, "train_in_evaluation": keys.leaks.total}
-
-
-def is_benchmark(table: pa.Table) -> bool:
-    """Whether a block, whose rows are all of one corpus, is of a benchmark."""
-    return table.num_rows > 0 and table["benchmark"][0].is_valid
 
 
 def corpus_source(

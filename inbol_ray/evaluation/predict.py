@@ -1,87 +1,131 @@
-"""Stage: every method's greedy reply to every test question, judged -> PREDICTION rows.
+"""Stage: the greedy reply of every (model, benchmark) pair to every question, judged -> PREDICTION rows.
 
-One pool of engines answers for all methods: weights are swapped, engines are not restarted.
+Models are the run's own methods and checkpoints from outside. The replies are kept in `evaluation.replies`' store, where
+they stand as soon as they have come; judging them takes seconds and is done over from there.
 """
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from inbol_ray.artifacts import StageContext, write_rows
 from inbol_ray.config.schema import UNTRAINED_METHODS
+from inbol_ray.evaluation.breakdown import question_classes, question_group
+from inbol_ray.evaluation.replies import GreedyReply, answer_requests, request_keys
 from inbol_ray.prompts import chat_prompt, render_question
 from inbol_ray.rows import PREDICTION, Question
-from inbol_ray.sampling.generate import generate
 from inbol_ray.sampling.vllm_engine import Decoding
-from inbol_ray.scoring.outcome import Outcome, judge_reply
+from inbol_ray.scoring.outcome import NO_REPLY, judge_reply
 
-ERROR = Outcome("error", 0.0, False)
+
+@dataclass(frozen=True)
+class Model:
+    """What answers: a checkpoint, with or without the refusal prompt."""
+
+    name: str
+    checkpoint: str
+    refusal_instruction: bool
 
 
 def predict(context: StageContext) -> dict[str, int]:
-    """Reads `questions`, `confidence` and a checkpoint a method; writes `predictions.parquet`.
+    """Reads `questions`, a checkpoint a trained method and, for figure 4, `confidence`; writes `predictions.parquet`.
 
     A question that an engine could not answer stays in the table with the outcome `error`.
     """
     config = context.config
     rows = pq.read_table(context.inputs["questions"] / "benchmarks.parquet").to_pylist()
-    questions = {row["id"]: Question.from_row(row) for row in rows}
-    answers = pq.read_table(context.inputs["confidence"] / "answers.parquet", columns=["id", "confidence"])
-    confidences = dict(zip(answers["id"].to_pylist(), answers["confidence"].to_pylist(), strict=True))
-    checkpoints = {
-        method: context.checkpoint("original" if method in UNTRAINED_METHODS else method)
-        for method in config.evaluation.methods
-    }
-
-    requests: dict[str, list] = {"id": [], "method": [], "checkpoint": [], "prompt": [], "images": []}
-    # Methods on the same weights stand together, so that each engine loads each checkpoint about once.
-    for method in sorted(config.evaluation.methods, key=lambda method: checkpoints[method]):
-        for question in questions.values():
-            user = render_question(question, config.prompts, refusal_instruction=method == "refusal_prompt")
-            requests["id"].append(question.id)
-            requests["method"].append(method)
-            requests["checkpoint"].append(checkpoints[method])
-            requests["prompt"].append(chat_prompt(user, num_images=len(question.images)))
-            requests["images"].append(question.images)
+    asked = [(model, row) for model in _models(context) for row in rows if _is_wanted(context, model, row)]
     decoding = Decoding(1, 0.0, config.evaluation.max_tokens)
-    parts = generate(
-        pa.table(requests),
-        config,
-        decoding,
-        folder=str(context.resume / "replies"),
-        unit="replies",
-        progress=context.progress,
-    )
+    requests = _build_requests(asked, context)
+    requests = requests.append_column("key", request_keys(requests, config, decoding))
+    replies = answer_requests(requests, config, decoding, progress=context.progress)
+    confidences = _read_confidences(context)
 
-    benchmark_of = {row["id"]: (row["benchmark"], row["domain"]) for row in rows}
-    predictions = []
-    for row in parts.rows():
-        question = questions[row["id"]]
-        response = row["responses"][0] if row["responses"] else ""
-        outcome = ERROR if row["reason"] else judge_reply(response, question, config.sampling.correct_threshold)
-        benchmark, domain = benchmark_of[row["id"]]
-        predictions.append(
-            {
-                "id": row["id"],
-                "benchmark": benchmark,
-                "domain": domain,
-                "method": row["method"],
-                "seed": config.seed,
-                "checkpoint": row["checkpoint"],
-                "images": question.images,
-                "question": question.question,
-                "gold_answers": question.choices[question.gold_index : question.gold_index + 1]
-                if question.answer_kind == "mc" and question.gold_index is not None
-                else sorted(set(question.gold_answers)),
-                # A corpus that does not say and has answers is one of answerable questions.
-                "answerable": question.answerable is not False,
-                "response": row["detail"] if row["reason"] else response,
-                "outcome": outcome.kind,
-                "unparsed": outcome.unparsed,
-                "score": outcome.score,
-                "base_confidence": confidences.get(row["id"]),
-            }
-        )
-    predictions.sort(key=lambda row: (row["method"], row["id"]))
+    def judged() -> Iterator[dict]:
+        for (model, row), key in zip(asked, requests["key"].to_pylist(), strict=True):
+            yield _judge(model, row, replies[key], context) | {"base_confidence": confidences.get(row["id"])}
+
+    predictions = sorted(judged(), key=lambda row: (row["method"], row["benchmark"], row["id"]))
     num_predictions = write_rows(context.folder / "predictions.parquet", predictions, PREDICTION)
-    context.check_rows(len(requests["id"]), num_predictions)
+    context.check_rows(len(asked), num_predictions)
     return {"predictions": num_predictions, "errors": sum(row["outcome"] == "error" for row in predictions)}
+
+
+def _models(context: StageContext) -> list[Model]:
+    evaluation = context.config.evaluation
+    methods = [
+        Model(
+            name,
+            context.checkpoint("original" if name in UNTRAINED_METHODS else name),
+            refusal_instruction=name == "refusal_prompt",
+        )
+        for name in evaluation.methods
+    ]
+    outside = [
+        Model(name, _absolute(model.checkpoint), model.refusal_instruction) for name, model in evaluation.models.items()
+    ]
+    return methods + outside
+
+
+def _absolute(checkpoint: str) -> str:
+    """Engines run in other folders than the driver; a hub name stays as it is."""
+    return str(Path(checkpoint).resolve()) if Path(checkpoint).is_dir() else checkpoint
+
+
+def _is_wanted(context: StageContext, model: Model, row: dict) -> bool:
+    pairs = context.config.evaluation.pairs
+    return pairs is None or (model.name, row["benchmark"]) in pairs
+
+
+def _build_requests(asked: list[tuple[Model, dict]], context: StageContext) -> pa.Table:
+    prompts = context.config.prompts
+    columns: dict[str, list] = {"id": [], "checkpoint": [], "prompt": [], "images": []}
+    for model, row in asked:
+        user = render_question(Question.from_row(row), prompts, refusal_instruction=model.refusal_instruction)
+        columns["id"].append(row["id"])
+        columns["checkpoint"].append(model.checkpoint)
+        columns["prompt"].append(chat_prompt(user, num_images=len(row["images"])))
+        columns["images"].append(row["images"])
+    kinds = {"id": pa.string(), "checkpoint": pa.string(), "prompt": pa.string(), "images": pa.list_(pa.string())}
+    return pa.table(columns, schema=pa.schema(kinds.items()))
+
+
+def _read_confidences(context: StageContext) -> dict[str, float]:
+    if "confidence" not in context.inputs:
+        return {}
+    answers = pq.read_table(context.inputs["confidence"] / "answers.parquet", columns=["id", "confidence"])
+    return dict(zip(answers["id"].to_pylist(), answers["confidence"].to_pylist(), strict=True))
+
+
+def _judge(model: Model, row: dict, reply: GreedyReply, context: StageContext) -> dict:
+    """A PREDICTION row."""
+    config = context.config
+    question = Question.from_row(row)
+    outcome = NO_REPLY
+    if not reply.reason:
+        outcome = judge_reply(reply.text, question, config.sampling.correct_threshold, config.scoring)
+    return {
+        "id": question.id,
+        "group": question_group(question),
+        "benchmark": row["benchmark"],
+        "domain": row["domain"],
+        "classes": json.dumps(question_classes(question)),
+        "method": model.name,
+        "seed": config.seed,
+        "checkpoint": model.checkpoint,
+        "images": question.images,
+        "question": question.question,
+        "gold_answers": question.choices[question.gold_index : question.gold_index + 1]
+        if question.answer_kind == "mc" and question.gold_index is not None
+        else sorted(set(question.gold_answers)),
+        # A corpus that does not say and has answers is one of answerable questions.
+        "answerable": question.answerable is not False,
+        "response": reply.detail if reply.reason else reply.text,
+        "outcome": outcome.kind,
+        "unparsed": outcome.unparsed,
+        "score": outcome.score,
+    }

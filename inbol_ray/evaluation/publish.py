@@ -3,15 +3,19 @@
 Not a stage: it takes seconds, and the times it reports are not part of any artifact.
 """
 
+import json
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from inbol_ray.artifacts import Store
 from inbol_ray.config.schema import PipelineConfig
+from inbol_ray.evaluation.benchmark_scores import merge_rotations, score_benchmarks
 from inbol_ray.evaluation.estimators import compare_estimators
 from inbol_ray.evaluation.metrics import build_results
+from inbol_ray.evaluation.paper_tables import build_tables, render_tables
 from inbol_ray.evaluation.report import render_terminal_table, write_report
 from inbol_ray.pipeline import build_stages
 
@@ -35,7 +39,8 @@ def publish(config: PipelineConfig, manifests: dict[str, dict]) -> dict:
         "git_commit": latest["git_commit"],
         "packages": latest["packages"],
     }
-    results = build_results(predictions, times, name=config.name, provenance=provenance)
+    comparable = _answered_by_all(merge_rotations(predictions))
+    results = build_results(comparable, times, name=config.name, provenance=provenance)
     results["estimators"] = compare_estimators(predictions, answers)
     out_dir = Path(config.output_dir)
     write_report(
@@ -49,4 +54,40 @@ def publish(config: PipelineConfig, manifests: dict[str, dict]) -> dict:
     print()
     print(render_terminal_table(results))
     print(f"\nReport: {out_dir / 'report.html'}   Figures: {out_dir / 'results.json'}")
+    publish_benchmarks(config)
     return results
+
+
+def publish_benchmarks(config: PipelineConfig) -> dict:
+    """Score a finished evaluation a (model, benchmark) pair, write `benchmarks.json` and the paper's tables as
+    `tables.md`, and print those; returns the content of `benchmarks.json`."""
+    store = Store(Path(config.output_dir) / "artifacts")
+    predictions = pq.read_table(store.folder(build_stages(config)["evaluate"]) / "predictions.parquet")
+    scores = score_benchmarks(predictions, config.classes)
+    tables = build_tables(scores, config.evaluation)
+    content = {
+        "name": config.name,
+        "scoring": config.scoring.model_dump(mode="json"),
+        "correct_threshold": config.sampling.correct_threshold,
+        "prompts": config.prompts.model_dump(mode="json"),
+        "scores": scores,
+        "tables": tables,
+    }
+    out_dir = Path(config.output_dir)
+    (out_dir / "benchmarks.json").write_text(json.dumps(content, indent=1))
+    markdown = render_tables(tables)
+    (out_dir / "tables.md").write_text(markdown)
+    print()
+    print(markdown)
+    print(f"Every benchmark: {out_dir / 'benchmarks.json'}   Tables: {out_dir / 'tables.md'}")
+    return content
+
+
+def _answered_by_all(predictions: pa.Table) -> pa.Table:
+    """The benchmarks that every method answered: only on those can methods be compared on the page."""
+    methods: dict[str, set[str]] = {}
+    for benchmark, method in zip(*(predictions[name].to_pylist() for name in ("benchmark", "method")), strict=True):
+        methods.setdefault(benchmark, set()).add(method)
+    num_methods = len(set().union(*methods.values())) if methods else 0
+    shared = [benchmark for benchmark, present in methods.items() if len(present) == num_methods]
+    return predictions.filter(pc.is_in(predictions["benchmark"], pa.array(shared, pa.string())))

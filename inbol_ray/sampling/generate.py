@@ -159,6 +159,7 @@ class AnswerBlock:
         self, parts: Parts, checkpoint: str, engine: EngineConfig, decoding: Decoding, seed: int, rounds: Rounds | None
     ) -> None:
         self.parts, self.decoding, self.seed, self.rounds = parts, decoding, seed, rounds
+        self.in_work: set[int] = set()
         with _last_words(parts, "an engine cannot start"):
             self.engine = VllmEngine(checkpoint, engine, seed)
 
@@ -170,13 +171,16 @@ class AnswerBlock:
             for row, rendered in zip(rows, pickle.loads(batch["inputs"][0].as_py()), strict=True)
         ]
         num_more = self.rounds and (lambda index, texts: self.rounds.num_more(rows[index], texts))
+        self.in_work.add(block)
         try:
             replies = self.engine.generate(requests, self.decoding, checkpoint=rows[0]["checkpoint"], num_more=num_more)
         except EngineError as error:
             # An engine cannot be mended in place. Ray starts this actor again, and sends the block again.
-            self.parts.report_failure(f"{error} (in block {block}, which starts with {rows[0]['id']})")
+            blocks = {other: self.parts.read_requests(other)["id"][0].as_py() for other in sorted(self.in_work)}
+            self.parts.report_failure(f"{error}, while it worked on the blocks that start with {blocks}")
             os._exit(1)
         self.parts.write(block, reply_table([row["id"] for row in rows], replies))
+        self.in_work.discard(block)
         return pa.table({"block": [block], "num_rows": [len(rows)]})
 
 

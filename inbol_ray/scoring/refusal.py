@@ -120,6 +120,7 @@ def _is_refusing_choice(choice: str, unanswerable: bool) -> bool:
     return unanswerable or (bool(phrases) and phrases[0].family.spoken)
 
 
+@lru_cache(maxsize=_CACHE_SIZE)
 def _detect(reply: str, mentions: tuple[str, ...]) -> Refusal:
     """The verdict on a reply's words; `mentions` are texts whose words the reply may be repeating."""
     said = _fold(reply)

@@ -60,8 +60,9 @@ _IS = "(?: is| was| remains| seems| appears| would be| may be|'s)"
 _ASKED = (
     r"(?:(?:the|its|his|her|their|this|that|your) (?:\w+ )?(?:answer|question|location|name|identity|brand|price|cost|"
     r"number|date|year|age|model|make|type|kind|breed|species|reason|cause|time|place|origin|author|owner|purpose|"
-    r"title|manufacturer|maker|country|city|destination|speed|weight|height|temperature|outcome|result|relationship|artist|painter|creator|builder|designer|photographer|"
-    r"nationality|gender|meaning|language|flavou?r|winner|score|amount|quantity|value)(?: (?:of|for|to) (?:\w+ ){1,4}?\w+)?|"
+    r"title|manufacturer|maker|country|city|destination|speed|weight|height|temperature|outcome|result|relationship|"
+    r"artist|painter|creator|builder|designer|photographer|nationality|gender|meaning|language|flavou?r|winner|score|"
+    r"amount|quantity|value)(?: (?:of|for|to) (?:\w+ ){1,4}?\w+)?|"
     r"the \w+ of (?:the|this|that|these|his|her) (?:\w+ ){0,2}?\w+)"
 )
 # "It is unknown." but not "It is unknown pleasures": nothing may follow that the word could describe.
@@ -76,8 +77,8 @@ _NO_NOUN = (
 _IMAGE = r"(?:(?:the|this|your) (?:\w+ )?(?:image|picture|photo|photograph|question|text|scene|context))"
 _FACTS = r"(?:information|info|context|details?|data|evidence|knowledge)"
 _TOO_POOR = (
-    r"too (?:blurry|blurred|dark|small|grainy|dim|far(?: away)?|unclear|faint|pixelated|fuzzy|tiny|bright|low(?:[ -](?:resolution|quality))?|noisy|"
-    r"distant|obscured|cropped)"
+    r"too (?:blurry|blurred|dark|small|grainy|dim|far(?: away)?|unclear|faint|pixelated|fuzzy|tiny|bright|noisy|distant|"
+    r"low(?:[ -](?:resolution|quality))?|obscured|cropped)"
 )
 
 
@@ -146,7 +147,8 @@ FAMILIES: dict[str, Family] = {
         rf"{_I_AM} (?:not confident|having (?:trouble|difficulty))|{_I} have (?:trouble|difficulty)",
         r"(?:i'd|i would|we'd|we would) (?:only|just) be guessing",
         rf"(?:{_I} (?:need|would need|would have)|(?:i'd|we'd) (?:need|have)) to (?:see|know|look|have)",
-        rf"(?:{_I} (?:lack|am lacking|need|would need|require)|(?:i'd|we'd) need) (?:the |more |further |additional |any )?(?:\w+ )?{_FACTS}",
+        rf"(?:{_I} (?:lack|am lacking|need|would need|require)|(?:i'd|we'd) need) "
+        rf"(?:the |more |further |additional |any )?(?:\w+ )?{_FACTS}",
         rf"{_I} have (?:insufficient (?:\w+ )?{_FACTS}|no (?:\w+ )?(?:{_FACTS}|way|means|basis))",
         spoken=True,
     ),
@@ -222,9 +224,10 @@ FAMILIES: dict[str, Family] = {
 """Families of refusing words, by name."""
 
 WHOLE_REPLY = re.compile(
-    rf"\W*{_PREAMBLE}*(?:(?:it is|it's|this is|is|question is)\W+)?(?:i (?:cannot|can't|can not)|(?:(?:an? |the )?un-?answerable(?: (?:image|question))?|unknown(?: to (?:me|us))?|idk|dunno|"
-    r"not sure|unsure|uncertain|unclear(?: image)?|not (?:known|specified|mentioned|stated)|unsuitable(?: image)?|indeterminate|undetermined|undeterminable|"
-    r"not enough info(?:rmation)?|too blurry|no clue|no idea)\W*)+(?:sorry\W*)?"
+    rf"\W*{_PREAMBLE}*(?:(?:it is|it's|this is|is|question is)\W+)?(?:i (?:cannot|can't|can not)|"
+    r"(?:(?:an? |the )?un-?answerable(?: (?:image|question))?|unknown(?: to (?:me|us))?|idk|dunno|not sure|unsure|uncertain|"
+    r"unclear(?: image)?|not (?:known|specified|mentioned|stated)|unsuitable(?: image)?|indeterminate|undetermined|"
+    r"undeterminable|not enough info(?:rmation)?|too blurry|no clue|no idea)\W*)+(?:sorry\W*)?"
 )
 """A reply that consists of nothing but such a word, perhaps several times."""
 

@@ -20,7 +20,8 @@ def in_repository(monkeypatch):
 @pytest.mark.parametrize("path", sorted((ROOT / "jobs" / "configs").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_shipped_config_is_valid(path):
     base = ["--config", DEMO] if path.stem in ("seeds", "validation") else []
-    assert load_config([*base, "--config", str(path)]).training
+    config = load_config([*base, "--config", str(path)])
+    assert config.training or not config.corpora
 
 
 def test_overrides_reach_into_tagged_unions_and_read_short_floats():
@@ -148,3 +149,23 @@ def test_every_job_has_help_and_refuses_a_bad_config(job):
     assert helped.returncode == 0 and "--training" in helped.stdout
     refused = subprocess.run([sys.executable, job, "--config", "nowhere.yaml"], **options)
     assert refused.returncode == 2 and refused.stderr.startswith("error: nowhere.yaml")
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "match"),
+    [
+        ("evaluation.models", "{sft: {checkpoint: x}}", "names of methods"),
+        ("evaluation.pairs", "[[sfft, vqav2]]", "'sfft' is no method or model"),
+        ("evaluation.pairs", "[[sft, gqa]]", "no benchmark is 'gqa'"),
+        ("evaluation.size", "7b", "no LLaVA-1.5"),
+        ("scoring.rules", "lenient", "scoring.rules"),
+    ],
+)
+def test_an_evaluation_of_nothing_is_refused_at_once(option, value, match):
+    with pytest.raises(ConfigError, match=match):
+        load_config(["--config", DEMO, f"--{option}", value])
+
+
+def test_outside_models_need_no_training():
+    config = load_config(["--config", str(ROOT / "jobs" / "configs" / "evaluate_llava15.yaml")])
+    assert config.training == {} and set(config.evaluation.models) == {"13b", "13b_prompt"}

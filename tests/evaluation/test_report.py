@@ -161,7 +161,8 @@ def test_all_refused_has_no_accuracy_when_answered(tmp_path):
     _parse(page)
     lines = render_terminal_table(build_results(table, [])).splitlines()
     assert (
-        next(line for line in lines if line.startswith("IDK-IT")).split()[1:] == ["0.0", "100.0", "0.0", "32.4", "-"] * 2
+        next(line for line in lines if line.startswith("IDK-IT")).split()[1:]
+        == ["0.0", "100.0", "0.0", "32.4", "-"] * 2
     )
 
 

@@ -192,6 +192,8 @@ def test_mmmu_restated(reply, choices):
         ("(B)", 1),
         ("B. the green one that we see", None),  # the letter is too far from the end
         ("the green one that we see is B", 1),
+        ("B the green one", 1),  # the fourth word from the end
+        ("B the green one there", None),  # the fifth
         ("A or B", None),
         ("The answer is a dog", 0),
         ("The answer is cat", 2),

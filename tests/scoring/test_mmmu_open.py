@@ -51,6 +51,13 @@ def test_hard_cases(reply, gold, right):
     assert mmmu_open_match(reply, gold) is right
 
 
+@pytest.mark.parametrize("words", ["could be", "so", "is", "thus", "therefore", "final", "answer", "result", "="])
+def test_only_what_follows_such_words_counts(words):
+    assert mmmu_open_match(f"12 people {words} 7", ["7"])
+    assert not mmmu_open_match(f"12 people {words} 7", ["12"])
+    assert mmmu_open_match("12 people and 7", ["12"])
+
+
 def restated_tails(reply: str) -> list[str]:
     lines = re.split("\n", reply.strip().strip(".").lower())
     marks = ["could be ", "so ", "is ", "thus ", "therefore ", "final ", "answer ", "result "]

@@ -1,0 +1,129 @@
+"""Scores of (model, benchmark) pairs by hand: rotations, classes, answerability, knowledge."""
+
+import json
+
+import pyarrow as pa
+import pytest
+
+from inbol_ray.config.schema import ClassConfig
+from inbol_ray.evaluation.benchmark_scores import merge_rotations, score_benchmarks
+from inbol_ray.evaluation.breakdown import question_classes, question_group
+from inbol_ray.rows import PREDICTION, Question
+
+CLASSES = ClassConfig(delta_known=0.7, delta_unknown=0.3)
+
+
+def row(number, outcome, **columns) -> dict:
+    return {
+        "id": f"gqa:testdev:{number}",
+        "benchmark": "gqa",
+        "domain": "out_of_domain",
+        "classes": "{}",
+        "method": "original",
+        "seed": 0,
+        "answerable": True,
+        "outcome": outcome,
+        "unparsed": False,
+        "score": float(outcome == "correct"),
+    } | columns
+
+
+def score(*rows: dict) -> list[dict]:
+    return score_benchmarks(pa.Table.from_pylist(list(rows), schema=PREDICTION), CLASSES)
+
+
+def rotations(group: int, *outcomes: str, **columns) -> list[dict]:
+    shared = {"benchmark": "mmbench", "group": f"mmbench:en:{group}"} | columns
+    return [row(0, outcome, id=f"mmbench:en:{k * 1_000_000 + group}", **shared) for k, outcome in enumerate(outcomes)]
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "merged"),
+    [
+        (["correct", "correct", "correct"], "correct"),
+        (["correct", "wrong", "correct"], "wrong"),
+        (["refused", "wrong", "correct"], "wrong"),
+        (["correct", "correct", "refused"], "refused"),
+        (["refused", "refused"], "refused"),
+        (["correct", "error", "refused"], "error"),
+        (["wrong"], "wrong"),
+    ],
+)
+def test_a_question_of_mmbench_is_as_good_as_its_worst_rotation(outcomes, merged):
+    table = merge_rotations(pa.Table.from_pylist(rotations(7, *outcomes), schema=PREDICTION))
+    assert (table["outcome"].to_pylist(), table["id"].to_pylist()) == ([merged], ["mmbench:en:7"])
+
+
+def test_mmbench_is_scored_circularly_with_vanilla_beside_it():
+    both = rotations(1, "correct", "correct") + rotations(2, "correct", "wrong") + rotations(3, "refused", "wrong")
+    (scored,) = score(*both)
+    assert (scored["num_questions"], scored["acc"], scored["refr"]) == (3, pytest.approx(100 / 3), 0.0)
+    vanilla = scored["vanilla"]
+    assert (vanilla["num_questions"], vanilla["acc"]) == (3, pytest.approx(200 / 3))
+    assert vanilla["refr"] == pytest.approx(100 / 3)
+
+
+def test_rotations_of_two_methods_stay_apart():
+    first, second = score(*rotations(1, "correct", "wrong"), *rotations(1, "correct", "correct", method="sft"))
+    assert (first["method"], first["acc"], second["method"], second["acc"]) == ("original", 0.0, "sft", 100.0)
+
+
+def test_classes_answerability_and_knowledge():
+    (scored,) = score(
+        row(1, "correct", classes='{"form": "open", "seen": "a"}', base_confidence=0.9),
+        row(2, "wrong", classes='{"form": "open"}', base_confidence=0.5, score=0.3),
+        row(3, "refused", classes='{"form": "binary"}', base_confidence=0.1),
+        row(4, "refused", answerable=False),
+        row(5, "wrong", answerable=False, base_confidence=0.9),
+    )
+    assert scored["vanilla"] is None and scored["harmonic_acc"] is None
+    assert scored["score"] == pytest.approx(100 * 1.3 / 5)
+    form = scored["classes"]["form"]
+    assert (form["open"]["num_questions"], form["open"]["acc"], form["binary"]["refr"]) == (2, 50.0, 100.0)
+    assert scored["classes"]["seen"]["a"]["num_questions"] == 1
+    assert (scored["answerable"]["num_questions"], scored["unanswerable"]["refr"]) == (3, 50.0)
+    assert scored["knowledge"]["known"]["acc"] == 100.0
+    assert scored["knowledge"]["mixed"]["num_questions"] == 1
+    # What an image cannot answer is Unknown, whatever was sampled.
+    assert scored["knowledge"]["unknown"]["num_questions"] == 2
+    # Two refusals of which one is right, two unanswerable questions: precision and recall 1/2.
+    assert scored["refusal_f1"] == 50.0
+    json.dumps(scored, allow_nan=False)
+
+
+def test_oven_has_the_harmonic_mean_of_seen_and_unseen():
+    seen = [row(k, "correct" if k < 3 else "wrong", classes='{"entities": "seen"}') for k in range(4)]
+    unseen = [row(k + 4, "correct" if k < 1 else "wrong", classes='{"entities": "unseen"}') for k in range(4)]
+    (scored,) = score(*seen, *unseen)
+    assert scored["harmonic_acc"] == pytest.approx(2 / (1 / 75 + 1 / 25))
+
+
+def ask(dataset, **meta) -> Question:
+    return Question(f"{dataset}:val:1", dataset, "val", [], "?", "open", meta=json.dumps(meta))
+
+
+@pytest.mark.parametrize(
+    ("question", "classes"),
+    [
+        (ask("vqav2", answer_type="number", question_type="how many"), {"answer_type": "number"}),
+        (ask("oven", data_split="query_val_unseen"), {"set": "query", "entities": "unseen"}),
+        (ask("oven", data_split="entity_val_seen"), {"set": "entity", "entities": "seen"}),
+        (ask("oven", data_split=None), {}),
+        (ask("gqa", structural="query", semantic="attr", is_balanced=True),
+         {"form": "open", "structural": "query", "semantic": "attr", "balanced": "yes"}),
+        (ask("gqa", structural="verify", semantic=None, is_balanced=None), {"form": "binary", "structural": "verify"}),
+        (ask("mmmu", subject="Art", question_type="open", multi_image=False),
+         {"subject": "Art", "question_type": "open", "multi_image": "no"}),
+        (ask("vqav2_idk", num_idk_answers=3, num_answers=10), {"three_say_so": "yes", "half_say_so": "no"}),
+        (ask("vqav2_idk", num_idk_answers=4, num_answers=8), {"three_say_so": "yes", "half_say_so": "yes"}),
+        (ask("own", anything=1), {}),
+    ],
+)  # fmt: skip
+def test_question_classes(question, classes):
+    assert question_classes(question) == classes
+    assert question_group(question) is None
+
+
+def test_rotations_share_the_group_of_the_unrotated_question():
+    question = Question("mmbench:en:2000007", "mmbench", "en", [], "?", "mc", meta=json.dumps({"group": 7}))
+    assert question_group(question) == "mmbench:en:7"

@@ -1,0 +1,263 @@
+"""Predictions on every benchmark with a scripted engine: who is asked what, how it is judged, what a kill leaves.
+
+The engine is scripted because the test needs exact replies and a death on demand; `tests/ray_local/test_evaluation.py`
+runs the same through vLLM. Files, readers, parts and judging are real.
+"""
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from benchmark_files import REFUSAL, SPLITS, write_benchmarks
+
+from inbol_ray.artifacts import StageContext
+from inbol_ray.config.schema import BenchmarkConfig, ClassConfig, PipelineConfig
+from inbol_ray.corpora.read import CorpusSource, read_rows
+from inbol_ray.corpora.registry import READERS
+from inbol_ray.corpora.stage import BENCHMARK_QUESTION
+from inbol_ray.errors import EngineError
+from inbol_ray.evaluation import replies
+from inbol_ray.evaluation.benchmark_scores import score_benchmarks
+from inbol_ray.evaluation.predict import predict
+from inbol_ray.prompts import SHORT_ANSWER_SUFFIX, chat_prompt
+from inbol_ray.rows import PREDICTION, Question
+from inbol_ray.sampling.generate import reply_table
+from inbol_ray.sampling.parts import open_parts
+from inbol_ray.sampling.vllm_engine import Reply
+
+GOLD = {
+    "vqav2": "Red.",
+    "scienceqa": "A",
+    "scienceqa_full": "A. rock",
+    "oven": "It is a Cessna 172.",
+    "aokvqa": "The answer is B",
+    "aokvqa_direct": "taxi",
+    "gqa": "No.",
+    "mmbench": "bus",
+    "vizwiz": "red",
+}
+"""A right reply for each benchmark whose questions all have the same; those that cannot be answered are refused."""
+
+
+def right_reply(question: Question) -> str:
+    if question.answerable is False:
+        return f"B. {REFUSAL}" if question.dataset == "beyondvisqa" else "I don't know."
+    if question.dataset == "mmmu":
+        return "B" if question.choices else "So it is 5.0"
+    if question.dataset == "own":
+        return "B" if question.choices else "Lamp"
+    return GOLD[question.dataset]
+
+
+class Engine:
+    """Stands in for `generate`: keeps what it was asked, and dies after `blocks_left` blocks where that is given."""
+
+    def __init__(self, reply_to, blocks_left: int | None = None) -> None:
+        self.reply_to, self.blocks_left = reply_to, blocks_left
+        self.calls: list[pa.Table] = []
+
+    def __call__(self, requests, config, decoding, *, folder, unit, progress=None):
+        self.calls.append(requests)
+        parts = open_parts(folder, config.storage, requests, {"decoding": repr(decoding)}, block_size=4)
+        for block in sorted(set(range(parts.num_blocks)) - parts.finished()):
+            if self.blocks_left == 0:
+                raise EngineError("the power went out")
+            if self.blocks_left is not None:
+                self.blocks_left -= 1
+            rows = parts.read_requests(block).to_pylist()
+            answers = [self.reply_to(row) for row in rows]
+            given = [one if isinstance(one, Reply) else Reply(texts=[one]) for one in answers]
+            parts.write(block, reply_table([row["id"] for row in rows], given))
+        return parts
+
+    @property
+    def asked(self) -> list[str]:
+        return [id for call in self.calls for id in call["id"].to_pylist()]
+
+
+@pytest.fixture(scope="module")
+def corpora(tmp_path_factory):
+    """(benchmarks of the configuration, their questions by id)"""
+    benchmarks = write_benchmarks(tmp_path_factory.mktemp("corpora"))
+    questions = {}
+    for benchmark in benchmarks:
+        corpus = BenchmarkConfig(**benchmark)
+        images = str(Path(benchmark["root"]) / "embedded")
+        found = [
+            row
+            for row in read_rows(CorpusSource(corpus, corpus.root, image_folder=images))
+            if isinstance(row, Question)
+        ]
+        assert found, benchmark["dataset"]
+        questions |= {question.id: question for question in found}
+    return benchmarks, questions
+
+
+@pytest.fixture
+def model_folder(tmp_path):
+    def make(name: str, layers: int = 2) -> str:
+        folder = tmp_path / "models" / name
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text(json.dumps({"layers": layers}))
+        for file in ("tokenizer_config.json", "processor_config.json"):
+            (folder / file).write_text("{}")
+        (folder / "model.safetensors").write_bytes(name.encode())
+        return str(folder)
+
+    return make
+
+
+@pytest.fixture
+def run(corpora, tmp_path, model_folder, monkeypatch):
+    """Runs the stage with an engine; evaluation settings as keyword arguments. Returns predictions by (method, id)."""
+    benchmarks, questions = corpora
+    base = model_folder("base")
+    numbers = iter(range(100))
+
+    def predictions(engine: Engine, datasets=tuple(SPLITS), **evaluation) -> dict[tuple[str, str], dict]:
+        monkeypatch.setattr(replies, "generate", engine)
+        config = PipelineConfig.model_validate(
+            {
+                "name": "test",
+                "output_dir": str(tmp_path / "out"),
+                "base_model": {"kind": "checkpoint", "path": base},
+                "evaluation": {"methods": ["original"], "benchmarks": benchmarks, "sample_confidence": False}
+                | evaluation,
+            }
+        )
+        folder = tmp_path / f"stage{next(numbers)}"
+        (folder / "questions").mkdir(parents=True)
+        rows = [
+            question.to_row() | {"benchmark": question.dataset, "domain": "in_domain"}
+            for question in questions.values()
+            if question.dataset in datasets
+        ]
+        table = pa.Table.from_pylist(rows, schema=BENCHMARK_QUESTION)
+        pq.write_table(table, folder / "questions" / "benchmarks.parquet")
+        context = StageContext(folder, {"questions": folder / "questions"}, config, {}, folder / "progress")
+        counts = predict(context)
+        found = pq.read_table(folder / "predictions.parquet").to_pylist()
+        assert counts["predictions"] == len(found)
+        return {(row["method"], row["id"]): row for row in found}
+
+    return predictions
+
+
+def test_every_corpus_has_a_small_copy():
+    assert SPLITS.keys() == READERS.keys()
+
+
+def test_right_replies_are_right_on_every_benchmark(run, corpora):
+    questions = corpora[1]
+    found = run(Engine(lambda row: right_reply(questions[row["id"]])))
+    assert len(found) == len(questions)
+    for (_, id), row in found.items():
+        expected = "refused" if questions[id].answerable is False else "correct"
+        assert (id, row["response"], row["outcome"]) == (id, right_reply(questions[id]), expected)
+        assert not row["unparsed"] and row["score"] == (0.0 if expected == "refused" else 1.0)
+
+
+@pytest.mark.parametrize(
+    ("reply", "outcome"),
+    [
+        ("I don't know.", "refused"),
+        ("zebra crossing", "wrong"),
+        ("  ", "error"),
+        (Reply(reason="unreadable_image", detail="no such file"), "error"),
+    ],
+)
+def test_refusals_wrong_and_missing_replies_on_every_benchmark(run, corpora, reply, outcome):
+    for (_, id), row in run(Engine(lambda _row: reply)).items():
+        assert (id, row["outcome"]) == (id, outcome)
+        assert row["unparsed"] is (outcome == "wrong" and bool(corpora[1][id].choices))
+
+
+def test_the_refusal_prompt_and_outside_models_are_asked_for_themselves(run, model_folder):
+    engine = Engine(lambda row: "I don't know." if "If you cannot answer" in row["prompt"] else row["checkpoint"][-4:])
+    models = {"mine": {"checkpoint": model_folder("mine")}}
+    found = run(engine, ("gqa",), methods=["original", "refusal_prompt"], models=models)
+    replies_of = {method: row["response"] for (method, _), row in found.items()}
+    assert replies_of == {"original": "base", "refusal_prompt": "I don't know.", "mine": "mine"}
+    # One architecture: one pool of engines serves all three, weights side by side.
+    (call,) = engine.calls
+    checkpoints = call["checkpoint"].to_pylist()
+    assert checkpoints == sorted(checkpoints, key=checkpoints.index) and len(set(checkpoints)) == 2
+
+
+def test_another_architecture_has_engines_of_its_own(run, model_folder):
+    engine = Engine(lambda row: "no")
+    run(engine, ("gqa", "vqav2"), models={"large": {"checkpoint": model_folder("large", layers=9)}})
+    assert [len(set(call["checkpoint"].to_pylist())) for call in engine.calls] == [1, 1]
+
+
+def test_the_same_weights_under_two_names_are_asked_once(run, model_folder):
+    engine = Engine(lambda row: "no")
+    twin = Path(model_folder("twin"))
+    (twin / "model.safetensors").write_bytes(b"base")
+    found = run(engine, ("gqa",), models={"twin": {"checkpoint": str(twin)}})
+    assert len(found) == 4 and len(engine.asked) == 2
+
+
+def test_only_the_configured_pairs_are_asked(run, model_folder):
+    pairs = [("original", "gqa"), ("mine", "vqav2")]
+    found = run(Engine(lambda row: "no"), models={"mine": {"checkpoint": model_folder("mine")}}, pairs=pairs)
+    assert {(method, row["benchmark"]) for (method, _), row in found.items()} == set(pairs)
+
+
+def test_a_killed_evaluation_goes_on_with_the_examples_it_lacks(run):
+    dying = Engine(lambda row: "no", blocks_left=3)
+    with pytest.raises(EngineError, match="the power went out"):
+        run(dying)
+    second = Engine(lambda row: "no")
+    found = run(second)
+    assert len(second.asked) == len(dying.asked) - 3 * 4
+    assert set(second.asked) < set(dying.asked)
+    third = Engine(lambda row: pytest.fail("asked again"))
+    assert run(third) == found and not third.calls
+
+
+def test_a_benchmark_or_a_model_more_asks_only_what_is_new(run, model_folder):
+    run(Engine(lambda row: "no"), ("gqa",))
+    more = Engine(lambda row: "no")
+    run(more, ("gqa", "vizwiz"))
+    assert all(id.startswith("vizwiz:") for id in more.asked) and len(more.asked) == 2
+    other = Engine(lambda row: "yes")
+    found = run(other, ("gqa", "vizwiz"), models={"mine": {"checkpoint": model_folder("mine")}})
+    assert len(other.asked) == 4 and set(other.calls[0]["checkpoint"].to_pylist()) == {
+        row["checkpoint"] for (method, _), row in found.items() if method == "mine"
+    }
+
+
+def test_other_settings_that_change_replies_ask_again(run):
+    run(Engine(lambda row: "no"), ("gqa",), max_tokens=16)
+    again = Engine(lambda row: "yes")
+    found = run(again, ("gqa",), max_tokens=32)
+    assert len(again.asked) == 2 and {row["response"] for row in found.values()} == {"yes"}
+
+
+def test_a_new_benchmark_is_a_reader_and_a_line(run, corpora, tmp_path, monkeypatch):
+    def read_riddles(files, split):
+        yield Question(f"riddles:{split}:1", "riddles", split, [], "What has teeth?", "open", gold_answers=["a comb"])
+
+    monkeypatch.setitem(READERS, "riddles", read_riddles)
+    benchmark = {"dataset": "riddles", "split": "test", "root": str(tmp_path), "domain": "out_of_domain"}
+    (question,) = read_rows(CorpusSource(BenchmarkConfig(**benchmark), str(tmp_path)))
+    monkeypatch.setitem(corpora[1], question.id, question)
+    engine = Engine(lambda row: "Comb.")
+    found = run(engine, ("riddles",), benchmarks=[benchmark])
+    assert engine.calls[0]["prompt"].to_pylist() == [
+        chat_prompt("What has teeth?\n" + SHORT_ANSWER_SUFFIX, num_images=0)
+    ]
+    assert [row["outcome"] for row in found.values()] == ["correct"]
+    (scored,) = score_benchmarks(pa.Table.from_pylist(list(found.values()), schema=PREDICTION), ClassConfig())
+    assert (scored["benchmark"], scored["acc"]) == ("riddles", 100.0)
+
+
+def test_rotations_and_classes_come_with_the_predictions(run):
+    found = run(Engine(lambda row: "B"), ("mmbench", "gqa"))
+    groups = {id: row["group"] for (_, id), row in found.items()}
+    assert groups["mmbench:dev_en:1000007"] == groups["mmbench:dev_en:7"] == "mmbench:dev_en:7"
+    assert groups["gqa:testdev_balanced:00"] is None
+    assert json.loads(found["original", "gqa:testdev_balanced:01"]["classes"])["form"] == "open"

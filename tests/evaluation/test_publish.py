@@ -1,0 +1,62 @@
+"""What a finished run leaves in its output folder, from artifacts written by hand."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from inbol_ray.artifacts import Store, write_rows
+from inbol_ray.config.load import load_config
+from inbol_ray.evaluation.publish import publish, publish_benchmarks
+from inbol_ray.pipeline import build_stages
+from inbol_ray.rows import PREDICTION, QUESTION, SAMPLED_ANSWERS
+
+DEMO = Path(__file__).parents[2] / "jobs" / "configs" / "demo.yaml"
+
+
+def predictions() -> list[dict]:
+    """ScienceQA by both methods, MMBench by one alone."""
+    rows = []
+    for method, outcomes in (("original", ["correct", "wrong"]), ("ca_dpo", ["correct", "refused"])):
+        for number, outcome in enumerate(outcomes):
+            rows.append(
+                {"id": f"scienceqa:test:{number}", "benchmark": "scienceqa", "method": method, "outcome": outcome}
+            )
+    for rotation, outcome in ((7, "correct"), (1_000_007, "refused")):
+        rows.append({"id": f"mmbench:en:{rotation}", "benchmark": "mmbench", "method": "ca_dpo", "outcome": outcome})
+        rows[-1] |= {"group": "mmbench:en:7"}
+    common = {"domain": "in_domain", "classes": "{}", "seed": 0, "answerable": True, "unparsed": False, "score": 0.0}
+    return [common | {"images": [], "question": "?", "gold_answers": ["a"], "response": "a"} | row for row in rows]
+
+
+@pytest.fixture
+def config(tmp_path):
+    config = load_config(["--config", str(DEMO), "--output_dir", str(tmp_path / "out")])
+    store, stages = Store(tmp_path / "out" / "artifacts"), build_stages(config)
+    for name in ("evaluate", "confidence", "questions"):
+        store.folder(stages[name]).mkdir(parents=True)
+    write_rows(store.folder(stages["evaluate"]) / "predictions.parquet", predictions(), PREDICTION)
+    write_rows(
+        store.folder(stages["confidence"]) / "answers.parquet", [{"id": "t", "confidence": 0.5}], SAMPLED_ANSWERS
+    )
+    write_rows(store.folder(stages["questions"]) / "train.parquet", [{"id": "t"}], QUESTION)
+    return config
+
+
+def test_a_pipelines_page_compares_what_all_methods_answered(config, capsys):
+    manifest = {"wall_s": 1.0, "counts": {}, "rejected": {}, "artifact": "x", "git_commit": None, "packages": {}}
+    results = publish(config, {"evaluate": manifest})
+    assert [set(row["benchmarks"]) for row in results["results"]] == [{"scienceqa"}] * 2
+    out_dir = Path(config.output_dir)
+    for name in ("results.json", "report.html", "predictions.parquet", "benchmarks.json", "tables.md"):
+        assert (out_dir / name).stat().st_size > 0
+    assert "Table 1: In-domain average" in capsys.readouterr().out
+
+
+def test_every_pair_is_in_the_benchmarks(config):
+    content = publish_benchmarks(config)
+    scores = {(row["method"], row["benchmark"]): row for row in content["scores"]}
+    assert scores.keys() == {("original", "scienceqa"), ("ca_dpo", "scienceqa"), ("ca_dpo", "mmbench")}
+    assert (scores["ca_dpo", "mmbench"]["refr"], scores["ca_dpo", "mmbench"]["vanilla"]["acc"]) == (100.0, 100.0)
+    assert content["scoring"] == {"rules": "ours", "entity_match": "contains"}
+    assert json.loads((Path(config.output_dir) / "benchmarks.json").read_text()) == content
