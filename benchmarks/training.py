@@ -28,7 +28,7 @@ from training_samples import (
     write_samples,
 )
 
-NUM_ROUNDS = 5
+NUM_ROUNDS = 4
 OUTPUT = Path("build/bench/training.json")
 SIDES = ("packed", "unshared", "trl")
 
@@ -256,9 +256,16 @@ def compare(checkpoint: str, rows: list[dict]) -> dict[str, dict]:
 
 
 def main() -> None:
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    os.environ["OMP_NUM_THREADS"] = "1"  # on a busy machine, threads that wait for each other would drown the ratio
     shape = Shape()
-    results: dict = {"shape": asdict(shape), "rows_per_step": ROWS_PER_STEP, "rounds": NUM_ROUNDS, "device": "cpu"}
+    results: dict = {
+        "shape": asdict(shape),
+        "rows_per_step": ROWS_PER_STEP,
+        "rounds": NUM_ROUNDS,
+        "device": "cpu",
+        "threads": 1,
+    }
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = str(Path(folder) / "model")
         results["parameters"] = write_model(Path(checkpoint), shape)

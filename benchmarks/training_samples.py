@@ -15,8 +15,8 @@ class Shape:
     Wide rather than deep: in a narrow model attention costs far more beside the linear layers than in LLaVA-1.5-7B.
     """
 
-    hidden_size: int = 768
-    intermediate_size: int = 2048
+    hidden_size: int = 512
+    intermediate_size: int = 1376
     num_layers: int = 3
     vision_hidden_size: int = 128
     vision_num_layers: int = 3
