@@ -2,7 +2,8 @@
 
 Same samples, same weights, same optimiser, LoRA, one image of 576 tokens a sample. Each side runs in a process of its
 own, so that each has its own peak memory; the processes take turns step by step, so that noise hits all alike. Batches
-are made ready before a step on every side. Results go to `build/bench/training.json`.
+are made ready before a step on every side. Each side has one thread, and its CPU seconds are recorded too: they hold
+on a busy machine. Results go to `build/bench/training.json`.
 """
 
 import json
@@ -14,122 +15,23 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
-NUM_ROUNDS = 5
-ROWS_PER_STEP = 2
-LEARNING_RATE = 1e-3
-BETA = 0.1
+from training_samples import (
+    BETA,
+    LEARNING_RATE,
+    ROWS_PER_STEP,
+    Shape,
+    bound,
+    training_config,
+    write_model,
+    write_samples,
+)
+
+NUM_ROUNDS = 4
 OUTPUT = Path("build/bench/training.json")
 SIDES = ("packed", "unshared", "trl")
-
-
-@dataclass(frozen=True)
-class Shape:
-    """A LLaVA-1.5 in small: 576 image tokens, a vision tower of a few percent of the language model's size.
-
-    Wide rather than deep: in a narrow model attention costs far more beside the linear layers than in LLaVA-1.5-7B.
-    """
-
-    hidden_size: int = 768
-    intermediate_size: int = 2048
-    num_layers: int = 3
-    vision_hidden_size: int = 128
-    vision_num_layers: int = 3
-    image_px: int = 336
-    patch_px: int = 14
-
-    @property
-    def num_image_tokens(self) -> int:
-        return (self.image_px // self.patch_px) ** 2
-
-
-def write_model(folder: Path, shape: Shape) -> dict[str, int]:
-    """Save a random LLaVA with its processor; returns its parameter counts."""
-    import torch
-    from transformers import CLIPImageProcessor, CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaProcessor
-    from transformers import LlavaForConditionalGeneration as Llava
-
-    from inbol_ray.config.schema import PromptConfig
-    from inbol_ray.prompts import CHAT_TEMPLATE
-    from inbol_ray.toyworld.base_model import build_tokenizer, save_new_model
-
-    tokenizer = build_tokenizer(PromptConfig())
-    processor = LlavaProcessor(
-        image_processor=CLIPImageProcessor(
-            size={"shortest_edge": shape.image_px}, crop_size={"height": shape.image_px, "width": shape.image_px}
-        ),
-        tokenizer=tokenizer,
-        patch_size=shape.patch_px,
-        vision_feature_select_strategy="default",
-        num_additional_image_tokens=1,
-        chat_template=CHAT_TEMPLATE,
-    )
-    torch.manual_seed(0)
-    vision = CLIPVisionConfig(
-        hidden_size=shape.vision_hidden_size,
-        intermediate_size=4 * shape.vision_hidden_size,
-        num_hidden_layers=shape.vision_num_layers,
-        num_attention_heads=shape.vision_hidden_size // 64,
-        image_size=shape.image_px,
-        patch_size=shape.patch_px,
-    )
-    text = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=shape.hidden_size,
-        intermediate_size=shape.intermediate_size,
-        num_hidden_layers=shape.num_layers,
-        num_attention_heads=shape.hidden_size // 64,
-        num_key_value_heads=shape.hidden_size // 64,
-        max_position_embeddings=2048,
-        pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-    )
-    image_id = tokenizer.convert_tokens_to_ids("<image>")
-    model = Llava(LlavaConfig(vision_config=vision, text_config=text, image_token_index=image_id))
-    save_new_model(model, processor, folder)
-    return {
-        "language_model": sum(parameter.numel() for parameter in model.model.language_model.parameters()),
-        "vision_tower": sum(parameter.numel() for parameter in model.model.vision_tower.parameters()),
-    }
-
-
-def write_samples(folder: Path, kind: str) -> list[dict]:
-    """PREFERENCE_SET rows, Mixed (three responses, two pairs) or Known (two responses, one pair).
-
-    Prompts of about 24 text tokens and responses of 8 to 20, end token included. Pairs weigh alike (the paper's
-    ablation 3), which is what TRL's mean over pairs computes.
-    """
-    import numpy as np
-
-    from inbol_ray.datagen.preference_pairs import pair_weights
-    from inbol_ray.toyworld.scenes import COLOUR_NAMES, SceneStyle, draw_scene, encode_png, render_scene
-
-    rng = np.random.default_rng(0)
-
-    def words(count: int) -> str:
-        return " ".join(rng.choice(COLOUR_NAMES, count))
-
-    knowledge = {"mixed": "mixed", "pair": "known"}[kind]
-    rows = []
-    for index in range(ROWS_PER_STEP):
-        image = folder / f"{index}.png"
-        image.write_bytes(encode_png(render_scene(draw_scene(rng, SceneStyle()))))
-        rows.append(
-            {
-                "id": str(index),
-                "images": [str(image)],
-                "user": words(16),
-                "correct": words(7 + 6 * index),
-                "incorrect": words(13) if kind == "mixed" else None,
-                "refusal": words(19 - 6 * index),
-                "knowledge": knowledge,
-                **pair_weights(knowledge, 0.5, "unweighted"),
-            }
-        )
-    return rows
 
 
 def start_adapter(model) -> None:
@@ -140,21 +42,6 @@ def start_adapter(model) -> None:
     for name, parameter in sorted(model.named_parameters()):
         if "lora_A" in name:
             torch.nn.init.normal_(parameter, std=0.02, generator=generator)
-
-
-def training_config():
-    from inbol_ray.config.schema import CaDpoConfig, LoraSettings
-
-    return CaDpoConfig(
-        init_from="original",
-        learning_rate=LEARNING_RATE,
-        final_learning_rate_rate=1.0,
-        warmup_steps=0,
-        beta=BETA,
-        global_batch_size=ROWS_PER_STEP,
-        num_workers=1,
-        lora=LoraSettings(rank=16, alpha=32),
-    )
 
 
 def run_ours(checkpoint: str, rows: list[dict], *, share_prefix: bool, take_turn) -> None:
@@ -319,13 +206,20 @@ class Turns:
                 self.memory_before = peak_memory_bytes()
                 self.pipe.send("ready")
             self.pipe.recv()
-            self.started = time.monotonic()
+            self.started, self.cpu_started = time.monotonic(), time.process_time()
             yield
 
     def report(self, loss: float) -> None:
-        seconds = time.monotonic() - self.started
-        extra = peak_memory_bytes() - self.memory_before
-        self.pipe.send({"seconds": seconds, "loss": loss, "memory_bytes": extra, "rss_bytes": peak_memory_bytes()})
+        peak = peak_memory_bytes()
+        self.pipe.send(
+            {
+                "seconds": time.monotonic() - self.started,
+                "cpu_seconds": time.process_time() - self.cpu_started,
+                "loss": loss,
+                "memory_bytes": peak - self.memory_before,
+                "rss_bytes": peak,
+            }
+        )
 
 
 def peak_memory_bytes() -> int:
@@ -361,6 +255,7 @@ def compare(checkpoint: str, rows: list[dict]) -> dict[str, dict]:
         side: {
             "steps_per_s": 1 / statistics.median(step["seconds"] for step in taken[1:]),
             "seconds": [step["seconds"] for step in taken[1:]],
+            "cpu_seconds": [step["cpu_seconds"] for step in taken[1:]],
             "losses": [step["loss"] for step in taken],
             "step_memory_bytes": taken[-1]["memory_bytes"],
             "peak_rss_bytes": taken[-1]["rss_bytes"],
@@ -369,41 +264,17 @@ def compare(checkpoint: str, rows: list[dict]) -> dict[str, dict]:
     }
 
 
-def bound(rows: list[dict], checkpoint: str, parameters: dict[str, int]) -> dict[str, float]:
-    """Speed-up over TRL that token counts allow: language model alone, and with the vision tower.
-
-    Of each sequence TRL runs policy forward, policy backward and reference forward, like us, so the language model's
-    work is in proportion to its tokens. The frozen tower runs forward only: eight times a Mixed sample in TRL (two
-    responses of two pairs, policy and reference), once here. Attention's own cost is left out.
-    """
-    from inbol_ray.rows import PAIRS, RESPONSES
-    from inbol_ray.training.fsdp import load_processor
-    from inbol_ray.training.objectives import WEIGHT_COLUMNS, build_objective
-
-    objective = build_objective(training_config(), load_processor(checkpoint))
-    trl_tokens = trl_images = 0
-    for row in rows:
-        prefix, responses = objective.encode(row)
-        lengths = dict(zip(RESPONSES, map(len, responses), strict=True))
-        for column, pair in zip(WEIGHT_COLUMNS, PAIRS, strict=True):
-            if row[column] > 0:
-                trl_tokens += sum(len(prefix) + lengths[name] for name in pair)
-                trl_images += 4
-    tokens = sum(map(objective.row_length, rows))
-    image_tokens = objective.encoder.num_image_tokens + 1
-    # Per token: forward 2 operations a weight, LoRA's backward 2 (activations only), reference forward 2.
-    language, vision = 6 * parameters["language_model"], 2 * parameters["vision_tower"] * image_tokens
-    return {
-        "tokens_a_row": tokens / len(rows),
-        "token_bound": trl_tokens / tokens,
-        "bound_with_vision": (trl_tokens * language + trl_images * vision) / (tokens * language + len(rows) * vision),
-    }
-
-
 def main() -> None:
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    os.environ["OMP_NUM_THREADS"] = "1"  # on a busy machine, threads that wait for each other would drown the ratio
     shape = Shape()
-    results: dict = {"shape": asdict(shape), "rows_per_step": ROWS_PER_STEP, "rounds": NUM_ROUNDS, "device": "cpu"}
+    results: dict = {
+        "shape": asdict(shape),
+        "rows_per_step": ROWS_PER_STEP,
+        "rounds": NUM_ROUNDS,
+        "device": "cpu",
+        "threads": 1,
+    }
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = str(Path(folder) / "model")
         results["parameters"] = write_model(Path(checkpoint), shape)
@@ -415,6 +286,8 @@ def main() -> None:
             speed = {side: values["steps_per_s"] for side, values in sides.items()}
             results[f"{kind}_speedup_over_trl"] = speed["packed"] / speed["trl"]
             results[f"{kind}_speedup_over_unshared"] = speed["packed"] / speed["unshared"]
+            cpu = {side: statistics.median(values["cpu_seconds"]) for side, values in sides.items()}
+            results[f"{kind}_cpu_speedup_over_trl"] = cpu["trl"] / cpu["packed"]
             results[f"{kind}_share_of_bound"] = results[f"{kind}_speedup_over_trl"] / results[kind]["token_bound"]
     runs = [results["mixed"]["sides"], results["pair"]["sides"]]
     results["peak_memory_over_trl"] = max(

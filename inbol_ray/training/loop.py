@@ -79,19 +79,19 @@ def train_worker(run_values: dict) -> None:
     state.restore()
     watch = LossWatch(config.divergence_factor, state.progress)
     tracker = Tracker(run, TrackingConfig.model_validate(run.tracking), first_step=state.step, writes=rank == 0)
+    step = OptimizerStep(model, objective, reference, optimizer, config)
     model.train()
 
-    steps = ray.train.get_dataset_shard(f"worker_{rank}").iter_torch_batches(
+    batches = ray.train.get_dataset_shard(f"worker_{rank}").iter_torch_batches(
         batch_size=config.global_batch_size // config.num_workers,
         collate_fn=MicroBatches(objective, first_step=state.step),
         prefetch_batches=2,
     )
-    for micro_batches in steps:
+    for micro_batches in batches:
         if not micro_batches:
             continue
         # Dropout depends on the step and the worker alone, so that a resumed run draws what it would have drawn.
         torch.manual_seed(hash((run.seed, state.step, rank)))
-        step = OptimizerStep(model, objective, reference, optimizer, config)
         metrics = step.run(micro_batches, learning_rate_factor(state.step, run.num_steps, config))
         state.progress["step"] += 1
         if reason := watch.look(metrics["loss"], metrics["grad_norm"]):

@@ -56,6 +56,10 @@ def test_later_files_win_and_sections_merge(tmp_path):
         (["--config", DEMO, "--training.ca_dpo.init_from", "nobody"], "init_from is 'nobody'; expected one of"),
         (["--config", DEMO, "--training.sft.init_from", "ca_dpo"], "round in a circle"),
         (["--config", DEMO, "--training.sft.global_batch_size", "7"], "multiple of num_workers"),
+        (
+            ["--config", DEMO, "--training.sft.lora", "{rank: 4}", "--training.sft.train_vision_tower", "true"],
+            "train_vision_tower needs full fine-tuning",
+        ),
         (["--config", DEMO, "--evaluation.methods", "[sft, dpo]"], "'dpo'"),
         (["--config", DEMO, "--engine.dtype", "[unclosed"], "not a YAML value"),
         (["stray"], "unexpected argument 'stray'"),

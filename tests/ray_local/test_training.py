@@ -119,6 +119,7 @@ def test_one_worker_and_a_token_budget_give_the_same_curve(train, undisturbed):
     assert_same_curve(other, undisturbed, 1e-4)
 
 
+@pytest.mark.slow
 def test_reference_logps_computed_beforehand_give_the_same_curve(train, undisturbed):
     assert_same_curve(train("precomputed", reference="precomputed"), undisturbed, 1e-4)
 
@@ -155,6 +156,7 @@ def test_checkpoints_hold_adapter_and_optimiser_only_and_old_ones_are_gone(undis
     assert size < 0.5 * (tiny_llava / "model.safetensors").stat().st_size
 
 
+@pytest.mark.slow
 def test_a_diverging_loss_stops_the_run_and_keeps_the_batch(train):
     with pytest.raises(TrainingDivergedError, match="stopped after step"):
         train("diverging", lora=None, learning_rate=1e8, warmup_steps=0)

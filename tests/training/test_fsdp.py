@@ -1,0 +1,113 @@
+"""What trains and what stays, on a real FSDP-sharded model (gloo, one worker)."""
+
+import pytest
+import torch
+import torch.distributed as dist
+
+from inbol_ray.config.schema import CaDpoConfig, LoraSettings
+from inbol_ray.datagen.preference_pairs import pair_weights
+from inbol_ray.rows import KNOWLEDGE_CLASSES
+from inbol_ray.training.fsdp import freeze_unused_layers, load_model, load_processor, prepare_model, shard
+from inbol_ray.training.loop import OptimizerStep, build_optimizer, learning_rate_factor
+from inbol_ray.training.objectives import build_objective
+from inbol_ray.training.reference import build_reference
+
+LORA = LoraSettings(rank=4, alpha=8, dropout=0.0)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def process_group(tmp_path_factory):
+    store = tmp_path_factory.mktemp("store") / "store"
+    dist.init_process_group("gloo", init_method=f"file://{store}", rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()
+
+
+@pytest.fixture
+def rows(scene_images):
+    return [
+        {
+            "id": str(index),
+            "images": [image],
+            "user": "What is " + "very " * index + "red?",
+            "correct": "dark blue",
+            "incorrect": "a ring",
+            "refusal": "I don't know.",
+            "knowledge": KNOWLEDGE_CLASSES[index % 3],
+            **pair_weights(KNOWLEDGE_CLASSES[index % 3], 0.5),
+        }
+        for index, image in enumerate(scene_images)
+    ]
+
+
+def train_two_steps(checkpoint, rows, *, num_micro_batches: int = 1, **changes):
+    """(losses, names of the weights that changed) of two optimiser steps."""
+    values = {"init_from": "original", "learning_rate": 1e-2, "warmup_steps": 0, "final_learning_rate_rate": 1.0}
+    config = CaDpoConfig(**values | changes)
+    objective = build_objective(config, load_processor(str(checkpoint)))
+    torch.manual_seed(0)
+    model = prepare_model(str(checkpoint), config)
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    model = shard(model, config)
+    step = OptimizerStep(
+        model, objective, build_reference(model, str(checkpoint), config), build_optimizer(model, config), config
+    )
+    parts = [rows[start::num_micro_batches] for start in range(num_micro_batches)]
+    losses = [step.run([objective.collate(part) for part in parts], 1.0)["loss"] for _ in range(2)]
+    after = {name: parameter.full_tensor() for name, parameter in model.named_parameters()}
+    return losses, {name for name, weight in before.items() if not torch.equal(weight, after[name])}
+
+
+def test_lora_trains_the_adapter_only(tiny_llava, rows):
+    losses, changed = train_two_steps(tiny_llava, rows, lora=LORA)
+    assert losses[0] == pytest.approx(0.6931, abs=1e-4) and losses[1] < losses[0]
+    assert changed and all("lora_" in name and "language_model" in name for name in changed)
+
+
+def test_llavas_recipe_trains_adapter_and_projector(tiny_llava, rows):
+    losses, changed = train_two_steps(tiny_llava, rows, lora=LORA, projector_learning_rate=1e-3)
+    assert losses[0] == pytest.approx(0.6931, abs=1e-4), "the reference must not have the trained projector"
+    projector = {name for name in changed if "multi_modal_projector.modules_to_save" in name}
+    assert len(projector) == 4 and all("lora_" in name for name in changed - projector)
+
+
+def test_full_fine_tuning_leaves_the_vision_tower(tiny_llava, rows):
+    _, changed = train_two_steps(tiny_llava, rows)
+    assert any("multi_modal_projector" in name for name in changed) and any("lm_head" in name for name in changed)
+    assert not any("vision_tower" in name for name in changed)
+    _, changed = train_two_steps(tiny_llava, rows, projector_learning_rate=0.0)
+    assert not any("multi_modal_projector" in name for name in changed)
+
+
+@pytest.mark.parametrize("lora", [None, LORA], ids=["full", "lora"])
+def test_activation_checkpointing_and_accumulation_change_no_loss(tiny_llava, rows, lora):
+    expected, _ = train_two_steps(tiny_llava, rows, lora=lora)
+    for changes in ({"gradient_checkpointing": True}, {"num_micro_batches": 2}, {"num_micro_batches": 4}):
+        losses, _ = train_two_steps(tiny_llava, rows, lora=lora, **changes)
+        assert losses == pytest.approx(expected, abs=1e-5), changes
+
+
+@pytest.mark.parametrize("lora", [None, LORA], ids=["full", "lora"])
+def test_bfloat16_follows_float32(tiny_llava, rows, lora):
+    expected, _ = train_two_steps(tiny_llava, rows, lora=lora)
+    losses, _ = train_two_steps(tiny_llava, rows, lora=lora, dtype="bfloat16")
+    assert losses[0] == pytest.approx(expected[0], abs=1e-2) and losses[1] < losses[0]
+
+
+def test_layers_behind_the_selected_feature_are_frozen(tiny_llava):
+    model = load_model(str(tiny_llava))
+    model.config.vision_feature_layer = -2
+    freeze_unused_layers(model)
+    tower = model.model.vision_tower
+    trains = [all(parameter.requires_grad for parameter in layer.parameters()) for layer in tower.encoder.layers]
+    assert trains == [True, True, False]
+    assert not any(parameter.requires_grad for parameter in tower.post_layernorm.parameters())
+
+
+@pytest.mark.parametrize(
+    ("schedule", "step", "expected"),
+    [("linear", 0, 0.1), ("linear", 9, 0.919), ("linear", 50, 0.55), ("cosine", 50, 0.55), ("cosine", 75, 0.2318)],
+)
+def test_learning_rate_schedule(schedule, step, expected):
+    config = CaDpoConfig(init_from="original", learning_rate=1, schedule=schedule, warmup_steps=10)
+    assert learning_rate_factor(step, 100, config) == pytest.approx(expected, abs=1e-3)
