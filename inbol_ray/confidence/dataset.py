@@ -79,5 +79,7 @@ def read_dataset(uri: str, storage: StorageConfig, model_digest: str, *, allow_o
         raise DataError(f"{uri}/{entry['file']}: its SHA-256 is not the one in {DESCRIPTION}; copy the dataset again")
     table = pq.read_table(pa.BufferReader(data))
     if table.schema != SAMPLED_ANSWERS:
-        raise DataError(f"{uri}/{entry['file']}: expected the columns {SAMPLED_ANSWERS.names}, found {table.schema.names}")
+        raise DataError(
+            f"{uri}/{entry['file']}: expected the columns {SAMPLED_ANSWERS.names}, found {table.schema.names}"
+        )
     return table

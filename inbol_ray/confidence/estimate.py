@@ -131,7 +131,7 @@ def _sample(context: StageContext, questions: pa.Table, checkpoint: str) -> Part
         folder=f"{sampling.publish_uri}/unfinished" if remote else str(context.resume / "samples"),
         unit="questions",
         progress=context.progress,
-        rounds=AdaptiveRounds(sampling, config.classes) if sampling.adaptive else None,
+        rounds=AdaptiveRounds(sampling, config.classes, config.scoring) if sampling.adaptive else None,
     )
 
 

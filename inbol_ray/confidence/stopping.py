@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from math import comb
 
 from inbol_ray.confidence.classes import classify
-from inbol_ray.config.schema import ClassConfig, SamplingConfig
+from inbol_ray.config.schema import ClassConfig, SamplingConfig, ScoringConfig
 from inbol_ray.rows import Knowledge, Question
 from inbol_ray.sampling.vllm_engine import Reply
 from inbol_ray.scoring.outcome import judge_reply
@@ -40,6 +40,7 @@ class AdaptiveRounds:
 
     sampling: SamplingConfig
     classes: ClassConfig
+    scoring: ScoringConfig = ScoringConfig()
 
     def num_more(self, row: Mapping, reply: Reply) -> int:
         """Samples to draw next; 0 ends the question."""
@@ -47,7 +48,8 @@ class AdaptiveRounds:
         if question.answerable is False:
             return min(self.sampling.adaptive.num_undoubted, self.sampling.num_samples) - num_drawn
         correct = [
-            judge_reply(text, question, self.sampling.correct_threshold).kind == "correct" for text in reply.texts
+            judge_reply(text, question, self.sampling.correct_threshold, self.scoring).kind == "correct"
+            for text in reply.texts
         ]
         bounds = confidence_bounds(reply.texts, correct, reply.token_logprobs)
         return next_round(

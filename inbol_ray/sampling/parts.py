@@ -179,7 +179,9 @@ def _cut(requests: pa.Table, block_size: int) -> list[pa.Table]:
     for row in range(1, len(checkpoints)):
         if checkpoints[row] != checkpoints[row - 1] or row - starts[-1] == block_size:
             starts.append(row)
-    return [requests.slice(start, stop - start) for start, stop in zip(starts, [*starts[1:], len(checkpoints)], strict=True)]
+    return [
+        requests.slice(start, stop - start) for start, stop in zip(starts, [*starts[1:], len(checkpoints)], strict=True)
+    ]
 
 
 def _to_parquet(blocks: list[pa.Table]) -> pa.Buffer:

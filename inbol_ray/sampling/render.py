@@ -76,7 +76,9 @@ class Renderer:
 
         placeholders = prompt.count(IMAGE_TOKEN)
         if placeholders != len(references):
-            return Refusal("prompt_refused", f"the prompt has {placeholders} {IMAGE_TOKEN} for {len(references)} images")
+            return Refusal(
+                "prompt_refused", f"the prompt has {placeholders} {IMAGE_TOKEN} for {len(references)} images"
+            )
         try:
             images = load_images(references)
         except ImageError as error:

@@ -37,7 +37,7 @@ def render_card(context: StageContext, config: MethodConfig, init_checkpoint: st
     }
     method = _METHODS[isinstance(config, CaDpoConfig)]
     shown = {key: f"{value:.6g}" if isinstance(value, float) else str(value) for key, value in metrics.items()}
-    dropped = len(context.rejected)
+    dropped = context.rejected.total()
     return "\n".join(
         [
             f"---\n{yaml.safe_dump(front, sort_keys=False)}---",

@@ -56,7 +56,9 @@ def test_samples_depend_on_the_seed_and_not_on_company_or_rounds(engine, rendere
     rows = [(chat_prompt(f"What is {n}?"), [scene_images[n % 4]]) for n in range(12)]
     requests = render(renderer, rows)
     at_once = [reply.texts for reply in engine.generate(requests, SAMPLED)]
-    in_rounds = engine.generate(requests[::-1], SAMPLED, num_more=lambda _index, reply: min(2, 6 - len(reply.texts)))[::-1]
+    in_rounds = engine.generate(requests[::-1], SAMPLED, num_more=lambda _index, reply: min(2, 6 - len(reply.texts)))[
+        ::-1
+    ]
     assert [reply.texts for reply in in_rounds] == at_once
     alone = engine.generate(requests[5:6], SAMPLED)[0]
     assert alone.texts == at_once[5] and len(set(alone.texts)) > 1
@@ -113,9 +115,7 @@ def test_log_probabilities_are_those_of_transformers(engine, renderer, tiny_llav
 
     model, processor = load_model(str(tiny_llava)), load_processor(str(tiny_llava))
     inputs = processor(images=load_images(scene_images[:1]), text=prompt, return_tensors="pt")
-    out = model.generate(
-        **inputs, max_new_tokens=5, do_sample=False, output_scores=True, return_dict_in_generate=True
-    )
+    out = model.generate(**inputs, max_new_tokens=5, do_sample=False, output_scores=True, return_dict_in_generate=True)
     tokens = out.sequences[0, inputs["input_ids"].shape[1] :]
     expected = [float(torch.log_softmax(score[0], -1)[token]) for score, token in zip(out.scores, tokens, strict=True)]
     assert reply.token_logprobs == [pytest.approx(expected, abs=1e-4)]
@@ -128,7 +128,8 @@ def test_swapped_weights_answer_like_a_new_engine_and_like_transformers(
     import torch
 
     from inbol_ray.images import load_images
-    from inbol_ray.training.fsdp import copy_processor, load_model, load_processor
+    from inbol_ray.training.export import copy_processor
+    from inbol_ray.training.fsdp import load_model, load_processor
 
     torch.manual_seed(1)
     other = load_model(str(tiny_llava))
