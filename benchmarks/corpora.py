@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 SIZES = (10_000, 100_000, 1_000_000)
@@ -86,17 +87,9 @@ def _annotation(native_id: int) -> dict:
 
 
 def in_own_process(side, root: Path) -> dict:
-    context = multiprocessing.get_context("spawn")
-    queue = context.Queue()
-    process = context.Process(target=_measure, args=(side, root, queue))
-    process.start()
-    result = queue.get()
-    process.join()
-    return result
-
-
-def _measure(side, root: Path, queue) -> None:
-    queue.put(side(root))
+    """The result of `side(root)` from a fresh process, so that no side starts with another's memory."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(side, root).result()
 
 
 def read_streaming(root: Path) -> dict:
@@ -116,7 +109,7 @@ def read_streaming(root: Path) -> dict:
     )
     ray.data.DataContext.get_current().enable_progress_bars = False
     corpus = CorpusConfig(dataset="vqav2", split="train2014", root=str(root))
-    list(stream_tables(ray.data.range(1)))  # starts what Ray Data starts once
+    list(ray.data.range(1).iter_batches())  # starts what Ray Data starts once
     before = _anonymous_mib("self")
     with PeakMemory() as memory:
         started = time.perf_counter()

@@ -18,6 +18,7 @@ from inbol_ray.config.schema import StorageConfig
 
 REGION = "us-east-1"
 START_TIMEOUT_S = 60
+NUM_STARTS = 3
 _PORTS = ("master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc")
 _QUIET = ("-master.telemetry=false", "-s3.port.iceberg=0", "-volume.max=0", "-master.volumeSizeLimitMB=64")
 
@@ -85,38 +86,43 @@ def run_s3_server(folder: Path) -> Iterator[S3Server]:
     config.write_text(json.dumps({"identities": [identity]}))
     data = folder / "data"
     data.mkdir()
-    s3_port, s3_grpc, *ports = _free_ports(2 + len(_PORTS))
-    command = [
-        *(str(Path(sys.executable).with_name("weed")), "-logtostderr", "server", f"-dir={data}"),
-        *("-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3", f"-s3.config={config}"),
-        *(f"-s3.port={s3_port}", f"-s3.port.grpc={s3_grpc}"),
-        *(f"-{name}={port}" for name, port in zip(_PORTS, ports, strict=True)),
-        *_QUIET,
-    ]
-    log = folder / "weed.log"
-    with open(log, "wb") as output:
-        process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=subprocess.STDOUT)
-    try:
-        server = S3Server(f"http://127.0.0.1:{s3_port}", access_key, secret_key)
-        _wait_until_ready(server, process, log)
-        yield server
-    finally:
-        process.kill()  # a graceful stop waits ten seconds for readers of data that nobody wants any more
-        process.wait()
+    for attempt in range(NUM_STARTS):
+        s3_port, s3_grpc, *ports = _free_ports(2 + len(_PORTS))
+        command = [
+            *(str(Path(sys.executable).with_name("weed")), "-logtostderr", "server", f"-dir={data}"),
+            *("-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3", f"-s3.config={config}"),
+            *(f"-s3.port={s3_port}", f"-s3.port.grpc={s3_grpc}"),
+            *(f"-{name}={port}" for name, port in zip(_PORTS, ports, strict=True)),
+            *_QUIET,
+        ]
+        log = folder / f"weed-{attempt}.log"
+        with open(log, "wb") as output:
+            process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=subprocess.STDOUT)
+        try:
+            server = S3Server(f"http://127.0.0.1:{s3_port}", access_key, secret_key)
+            if _wait_until_ready(server, process, log):
+                yield server
+                return
+        finally:
+            process.kill()  # a graceful stop waits ten seconds for readers of data that nobody wants any more
+            process.wait()
+    raise RuntimeError(f"the S3 server ended by itself {NUM_STARTS} times:\n{log.read_text()[-3000:]}")
 
 
-def _wait_until_ready(server: S3Server, process: subprocess.Popen, log: Path) -> None:
+def _wait_until_ready(server: S3Server, process: subprocess.Popen, log: Path) -> bool:
+    """Whether the server came up; it ends by itself where another process took one of its ports."""
     client = server.client()
     deadline = time.monotonic() + START_TIMEOUT_S
-    while True:
+    while process.poll() is None:
         try:
             client.create_bucket(Bucket="ready")
             client.put_object(Bucket="ready", Key="probe", Body=b"x")
-            return
+            return True
         except (BotoCoreError, ClientError) as error:
-            if process.poll() is not None or time.monotonic() > deadline:
+            if time.monotonic() > deadline:
                 raise RuntimeError(f"the S3 server did not start ({error}):\n{log.read_text()[-3000:]}") from error
             time.sleep(0.2)
+    return False
 
 
 def _free_ports(count: int) -> list[int]:

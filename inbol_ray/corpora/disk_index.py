@@ -41,9 +41,6 @@ class DiskIndex:
         self._database.close()
         self._folder.cleanup()
 
-    def __len__(self) -> int:
-        return self._database.execute("SELECT count(*) FROM entries").fetchone()[0]
-
     def add(self, key: str, value: str | int) -> bool:
         """Store a new key; False, and nothing stored, where it is there already."""
         return self._database.execute("INSERT OR IGNORE INTO entries VALUES (?, ?)", (key, value)).rowcount == 1

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import ray
 import ray.data
 from ray.data.block import BlockMetadata
@@ -18,11 +19,13 @@ from inbol_ray.config.schema import BenchmarkConfig, CorpusConfig, StorageConfig
 from inbol_ray.corpora.corpus_files import CorpusFiles
 from inbol_ray.corpora.disk_index import DiskIndex
 from inbol_ray.corpora.registry import READERS
-from inbol_ray.errors import InbolError
+from inbol_ray.errors import DataError, InbolError
 from inbol_ray.rows import QUESTION, Question, Rejected
 
 BLOCK_ROWS = 2_000
 BLOCK_BYTES = 2 << 20
+UNREADABLE = "unreadable_corpus"
+"""Reason of the row in which a corpus ends whose file cannot be read on."""
 CORPUS_ROW = pa.unify_schemas(
     [QUESTION, pa.schema([(name, pa.string()) for name in ("benchmark", "domain", "reason", "detail")])]
 )
@@ -48,8 +51,8 @@ class CorpusSource:
 def read_corpora(sources: Sequence[CorpusSource]) -> ray.data.Dataset:
     """Rows (CORPUS_ROW) of the corpora, one after the other and each in file order, as a lazy dataset.
 
-    Raises DataError at once where a corpus has no files; a file that turns out unreadable raises it while the dataset
-    is consumed (`stream_tables` unwraps it from Ray's error).
+    Raises DataError at once where a corpus has no files. One that turns out unreadable later ends with a row of the
+    reason `UNREADABLE`, for which `stream_tables` raises: consume the dataset through that.
     """
     for source in sources:
         check_files(source)
@@ -87,16 +90,11 @@ def read_rows(source: CorpusSource) -> Iterator[Question | Rejected]:
 
 
 def stream_tables(dataset: ray.data.Dataset) -> Iterator[pa.Table]:
-    """Blocks of a dataset as Arrow tables, one in memory at a time. Errors of this package come out as themselves."""
-    try:
-        yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1)
-    except ray.exceptions.RayError as error:
-        cause = error.cause if isinstance(error, ray.exceptions.RayTaskError) else error.__cause__
-        while isinstance(cause, ray.exceptions.RayTaskError):
-            cause = cause.cause
-        if isinstance(cause, InbolError):
-            raise cause from None
-        raise
+    """Blocks of a dataset of corpora as Arrow tables, one in memory at a time. Raises DataError for `UNREADABLE`."""
+    for table in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1):
+        for detail in table.filter(pc.equal(table["reason"], UNREADABLE))["detail"].to_pylist():
+            raise DataError(detail)
+        yield table
 
 
 class _CorpusDatasource(ray.data.Datasource):
@@ -124,12 +122,20 @@ def _read_blocks(source: CorpusSource) -> Iterator[pa.Table]:
     benchmark = {}
     if isinstance(corpus, BenchmarkConfig):
         benchmark = {"benchmark": corpus.dataset, "domain": corpus.domain}
-    rows = read_rows(source)
+    rows = _rows_and_error(source)
     while True:
         block = [_to_row(row, corpus) | benchmark for row in islice(rows, BLOCK_ROWS)]
         yield pa.Table.from_pylist(block, schema=CORPUS_ROW)
         if len(block) < BLOCK_ROWS:
             return
+
+
+def _rows_and_error(source: CorpusSource) -> Iterator[Question | Rejected]:
+    """An error of ours travels as a row: as an exception, Ray Data would wrap it and print two pages of its own code."""
+    try:
+        yield from read_rows(source)
+    except InbolError as error:
+        yield Rejected(f"{source.corpus.dataset}:{source.corpus.split}", source.corpus.dataset, UNREADABLE, str(error))
 
 
 def _to_row(row: Question | Rejected, corpus: CorpusConfig) -> dict:

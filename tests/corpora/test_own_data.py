@@ -5,6 +5,7 @@ import json
 import pytest
 from corpus_writers import only, png, reasons, rows_of, write
 
+from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.images import read_image_bytes
 from inbol_ray.rows import Question
 
@@ -98,3 +99,21 @@ def test_broken_lines_are_rejected_by_their_place(tmp_path, desk):
     rows = rows_of("own", tmp_path, "train")
     assert [row.id for row in rows if isinstance(row, Question)] == ["own:train:1", "own:train:2"]
     assert reasons(rows) == {"line 2": "malformed_row", "line 4": "wrong_type", "line 5": "malformed_row"}
+
+
+def config_with(corpora: list[dict]) -> dict:
+    base = {"name": "x", "base_model": {"kind": "checkpoint", "path": "p"}, "training": {}}
+    return base | {"corpora": corpora, "evaluation": {"benchmarks": [], "methods": ["original"]}}
+
+
+@pytest.mark.parametrize(
+    ("corpora", "message"),
+    [
+        ([{"dataset": "vqa2", "split": "train", "root": "r"}], "expected one of vqav2, .*own"),
+        ([{"dataset": "own", "split": "../train", "root": "r"}], "split"),
+        ([{"dataset": "own", "split": "train", "root": root} for root in "ab"], "own:train.*twice"),
+    ],
+)
+def test_a_wrong_corpus_is_an_error_of_the_configuration(corpora, message):
+    with pytest.raises(ValueError, match=message):
+        PipelineConfig.model_validate(config_with(corpora))
