@@ -20,7 +20,10 @@ REGION = "us-east-1"
 START_TIMEOUT_S = 60
 NUM_STARTS = 3
 _PORTS = ("master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc")
-_QUIET = ("-master.telemetry=false", "-s3.port.iceberg=0", "-volume.max=0", "-master.volumeSizeLimitMB=64")
+_QUIET = (
+    *("-master.telemetry=false", "-volume.max=0", "-master.volumeSizeLimitMB=64"),
+    *("-s3.port.iceberg=0", "-s3.port.lance=0"),  # fixed ports, so that a second server would not start
+)
 
 
 @dataclass(frozen=True)

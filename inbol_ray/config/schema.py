@@ -184,10 +184,8 @@ class EngineConfig(Section):
 class AdaptiveConfig(Section):
     """Stop sampling a question once its class is decided (`inbol_ray.confidence.stopping` has the test)."""
 
-    error_rate: Annotated[float, Field(gt=0, lt=0.5)] = 0.01
-    """Among questions that stop early, the accepted share whose class all `num_samples` would have made another."""
-    prior: tuple[PositiveFloat, PositiveFloat] = (0.5, 0.5)
-    """Beta(a, b) over questions' true confidence, which the error is averaged over."""
+    error_rate: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+    """Among questions that stop early, the accepted share whose class all `num_samples` would have made another. Ours."""
     num_undoubted: PositiveInt = 2
     """Samples of a question that its corpus marks as unanswerable: it is Unknown whatever the model says."""
 
@@ -212,6 +210,15 @@ class SamplingConfig(Section):
     """Take the answers from the dataset that another run published here, instead of sampling."""
     allow_other_checkpoint: bool = False
     """Accept a `reuse_uri` that was sampled from another model. What one model knows says little about another."""
+
+    @model_validator(mode="after")
+    def _adaptive_at_temperature_1(self) -> "SamplingConfig":
+        if self.adaptive is not None and self.temperature != 1:
+            raise ValueError(
+                f"adaptive sampling needs temperature 1, found {self.temperature:g}: its test takes the model's "
+                "log-probabilities for those of the samples. Set temperature to 1, or adaptive to null"
+            )
+        return self
 
 
 class ScoringConfig(Section):

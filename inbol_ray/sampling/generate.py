@@ -44,7 +44,7 @@ SEED_RANGE = 2**62
 class Rounds(Protocol):
     """Decides how often a question is sampled. Picklable: engines call it in their own process."""
 
-    def num_more(self, row: Mapping, texts: Sequence[str]) -> int:
+    def num_more(self, row: Mapping, reply: Reply) -> int:
         """(row of the request, its samples so far) -> samples to draw next; 0 ends the question."""
 
 
@@ -170,7 +170,7 @@ class AnswerBlock:
             Request(rendered, draw_index(row["id"], SEED_RANGE, seed=self.seed))
             for row, rendered in zip(rows, pickle.loads(batch["inputs"][0].as_py()), strict=True)
         ]
-        num_more = self.rounds and (lambda index, texts: self.rounds.num_more(rows[index], texts))
+        num_more = self.rounds and (lambda index, reply: self.rounds.num_more(rows[index], reply))
         self.in_work.add(block)
         try:
             replies = self.engine.generate(requests, self.decoding, checkpoint=rows[0]["checkpoint"], num_more=num_more)

@@ -74,7 +74,7 @@ class Reply:
         self.reason, self.detail = reason, detail[:MAX_DETAIL_CHARS]
 
 
-NumMore = Callable[[int, Sequence[str]], int]
+NumMore = Callable[[int, Reply], int]
 """(index of a request, its samples so far) -> samples to draw next; 0 ends the question."""
 
 
@@ -140,7 +140,7 @@ class VllmEngine:
             checkpoint or self._checkpoint,
             requests,
             decoding,
-            num_more or (lambda _index, texts: fixed - len(texts)),
+            num_more or (lambda _index, reply: fixed - len(reply.texts)),
             [Reply() for _ in requests],
             len(requests),
         )
@@ -211,7 +211,7 @@ class VllmEngine:
         if isinstance(request.input, Refusal):
             reply.refuse(request.input.reason, request.input.detail)
             return self._close(call)
-        num_more = call.num_more(index, reply.texts)
+        num_more = call.num_more(index, reply)
         if num_more <= 0:
             return self._close(call)
         params = SamplingParams(

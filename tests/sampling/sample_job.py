@@ -22,12 +22,12 @@ class Poison:
     def __repr__(self) -> str:
         return f"Poison({self.question})"
 
-    def num_more(self, row, texts) -> int:
+    def num_more(self, row, reply) -> int:
         if row["id"] == self.question:
             with open(self.tally, "a") as file:
                 file.write("x")
             raise RuntimeError("the engine choked")
-        return NUM_SAMPLES - len(texts)
+        return NUM_SAMPLES - len(reply.texts)
 
 
 def requests(model: str, image: str, count: int) -> pa.Table:

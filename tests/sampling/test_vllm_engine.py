@@ -56,7 +56,7 @@ def test_samples_depend_on_the_seed_and_not_on_company_or_rounds(engine, rendere
     rows = [(chat_prompt(f"What is {n}?"), [scene_images[n % 4]]) for n in range(12)]
     requests = render(renderer, rows)
     at_once = [reply.texts for reply in engine.generate(requests, SAMPLED)]
-    in_rounds = engine.generate(requests[::-1], SAMPLED, num_more=lambda _index, texts: min(2, 6 - len(texts)))[::-1]
+    in_rounds = engine.generate(requests[::-1], SAMPLED, num_more=lambda _index, reply: min(2, 6 - len(reply.texts)))[::-1]
     assert [reply.texts for reply in in_rounds] == at_once
     alone = engine.generate(requests[5:6], SAMPLED)[0]
     assert alone.texts == at_once[5] and len(set(alone.texts)) > 1
@@ -65,7 +65,7 @@ def test_samples_depend_on_the_seed_and_not_on_company_or_rounds(engine, rendere
 
 def test_rounds_end_when_the_caller_has_enough(engine, renderer, scene_images):
     requests = render(renderer, [(chat_prompt("What?"), [scene_images[0]])] * 3)
-    replies = engine.generate(requests, SAMPLED, num_more=lambda index, texts: 2 if len(texts) < 2 * index else 0)
+    replies = engine.generate(requests, SAMPLED, num_more=lambda index, reply: 2 if len(reply.texts) < 2 * index else 0)
     assert [len(reply.texts) for reply in replies] == [0, 2, 4]
     assert [len(reply.token_logprobs) for reply in replies] == [0, 2, 4]
 
@@ -95,7 +95,7 @@ def test_an_image_is_encoded_once_for_all_its_samples(engine, renderer, tmp_path
     hook = model.vision_tower.register_forward_pre_hook(lambda _module, args: encoded.append(len(args[0])))
     try:
         rows = [(chat_prompt(f"How many of {n}?"), [images[n % 2]]) for n in range(6)]
-        engine.generate(render(renderer, rows), SAMPLED, num_more=lambda _index, texts: min(2, 6 - len(texts)))
+        engine.generate(render(renderer, rows), SAMPLED, num_more=lambda _index, reply: min(2, 6 - len(reply.texts)))
     finally:
         hook.remove()
     assert sum(encoded) == 2  # for 36 samples of 6 questions in three rounds
