@@ -77,6 +77,23 @@ async def _unforeseen_error(request: Request, _error: Exception) -> Response:
     return await _request_error(request, RequestError(500, "internal error"))
 
 
+def _fault(fault: Fault) -> RequestError:
+    return RequestError(fault.status, fault.message, retry_after_s=RETRY_AFTER_S if fault.status == 503 else None)
+
+
+async def _retryable(call: Awaitable[Answer]) -> Answer:
+    """The result of a call to an engine. Raises RequestError: 429 for a full queue, 503 for an engine that is gone."""
+    try:
+        return await call
+    except BackPressureError:
+        raise RequestError(429, "the server is busy; try again", retry_after_s=RETRY_AFTER_S) from None
+    except RayTaskError:
+        raise  # a fault of ours, not of the cluster
+    except (RayError, DeploymentUnavailableError):
+        raise RequestError(503, "the model is being restarted; try again", retry_after_s=RETRY_AFTER_S) from None
+
+
+# `serve.ingress` pickles the routes at once, so that all they use stands above it.
 @serve.ingress(api)
 class Gateway:
     """Wrapped by `serve.deployment` in `app.py`. Raises ConfigError for keys and calibrations that cannot be read."""
@@ -281,19 +298,3 @@ class Gateway:
             "calibrated": {signal: fitted.model_dump() for signal, fitted in signals.items()},
         }
         return {"id": name, "object": "model", "created": self._created, "owned_by": "inbol_ray", "inbol": card}
-
-
-def _fault(fault: Fault) -> RequestError:
-    return RequestError(fault.status, fault.message, retry_after_s=RETRY_AFTER_S if fault.status == 503 else None)
-
-
-async def _retryable(call: Awaitable[Answer]) -> Answer:
-    """The result of a call to an engine. Raises RequestError: 429 for a full queue, 503 for an engine that is gone."""
-    try:
-        return await call
-    except BackPressureError:
-        raise RequestError(429, "the server is busy; try again", retry_after_s=RETRY_AFTER_S) from None
-    except RayTaskError:
-        raise  # a fault of ours, not of the cluster
-    except (RayError, DeploymentUnavailableError):
-        raise RequestError(503, "the model is being restarted; try again", retry_after_s=RETRY_AFTER_S) from None
