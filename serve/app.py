@@ -3,7 +3,6 @@
 usage: python serve/app.py --config jobs/configs/demo.yaml [--serving.port 8000 ...]
 """
 
-
 from inbol_ray.config.load import load_config, parse_job_args
 
 

@@ -14,7 +14,6 @@ questions and reject nothing, so the walk has several starts, which share delta.
 import hashlib
 import json
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -61,12 +60,10 @@ def binomial_cdf(successes: int, trials: int, probability: float) -> float:
     """P(Bin(trials, probability) <= successes); 1 without trials."""
     if successes >= trials:
         return 1.0
-    log_terms = [
-        math.lgamma(trials + 1) - math.lgamma(k + 1) - math.lgamma(trials - k + 1)
-        + k * math.log(probability) + (trials - k) * math.log1p(-probability)
-        for k in range(int(successes) + 1)
-    ]  # fmt: skip
-    return min(1.0, math.fsum(map(math.exp, log_terms)))
+    k = np.arange(1, int(successes) + 1)
+    steps = np.log((trials - k + 1) / k) + math.log(probability) - math.log1p(-probability)
+    log_terms = trials * math.log1p(-probability) + np.concatenate([[0.0], np.cumsum(steps)])
+    return min(1.0, float(np.exp(log_terms).sum()))
 
 
 class _Stored(BaseModel):
@@ -133,7 +130,9 @@ def load_calibration(path: Path, checkpoint: str) -> Calibration:
     try:
         calibration = Calibration.model_validate_json(path.read_bytes())
     except OSError as error:
-        raise ConfigError(f"{path}: cannot read the calibration file ({error.strerror}): run jobs/calibrate.py") from None
+        raise ConfigError(
+            f"{path}: cannot read the calibration file ({error.strerror}): run jobs/calibrate.py"
+        ) from None
     except ValidationError as error:
         fault = error.errors()[0]
         where = ".".join(map(str, fault["loc"]))
@@ -167,9 +166,3 @@ def checkpoint_digest(checkpoint: str) -> str:
 
 def write_calibration(calibration: Calibration, path: Path) -> None:
     path.write_text(json.dumps(calibration.model_dump(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def measured_risk(confidences: Sequence[float], wrong: Sequence[bool], threshold: float) -> float | None:
-    """Error rate among answers at a threshold; None where nothing is answered."""
-    answered = [bad for confidence, bad in zip(confidences, wrong, strict=True) if confidence >= threshold]
-    return sum(answered) / len(answered) if answered else None

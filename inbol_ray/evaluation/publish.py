@@ -3,12 +3,14 @@
 Not a stage: it takes seconds, and the times it reports are not part of any artifact.
 """
 
+import json
 from pathlib import Path
 
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from inbol_ray.artifacts import Store
+from inbol_ray.calibration.stage import RISK_COVERAGE
 from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.evaluation.metrics import build_results
 from inbol_ray.evaluation.report import render_terminal_table, write_report
@@ -35,6 +37,8 @@ def publish(config: PipelineConfig, manifests: dict[str, dict]) -> dict:
         "packages": latest["packages"],
     }
     results = build_results(predictions, times, name=config.name, provenance=provenance)
+    if "calibrate" in manifests:
+        results["risk_coverage"] = json.loads((store.folder(stages["calibrate"]) / RISK_COVERAGE).read_text())
     out_dir = Path(config.output_dir)
     write_report(
         results,

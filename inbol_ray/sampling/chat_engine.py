@@ -66,7 +66,9 @@ class Piece:
 class ChatEngine:
     """One vLLM engine on one checkpoint; create it inside a running event loop. Raises CheckpointError."""
 
-    def __init__(self, checkpoint: str, config: EngineConfig, seed: int, adapters: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, checkpoint: str, config: EngineConfig, seed: int, adapters: dict[str, str] | None = None
+    ) -> None:
         check_checkpoint(checkpoint)
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
         from vllm.engine.arg_utils import AsyncEngineArgs

@@ -154,7 +154,9 @@ class Gateway:
         openapi_extra={
             "requestBody": {
                 "required": True,
-                "content": {"application/json": {"schema": ChatRequest.model_json_schema(ref_template="#/$defs/{model}")}},
+                "content": {
+                    "application/json": {"schema": ChatRequest.model_json_schema(ref_template="#/$defs/{model}")}
+                },
             }
         },
     )

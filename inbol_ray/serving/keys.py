@@ -42,7 +42,9 @@ def load_keys(file: str | None) -> KeyRing:
         try:
             lines = Path(file).read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"serving.api_keys_file: cannot read it ({type(error).__name__}); one key a line") from None
+            raise ConfigError(
+                f"serving.api_keys_file: cannot read it ({type(error).__name__}); one key a line"
+            ) from None
         keys += [line for line in lines if not line.startswith("#")]
     keys = [key.strip() for key in keys if key.strip()]
     if any(len(key) < MIN_KEY_CHARS for key in keys):

@@ -17,7 +17,9 @@ def page_html() -> str:
 @cache
 def page_headers() -> dict[str, str]:
     """A policy that runs the page's own script and style by their hashes, and talks to this server only."""
-    script, style = (_hash(re.search(f"<{tag}>(.*?)</{tag}>", page_html(), re.DOTALL)[1]) for tag in ("script", "style"))
+    script, style = (
+        _hash(re.search(f"<{tag}>(.*?)</{tag}>", page_html(), re.DOTALL)[1]) for tag in ("script", "style")
+    )
     return {
         "Content-Security-Policy": f"default-src 'none'; script-src {script}; style-src {style}; img-src blob: data:; "
         "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",

@@ -55,9 +55,13 @@ class Message(_Part):
     """A turn. LLaVA's template knows no system turn."""
 
     role: Literal["user", "assistant"]
-    content: str | Annotated[
-        list[Annotated[TextPart | ImagePart, Field(discriminator="type")]], Field(min_length=1, max_length=MAX_PARTS)
-    ]
+    content: (
+        str
+        | Annotated[
+            list[Annotated[TextPart | ImagePart, Field(discriminator="type")]],
+            Field(min_length=1, max_length=MAX_PARTS),
+        ]
+    )
     name: str | None = None
     refusal: str | None = None
 
@@ -141,4 +145,3 @@ def parse_request(raw: bytes) -> ChatRequest:
         if fault["type"] == "extra_forbidden":
             message = "this field is not supported"
         raise RequestError(400, f"{where[:200] or 'body'}: {message}", param=where[:200] or None) from None
-
