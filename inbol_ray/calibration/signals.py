@@ -163,9 +163,7 @@ class SignalBatch:
         async with slots:
             try:
                 prompt = Prompt(row["prompt"], load_images(row["images"]))
-                answer, agreement = await read_signals(
-                    self._engine, prompt, self._max_tokens, row["num_samples"], self._seed
-                )
+                answer, agreement = await read_signals(self._engine, prompt, self._max_tokens, row["num_samples"])
             except ImageError as error:
                 return nothing | {"reason": "unreadable_image", "detail": str(error)}
             except PromptRefused as error:

@@ -121,14 +121,13 @@ async def _answer_as_the_model_likes(
 
 async def _answer_by_agreement(engine: ChatEngine, prompt: Prompt, work: Work) -> AsyncIterator[Event]:
     options, rule = work.options, work.rule
-    seed = options.seed or 0
     if rule.threshold is None:
         piece, samples = await asyncio.gather(
-            engine.complete(prompt, options), engine.sample(prompt, rule.num_samples, options.max_tokens, seed)
+            engine.complete(prompt, options), engine.sample(prompt, rule.num_samples, options.max_tokens)
         )
         confidence = agreement_rate(piece.text, samples)
     else:
-        piece, confidence = await read_signals(engine, prompt, options.max_tokens, rule.num_samples, seed)
+        piece, confidence = await read_signals(engine, prompt, options.max_tokens, rule.num_samples)
     if rule.threshold is not None and confidence < rule.threshold:
         yield Refusal(CURRENT_REFUSALS[0])
         yield _end(piece, confidence, refused=True, decided_by="dial")

@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 from inbol_ray.config.schema import EngineConfig
 from inbol_ray.images import ImageError, decode_image
@@ -18,6 +19,8 @@ class EngineReplica:
     """Wrapped by `serve.deployment` in `app.py`. Raises CheckpointError when it cannot start."""
 
     def __init__(self, checkpoint: str, engine: dict, seed: int, adapters: dict[str, str], max_pixels: int) -> None:
+        # On a fatal error vLLM logs the requests in flight, pictures included; this configuration leaves them out.
+        os.environ.setdefault("VLLM_LOGGING_CONFIG_PATH", str(Path(__file__).with_name("vllm_logging.json")))
         self._config = EngineConfig(**engine)
         self._start = (checkpoint, self._config, seed, adapters)
         self._max_pixels = max_pixels

@@ -229,7 +229,6 @@ class Gateway:
             asked.max_completion_tokens or asked.max_tokens or self._config.max_tokens,
             asked.temperature,
             asked.top_p,
-            asked.seed,
             tuple([asked.stop] if isinstance(asked.stop, str) else asked.stop or ()),
         )
         rule = self._dials[name].rule(asked.inbol, self._config.max_samples)
