@@ -3,6 +3,8 @@
 usage: python serve/app.py --config jobs/configs/demo.yaml [--serving.port 8000 ...]
 """
 
+import sys
+
 from inbol_ray.config.load import load_config, parse_job_args
 
 
@@ -18,11 +20,11 @@ def build(args: dict[str, str]):
 
 
 def main() -> None:
-    config = parse_job_args(__doc__)
+    parse_job_args(__doc__)
     from inbol_ray.pipeline import run_job
     from inbol_ray.serving.local import serve_here
 
-    run_job(lambda: serve_here(config))
+    run_job(lambda: serve_here(lambda: load_config(sys.argv[1:])))
 
 
 if __name__ == "__main__":

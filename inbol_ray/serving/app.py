@@ -43,6 +43,7 @@ def build_application(config: PipelineConfig) -> serve.Application:
         max_ongoing_requests=100_000,
         graceful_shutdown_timeout_s=serving.drain_timeout_s,
         health_check_period_s=HEALTH_CHECK_PERIOD_S,
+        max_surge_percent=100,  # a new version starts before the old one stops
         ray_actor_options={"num_cpus": 0.1},
         logging_config=_QUIET,
         user_config={},
@@ -63,6 +64,7 @@ def _engine(name: str, checkpoint: str, adapters: dict[str, str], config: Pipeli
         },
         graceful_shutdown_timeout_s=serving.drain_timeout_s,
         health_check_period_s=HEALTH_CHECK_PERIOD_S,
+        max_surge_percent=100,  # a new version starts before the old one stops
         ray_actor_options={
             "num_cpus": engine.num_cpus_per_engine,
             "num_gpus": engine.num_gpus_per_engine,

@@ -59,6 +59,20 @@ api = FastAPI(
 )
 
 
+CHAT_SCHEMA = ChatRequest.model_json_schema(ref_template="#/components/schemas/{model}")
+CHAT_PARTS = CHAT_SCHEMA.pop("$defs")
+
+
+def _describe_api() -> dict:
+    """FastAPI's document, with the parts of the chat request that it does not know of."""
+    document = FastAPI.openapi(api)
+    document.setdefault("components", {}).setdefault("schemas", {}).update(CHAT_PARTS)
+    return document
+
+
+api.openapi = _describe_api
+
+
 @api.exception_handler(RequestError)
 async def _request_error(_request: Request, error: RequestError) -> Response:
     headers = {"Retry-After": str(error.retry_after_s)} if error.retry_after_s else {}
@@ -151,14 +165,7 @@ class Gateway:
 
     @api.post(
         "/v1/chat/completions",
-        openapi_extra={
-            "requestBody": {
-                "required": True,
-                "content": {
-                    "application/json": {"schema": ChatRequest.model_json_schema(ref_template="#/$defs/{model}")}
-                },
-            }
-        },
+        openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": CHAT_SCHEMA}}}},
     )
     async def chat_completions(self, request: Request) -> Response:
         started = time.perf_counter()

@@ -1,10 +1,13 @@
 """The server on this machine, in a Ray of its own, until it is told to stop."""
 
 import os
+import queue
 import signal
-import threading
+import sys
+from collections.abc import Callable
 
 from inbol_ray.config.schema import PipelineConfig
+from inbol_ray.errors import InbolError
 
 APPLICATION = "inbol"
 _FAST_PATH = {
@@ -16,8 +19,11 @@ _FAST_PATH = {
 }
 
 
-def serve_here(config: PipelineConfig) -> None:
-    """Serve until SIGINT or SIGTERM, then let requests in flight end. Raises what `build_application` raises."""
+def serve_here(load: Callable[[], PipelineConfig]) -> None:
+    """Serve what `load` configures; SIGHUP loads anew and rolls over, SIGINT and SIGTERM let requests in flight end.
+
+    Host and port stay those of the start. Raises what `build_application` raises.
+    """
     for name, value in _FAST_PATH.items():
         os.environ.setdefault(name, value)
     from ray import serve
@@ -25,16 +31,39 @@ def serve_here(config: PipelineConfig) -> None:
     from inbol_ray.pipeline import started_ray
     from inbol_ray.serving.app import build_application
 
+    config = load()
     application = build_application(config)
-    serving = config.serving
-    stopped = threading.Event()
+    where = {"host": config.serving.host, "port": config.serving.port}
+    signals: queue.SimpleQueue[int] = queue.SimpleQueue()
     with started_ray(config):
-        serve.start(http_options={"host": serving.host, "port": serving.port}, logging_config={"log_level": "WARNING"})
+        serve.start(http_options=where, logging_config={"log_level": "WARNING"})
         try:
-            serve.run(application, name=APPLICATION)
-            print(f"Serving {', '.join(serving.models)} at http://{serving.host}:{serving.port}", flush=True)
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, lambda *_: stopped.set())
-            stopped.wait()
+            _run(application, f"Serving {', '.join(config.serving.models)} at http://{where['host']}:{where['port']}")
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, lambda number, _frame: signals.put(number))
+            while _next(signals) == signal.SIGHUP:
+                try:
+                    config = load()
+                    application = build_application(config)
+                except InbolError as error:
+                    print(f"error: {error}\nserving goes on as before", file=sys.stderr)
+                else:
+                    _run(application, f"Rolled over to {', '.join(config.serving.models)}")
         finally:
             serve.shutdown()
+
+
+def _run(application, said: str) -> None:
+    from ray import serve
+
+    serve.run(application, name=APPLICATION)
+    print(said, flush=True)
+
+
+def _next(signals: queue.SimpleQueue) -> int:
+    """The next signal; the pauses let Python run its handlers."""
+    while True:
+        try:
+            return signals.get(timeout=0.5)
+        except queue.Empty:
+            continue

@@ -98,6 +98,32 @@ def test_with_two_replicas_and_the_documented_retry_nothing_is_lost(pair, scene_
         time.sleep(1)
 
 
+def test_a_new_version_is_rolled_out_under_load(tmp_path, tiny_llava, scene_images):
+    """SIGHUP with a new configuration: one replica, nothing lost, and the new dial holds afterwards."""
+    image = Path(scene_images[0]).read_bytes()
+    extra = tmp_path / "extra.yaml"
+    extra.write_text("name: first\n")
+    with running_server(tmp_path, tiny_llava, "--config", str(extra)) as server:
+
+        def roll_out() -> None:
+            extra.write_text(f"serving: {{models: {{{MODEL}: {{threshold: 0.75}}}}}}\n")
+            os.kill(server.process.pid, signal.SIGHUP)
+            deadline = time.monotonic() + 200
+            while "Rolled over" not in server.log.read_text():
+                assert time.monotonic() < deadline
+                time.sleep(0.5)
+
+        outcomes = asyncio.run(steady_load(server, image, 30, roll_out))
+        print("\nroll-out:", dict(outcomes))
+        assert outcomes.keys() == {"answered"}
+        assert server.post(ask("What?", image)).json()["inbol"]["threshold"] == 0.75
+        extra.write_text("serving: {port: 0}\n")
+        os.kill(server.process.pid, signal.SIGHUP)
+        while "goes on as before" not in server.log.read_text():
+            time.sleep(0.2)
+        assert server.post(ask("What?", image)).status_code == 200
+
+
 def test_without_retry_a_fault_is_clean_and_readiness_is_never_a_lie(server, scene_images):
     """One engine: kill it. Every reply is a success or a retryable error, and `ready` is followed by an answer."""
     image = Path(scene_images[0]).read_bytes()
