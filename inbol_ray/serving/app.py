@@ -33,7 +33,7 @@ def build_application(config: PipelineConfig) -> serve.Application:
     for offer in offers.values():
         adapters.setdefault(offer.engine, {})
         if offer.adapter:
-            adapters[offer.engine][offer.adapter] = serving.models[offer.adapter].lora
+            adapters[offer.engine][offer.adapter] = _absolute(serving.models[offer.adapter].lora)
     checkpoints = {offer.engine: offer.checkpoint for offer in offers.values()}
     engines = {name: _engine(name, checkpoint, adapters[name], config) for name, checkpoint in checkpoints.items()}
     gateway = serve.deployment(
@@ -48,7 +48,8 @@ def build_application(config: PipelineConfig) -> serve.Application:
         logging_config=_QUIET,
         user_config={},
     )(Gateway)
-    return gateway.bind(serving.model_dump(), offers, engines, int(time.time()))
+    settings = serving.model_dump() | {"api_keys_file": _absolute(serving.api_keys_file)}
+    return gateway.bind(settings, offers, engines, int(time.time()))
 
 
 def _engine(name: str, checkpoint: str, adapters: dict[str, str], config: PipelineConfig) -> serve.Application:
@@ -93,9 +94,9 @@ def _offer(name: str, model: ServedModel, config: PipelineConfig) -> Offer:
         if calibration is None and fitted is not None and store.manifest(fitted):
             file = store.folder(fitted) / f"{model.method}.json"
             calibration = str(file) if file.exists() else None
-    if Path(checkpoint).is_dir():
-        checkpoint = str(Path(checkpoint).resolve())
+    checkpoint = _absolute(checkpoint)
     if calibration is not None:
+        calibration = _absolute(calibration)
         load_calibration(Path(calibration), checkpoint)
     elif model.target_risk is not None:
         raise ConfigError(f"serving.models.{name}.target_risk needs a calibration: run python jobs/calibrate.py first")
@@ -105,3 +106,8 @@ def _offer(name: str, model: ServedModel, config: PipelineConfig) -> Offer:
 
 def _same_base(one: ServedModel, other: ServedModel) -> bool:
     return (one.method, one.path) == (other.method, other.path)
+
+
+def _absolute(path: str | None) -> str | None:
+    """Replicas run in other directories than the driver; what is no path here (a hub name) stays as it is."""
+    return str(Path(path).resolve()) if path is not None and Path(path).exists() else path

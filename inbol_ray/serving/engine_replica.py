@@ -65,7 +65,7 @@ class EngineReplica:
             yield Fault(503, "the model is being restarted; try again")
 
     async def _ready(self) -> ChatEngine:
-        """The engine, created on the first call: vLLM wants the event loop that will use it."""
+        """The engine, created by the first health check, which Serve waits for: vLLM wants the loop that will use it."""
         async with self._starting:
             if self._engine is None:
                 self._engine = ChatEngine(*self._start)
