@@ -296,6 +296,8 @@ class ServedModel(Section):
             raise ValueError("give one of `method` and `path`")
         if self.target_risk is not None and self.threshold is not None:
             raise ValueError("give `target_risk` or `threshold`, not both")
+        if self.lora is not None and (self.calibration is not None or self.target_risk is not None):
+            raise ValueError("a calibration belongs to a checkpoint: merge the adapter and calibrate the result")
         return self
 
 
@@ -315,7 +317,7 @@ class ServingConfig(Section):
     max_image_pixels: PositiveInt = 16_000_000
     """Largest image, as the pixels of the square that it is padded to."""
     max_tokens: PositiveInt = 16
-    """Longest reply where a request does not say; thresholds are calibrated with it."""
+    """Longest reply where a request does not say. Under a target risk it is that of the calibration."""
     max_samples: Annotated[int, Field(ge=2, le=64)] = 16
     """Most samples that a request for `agreement` may ask for."""
     max_ongoing: PositiveInt = 32

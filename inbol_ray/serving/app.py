@@ -91,7 +91,7 @@ def _offer(name: str, model: ServedModel, config: PipelineConfig) -> Offer:
         else:
             checkpoint = str(store.folder(stage) / "model")
         fitted = stages.get("calibrate")
-        if calibration is None and fitted is not None and store.manifest(fitted):
+        if calibration is None and model.lora is None and fitted is not None and store.manifest(fitted):
             file = store.folder(fitted) / f"{model.method}.json"
             calibration = str(file) if file.exists() else None
     checkpoint = _absolute(checkpoint)

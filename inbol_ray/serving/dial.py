@@ -1,8 +1,9 @@
 """The dial: what a request or the operator asks for -> the rule that the engine follows."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from inbol_ray.calibration.thresholds import Calibration
+from inbol_ray.sampling.chat_engine import ReplyOptions
 from inbol_ray.serving.answer import Rule
 from inbol_ray.serving.schema import DialOptions, RequestError
 
@@ -29,6 +30,17 @@ class ModelDial:
         if target_risk is not None:
             threshold = self._calibrated(asked.signal, target_risk)
         return Rule(asked.signal, threshold, target_risk, num_samples)
+
+    def hold(self, options: ReplyOptions, max_tokens: int | None) -> ReplyOptions:
+        """Options under which a target risk holds: those of calibration. Raises RequestError (400) for any other."""
+        calibrated = self.calibration.max_tokens
+        if options.temperature or options.stop or (max_tokens is not None and max_tokens < calibrated):
+            raise RequestError(
+                400,
+                f"target_risk holds for greedy replies of up to {calibrated} tokens: leave out temperature, stop "
+                "and a smaller max_tokens, or give inbol.threshold instead",
+            )
+        return replace(options, max_tokens=calibrated)
 
     def _num_samples(self, asked: DialOptions, target_risk: float | None, max_samples: int) -> int:
         if asked.signal != "agreement":

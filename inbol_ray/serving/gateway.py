@@ -232,13 +232,16 @@ class Gateway:
             texts = [part.text for part in user.parts() if isinstance(part, TextPart)]
             said = "\n".join(part.text for part in reply.parts()) if reply else None
             turns.append(("\n".join(texts), sum(isinstance(part, ImagePart) for part in user.parts()), said))
+        max_tokens = asked.max_completion_tokens or asked.max_tokens
         options = ReplyOptions(
-            asked.max_completion_tokens or asked.max_tokens or self._config.max_tokens,
+            max_tokens or self._config.max_tokens,
             asked.temperature,
             asked.top_p,
             tuple([asked.stop] if isinstance(asked.stop, str) else asked.stop or ()),
         )
         rule = self._dials[name].rule(asked.inbol, self._config.max_samples)
+        if rule.target_risk is not None:
+            options = self._dials[name].hold(options, max_tokens)
         images = [await self._images.read(url) for url in urls]
         return Work(dialogue_prompt(turns), images, options, rule, self._offers[name].adapter)
 

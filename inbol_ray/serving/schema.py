@@ -122,8 +122,6 @@ class ChatRequest(_Part):
             raise ValueError("messages must alternate between user and assistant, and begin and end with the user's")
         if self.stream_options is not None and not self.stream:
             raise ValueError("stream_options needs stream: true")
-        if self.inbol and self.inbol.target_risk is not None and (self.temperature or self.stop):
-            raise ValueError("target_risk holds for greedy answers: leave out temperature and stop")
         return self
 
 

@@ -127,6 +127,18 @@ def test_a_dial_that_cannot_hold_is_refused(calibration):
         ModelDial().rule(DialOptions(signal="agreement", num_samples=17), 16)
 
 
+def test_a_target_risk_holds_for_the_decoding_it_was_calibrated_with(calibration):
+    dial = ModelDial(calibration)
+    assert dial.hold(ReplyOptions(99), None).max_tokens == dial.hold(ReplyOptions(99), 99).max_tokens == 16
+    for options, asked in (
+        (ReplyOptions(16, temperature=0.5), None),
+        (ReplyOptions(16, stop=("a",)), None),
+        (ReplyOptions(4), 4),
+    ):
+        with pytest.raises(RequestError, match="greedy replies of up to 16"):
+            dial.hold(options, asked)
+
+
 def test_keys_come_from_environment_and_file(monkeypatch, tmp_path):
     file = tmp_path / "keys"
     file.write_text("# ours\nfile-key-0123456789\n\n")
