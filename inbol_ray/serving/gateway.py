@@ -6,7 +6,8 @@ client can act on: 4xx for the request's own faults, 429 and 503 with Retry-Afte
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -17,7 +18,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from ray import serve
 from ray.exceptions import RayError, RayTaskError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
-from ray.serve.handle import DeploymentHandle
+from ray.serve.handle import DeploymentHandle, DeploymentResponse, DeploymentResponseGenerator
 from starlette.exceptions import HTTPException
 
 from inbol_ray.calibration.thresholds import load_calibration
@@ -93,6 +94,16 @@ async def _unforeseen_error(request: Request, _error: Exception) -> Response:
 
 def _fault(fault: Fault) -> RequestError:
     return RequestError(fault.status, fault.message, retry_after_s=RETRY_AFTER_S if fault.status == 503 else None)
+
+
+@contextmanager
+def _cancelling(call: DeploymentResponse | DeploymentResponseGenerator) -> Iterator[None]:
+    """Stops the engine's work where nobody waits for it any more: after a time-out, or when the client hangs up."""
+    try:
+        yield
+    except (asyncio.CancelledError, GeneratorExit):
+        call.cancel()
+        raise
 
 
 async def _retryable(call: Awaitable[Answer]) -> Answer:
@@ -247,7 +258,9 @@ class Gateway:
 
     async def _respond(self, name: str, work: Work) -> Response:
         engine = self._engines[self._offers[name].engine]
-        events = await _retryable(engine.reply.remote(work))
+        call = engine.reply.remote(work)
+        with _cancelling(call):
+            events = await _retryable(call)
         if isinstance(events[0], Fault):
             raise _fault(events[0])
         self._metrics.observe_reply(name, events[-1])
@@ -257,7 +270,8 @@ class Gateway:
         """The response begins with the first event, so that faults before it are plain HTTP errors."""
         engine = self._engines[self._offers[name].engine]
         events = aiter(engine.options(stream=True).stream.remote(work))
-        first = await _retryable(anext(events))
+        with _cancelling(events):
+            first = await _retryable(anext(events))
         if isinstance(first, Fault):
             raise _fault(first)
         usage = asked.stream_options is not None and asked.stream_options.include_usage
@@ -271,14 +285,15 @@ class Gateway:
         event: Event | None = first
         try:
             async with asyncio.timeout(self._config.request_timeout_s):
-                while event is not None:
-                    if isinstance(event, Fault):
-                        raise _fault(event)
-                    if isinstance(event, End):
-                        self._metrics.observe_reply(name, event)
-                    for chunk in chunks.write(event, work.rule):
-                        yield chunk
-                    event = await _retryable(anext(events, None))
+                with _cancelling(events):
+                    while event is not None:
+                        if isinstance(event, Fault):
+                            raise _fault(event)
+                        if isinstance(event, End):
+                            self._metrics.observe_reply(name, event)
+                        for chunk in chunks.write(event, work.rule):
+                            yield chunk
+                        event = await _retryable(anext(events, None))
             yield DONE
         except TimeoutError:
             yield sse(RequestError(504, "the request timed out").body())
