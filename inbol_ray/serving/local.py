@@ -50,6 +50,7 @@ def serve_here(load: Callable[[], PipelineConfig]) -> None:
                 else:
                     _run(application, f"Rolled over to {', '.join(config.serving.models)}")
         finally:
+            serve.delete(APPLICATION)  # waits for requests in flight; the shutdown alone would not
             serve.shutdown()
 
 
