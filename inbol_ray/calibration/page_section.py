@@ -19,14 +19,14 @@ def render_risk_coverage(rows: Sequence[Mapping]) -> str:
     domains = [domain for domain in DOMAINS if any(row["domain"] == domain for row in rows)]
     panels = "".join(
         f'<div class="panel"><h3>Error rate among answers <span>{DOMAIN_LABELS[domain]}</span></h3>'
-        f"{_panel([row for row in rows if row['domain'] == domain], domain, methods)}</div>"
+        f"{_panel([row for row in rows if row['domain'] == domain], domain, methods)}{_table(rows, methods, domain)}</div>"
         for domain in domains
     )
     return (
         "<section><h2>How much can it answer at which risk?</h2><p class='note'>Every method answers every question; the "
         "answers are kept from the most confident on, by 1 \u2212 P(refusal) at the first token. Coverage is the share kept, "
-        "risk the error rate among them. AURC is the mean risk over all coverages: lower is better.</p>"
-        f'<ul class="legend">{legend}</ul><div class="pair">{panels}</div>{_table(rows, methods, domains)}</section>'
+        "risk the error rate among them. AURC is the mean risk over all coverages, lower is better; the other columns give the coverage at a risk.</p>"
+        f'<ul class="keys" style="margin:0 0 1.2rem">{legend}</ul><div class="pair">{panels}</div></section>'
     )
 
 
@@ -54,23 +54,18 @@ def _panel(rows: Sequence[Mapping], domain: str, methods: Sequence[str]) -> str:
     )
 
 
-def _table(rows: Sequence[Mapping], methods: Sequence[str], domains: Sequence[str]) -> str:
-    cells = {(row["method"], row["domain"]): row for row in rows}
+def _table(rows: Sequence[Mapping], methods: Sequence[str], domain: str) -> str:
+    cells = {row["method"]: row for row in rows if row["domain"] == domain}
     columns = ["aurc", *(f"coverage_at_{100 * risk:g}" for risk in RISKS)]
-    names = ["AURC", *(f"coverage at {100 * risk:g}% risk" for risk in RISKS)]
-    head = "".join(f'<th scope="col">{name} {DOMAIN_LABELS[domain]}</th>' for domain in domains for name in names)
+    names = ["AURC", *(f"Coverage at {100 * risk:g}%" for risk in RISKS)]
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("Method", *names))
     body = "".join(
         f'<tr><th scope="row">{escape(method_label(method))}</th>'
-        + "".join(
-            f"<td>{number(cells.get((method, domain), {}).get(key))}</td>" for domain in domains for key in columns
-        )
+        + "".join(f"<td>{number(cells.get(method, {}).get(key))}</td>" for key in columns)
         + "</tr>"
         for method in methods
     )
-    return (
-        f'<div class="scroll"><table><thead><tr><th scope="col">Method</th>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
-    )
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def _x(coverage: float) -> float:
