@@ -25,7 +25,7 @@ def render_risk_coverage(rows: Sequence[Mapping]) -> str:
     return (
         "<section><h2>How much can it answer at which risk?</h2><p class='note'>Every method answers every question; the "
         "answers are kept from the most confident on, by 1 \u2212 P(refusal) at the first token. Coverage is the share kept, "
-        "risk the error rate among them. AURC is the mean risk over all coverages, lower is better; the other columns give the coverage at a risk.</p>"
+        "risk the error rate among them. AURC is the mean risk over all coverages, lower is better; the other columns give the coverage (Cov.) at a risk.</p>"
         f'<ul class="keys" style="margin:0 0 1.2rem">{legend}</ul><div class="pair">{panels}</div></section>'
     )
 
@@ -57,7 +57,7 @@ def _panel(rows: Sequence[Mapping], domain: str, methods: Sequence[str]) -> str:
 def _table(rows: Sequence[Mapping], methods: Sequence[str], domain: str) -> str:
     cells = {row["method"]: row for row in rows if row["domain"] == domain}
     columns = ["aurc", *(f"coverage_at_{100 * risk:g}" for risk in RISKS)]
-    names = ["AURC", *(f"Coverage at {100 * risk:g}%" for risk in RISKS)]
+    names = ["AURC", *(f"Cov. at {100 * risk:g}%" for risk in RISKS)]
     head = "".join(f'<th scope="col">{name}</th>' for name in ("Method", *names))
     body = "".join(
         f'<tr><th scope="row">{escape(method_label(method))}</th>'
