@@ -58,8 +58,6 @@ api = FastAPI(
     redoc_url=None,
     responses={400: {"description": "The request is wrong"}, 401: {"description": "API key missing or wrong"}},
 )
-
-
 CHAT_SCHEMA = ChatRequest.model_json_schema(ref_template="#/components/schemas/{model}")
 CHAT_PARTS = CHAT_SCHEMA.pop("$defs")
 
@@ -112,9 +110,9 @@ async def _retryable(call: Awaitable[Answer]) -> Answer:
         return await call
     except BackPressureError:
         raise RequestError(429, "the server is busy; try again", retry_after_s=RETRY_AFTER_S) from None
-    except RayTaskError:
-        raise  # a fault of ours, not of the cluster
-    except (RayError, DeploymentUnavailableError):
+    except (RayError, DeploymentUnavailableError) as error:
+        if isinstance(error, RayTaskError) and not isinstance(error.cause, RayError):
+            raise  # a fault of ours, not of the cluster
         raise RequestError(503, "the model is being restarted; try again", retry_after_s=RETRY_AFTER_S) from None
 
 
