@@ -23,9 +23,10 @@ pytestmark = pytest.mark.slow
 
 
 def memory(server) -> int:
-    """Resident bytes of the gateway and the engines."""
+    """Resident bytes of the proxy, the gateway and the engine."""
+    names = ("ProxyActor", "ServeReplica", "VLLM")
     family = psutil.Process(server.process.pid).children(recursive=True)
-    return sum(p.memory_info().rss for p in family if any("Gateway" in w or "EngineReplica" in w for w in p.cmdline()))
+    return sum(p.memory_info().rss for p in family if any(name in " ".join(p.cmdline()) for name in names))
 
 
 def post_all(server, bodies) -> dict[int, int]:

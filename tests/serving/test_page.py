@@ -33,7 +33,7 @@ def page(browser, server):
     page.goto(server.url)
     page.get_by_label("API key").fill(KEY)
     page.get_by_label("API key").press("Tab")
-    page.wait_for_function("document.getElementById('model').options.length > 0")
+    page.locator("#model option").first.wait_for(state="attached")
     page.complaints.clear()  # the browser reports the 401 that makes the page ask for a key
     yield page
     page.close()
@@ -49,7 +49,7 @@ def ask(page, image: str, question: str = "What color is the ring?") -> None:
 def move_dial(page, value: int) -> None:
     with page.expect_response("**/v1/chat/completions"):
         page.get_by_label("Dial", exact=True).fill(str(value))
-    page.wait_for_function("!document.getElementById('result').hasAttribute('aria-busy')")
+    page.locator("#result:not([aria-busy])").wait_for()
 
 
 def test_moving_the_dial_changes_the_decision(page, server, scene_images):
