@@ -83,19 +83,24 @@ def wait_until_ready(server, timeout_s: float = 200) -> None:
         time.sleep(0.5)
 
 
+def wait_for_two(server, name: str) -> list[psutil.Process]:
+    """Two live processes of that name, once there are two: a dead one's successor takes a while."""
+    deadline = time.monotonic() + 200
+    while len(found := [p for p in processes(server, name) if p.status() != "zombie"]) < 2:
+        assert time.monotonic() < deadline, f"one {name} was not replaced"
+        time.sleep(0.5)
+    return found
+
+
 @pytest.mark.parametrize("victim", ["ServeReplica:inbol:engine", "VLLM::EngineCore"])
 def test_with_two_replicas_and_the_documented_retry_nothing_is_lost(pair, scene_images, victim):
     wait_until_ready(pair)
     image = Path(scene_images[0]).read_bytes()
-    found = processes(pair, victim)
-    assert len(found) == 2, [p.cmdline() for p in psutil.Process(pair.process.pid).children(recursive=True)]
+    found = wait_for_two(pair, victim)
     outcomes = asyncio.run(steady_load(pair, image, 15, found[0].kill))
     print("\n", victim, dict(outcomes))
     assert outcomes.keys() == {"answered"} and outcomes["answered"] > 50
-    deadline = time.monotonic() + 200
-    while len([p for p in processes(pair, victim) if p.status() != "zombie"]) < 2:
-        assert time.monotonic() < deadline, "the dead one was not replaced"
-        time.sleep(1)
+    wait_for_two(pair, victim)
 
 
 def test_a_new_version_is_rolled_out_under_load(tmp_path, tiny_llava, scene_images):
