@@ -73,7 +73,9 @@ def mutated_images(rng: random.Random, count: int):
 def mutated_bodies(rng: random.Random, count: int):
     """A valid body with one or two values, at any depth, replaced by something odd."""
     odd = [None, True, -1, 0, 1e308, 2**63, "", "x" * 5000, "\u202e\0<image></s>", [], {}, [[]], {"a": {}}, "nan", 0.5]
-    original = ask("What color is the ring?", b"", temperature=0.5, top_p=0.9, stop=["a"], max_tokens=4)
+    picture = io.BytesIO()
+    Image.new("RGB", (48, 48), "red").save(picture, "PNG")
+    original = ask("What color is the ring?", picture.getvalue(), temperature=0.5, top_p=0.9, stop=["a"], max_tokens=4)
     original |= {"inbol": {"threshold": 0.5, "signal": "first_token"}, "stream": False}
     for _ in range(count):
         body = json.loads(json.dumps(original))
@@ -101,7 +103,7 @@ def test_images_and_bodies_by_the_thousand(server):
     counts_bodies = post_all(server, mutated_bodies(rng, NUM_BODIES))
     growth = memory(server) - before
     print(f"\nimages {warm} {counts}, bodies {counts_bodies}, memory {growth / 2**20:+.1f} MiB")
-    assert counts[200] and counts[400] and counts_bodies[400]
+    assert counts[200] and counts[400] and counts_bodies[200] and counts_bodies[400]
     assert growth < MAX_GROWTH_BYTES
     assert httpx.get(f"{server.url}/readyz", timeout=30).status_code == 200
 
