@@ -10,7 +10,7 @@ export TOKENIZERS_PARALLELISM := false
 # Compiled bytecode makes every start of vLLM three times as fast.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo demo-seeds test test-all bench-corpora bench-sampling bench-scoring bench-training lint clean
+.PHONY: help setup demo demo-seeds serve test test-all bench-corpora bench-sampling bench-scoring bench-training bench-serve lint clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 14
@@ -23,6 +23,12 @@ demo: setup  ## the whole method on the toy world; the report lands in build/dem
 
 demo-seeds: setup  ## the demo on four fresh seeds with large test sets; results in build/seeds
 	@$(VENV)/python jobs/seeds.py --config jobs/configs/demo.yaml --config jobs/configs/seeds.yaml $(ARGS)
+
+serve: setup  ## the demo's CA-DPO model behind an OpenAI-compatible API, with a page, at http://127.0.0.1:8000
+	@$(VENV)/python serve/app.py --config jobs/configs/demo.yaml $(ARGS)
+
+bench-serve: setup  ## our server against vLLM's own; results in build/bench/serve.json
+	@$(VENV)/python benchmarks/serving.py $(ARGS)
 
 test: setup  ## lint and all tests but the slow ones
 	@$(VENV)/ruff check .

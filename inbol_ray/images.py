@@ -11,7 +11,7 @@ import io
 import re
 from collections.abc import Sequence
 
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from inbol_ray.errors import InbolError
 from inbol_ray.storage import open_reference
@@ -19,7 +19,7 @@ from inbol_ray.storage import open_reference
 MAX_IMAGE_BYTES = 64 << 20
 """Largest accepted image file."""
 MAX_PIXELS = 64_000_000
-"""Largest accepted width x height; the largest image of the supported corpora has under 30 million."""
+"""Largest accepted image, as the pixels of the square that it is padded to; the supported corpora stay well below."""
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 PAD_COLOUR = (123, 117, 104)
 """CLIP's mean colour in 8 bits: what LLaVA-1.5 pads with (`image_aspect_ratio=pad`)."""
@@ -55,7 +55,7 @@ def read_image_bytes(reference: str) -> bytes:
     return data
 
 
-def decode_image(data: bytes, name: str) -> Image.Image:
+def decode_image(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Encoded bytes -> square RGB image, upright by EXIF and padded with CLIP's mean colour.
 
     Padding, not cropping: a crop can remove the very thing that a question asks about, which would turn an answerable
@@ -64,12 +64,17 @@ def decode_image(data: bytes, name: str) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
         width, height = image.size
-        if width * height > MAX_PIXELS:
-            raise ImageError(f"{name}: {width}x{height} pixels exceed the limit of {MAX_PIXELS}; downscale the image")
+        if max(width, height) ** 2 > max_pixels:  # a strip of 64 million x 1 would be padded to 4e15 pixels
+            raise ImageError(
+                f"{name}: {width}x{height} pixels, padded to a square, exceed the limit of {max_pixels}; "
+                "downscale the image"
+            )
         image = ImageOps.exif_transpose(image).convert("RGB")
     except ImageError:
         raise
-    except Exception as error:  # a malformed file makes Pillow raise anything: struct.error, zlib.error, KeyError
+    except UnidentifiedImageError:  # its text is the address of our buffer
+        raise ImageError(f"{name}: not a readable image; expected one of {', '.join(FORMATS)}") from None
+    except Exception as error:  # on hostile bytes a decoder raises anything, struct.error and KeyError among it
         raise ImageError(
             f"{name}: not a readable image ({type(error).__name__}: {error}); expected one of {', '.join(FORMATS)}"
         ) from None

@@ -131,6 +131,34 @@ def build_stages(config: PipelineConfig) -> dict[str, Stage]:
         original=original,
         **{name: methods[name] for name in trained},
     )
+    if config.calibration is not None:
+        asked = [*trained, *(name for name in config.calibration.methods if name not in (*trained, "original"))]
+        needs_toyworld = any(corpus.root.startswith(TOYWORLD_PREFIX) for corpus in config.calibration.benchmarks)
+        benchmarks = {"calibration_benchmarks": dump["calibration"]["benchmarks"]}
+        samples = {"num_samples": config.calibration.num_samples, "methods": config.calibration.methods}
+        signals = add(
+            "signals",
+            "measure how sure each method is",
+            "calibration.signals:read_all_signals",
+            {"evaluation": dump["evaluation"], "threshold": config.sampling.correct_threshold}
+            | benchmarks
+            | samples
+            | base
+            | prompts
+            | engine
+            | seed,
+            questions=questions,
+            toyworld=toyworld if needs_toyworld else None,
+            original=original,
+            **{name: methods[name] for name in asked},
+        )
+        add(
+            "calibrate",
+            "fit thresholds for target risks",
+            "calibration.stage:calibrate",
+            {"delta": config.calibration.delta, "methods": config.calibration.methods},
+            signals=signals,
+        )
     return stages
 
 

@@ -6,6 +6,7 @@ ASSISTANT:` and a response that starts with a blank and ends with `</s>` (the te
 
 import hashlib
 import string
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from inbol_ray.config.schema import PromptConfig
@@ -61,6 +62,7 @@ REFUSALS: dict[int, tuple[str, ...]] = {
     )
 }
 """Refusal templates by version (paper figure 5; wording ours)."""
+CURRENT_REFUSALS = REFUSALS[max(REFUSALS)]
 
 GENERATE_UNANSWERABLE = "Ask a question about this image that the image cannot answer."
 GENERATE_ANSWERABLE = "Ask a question about this image."
@@ -94,13 +96,25 @@ def chat_prompt(user: str, *, num_images: int = 1) -> str:
     return f"USER: {image_header(num_images)}{clean_text(user)} ASSISTANT:"
 
 
+def dialogue_prompt(turns: Sequence[tuple[str, int, str | None]]) -> str:
+    """The prompt of a dialogue, as training lays it out. A turn is (user's text, number of images, reply or None)."""
+    parts = []
+    for user, num_images, reply in turns:
+        parts.append(chat_prompt(user, num_images=num_images))
+        if reply is not None:
+            parts.append(f" {clean_text(reply)}{END_TOKEN}")
+    return "".join(parts)
+
+
 def image_header(num_images: int) -> str:
     return f"{IMAGE_TOKEN}\n" * num_images
 
 
 def clean_text(text: str) -> str:
     """Text without the special tokens that would change the meaning of a prompt."""
-    return text.replace(IMAGE_TOKEN, "").replace(END_TOKEN, "")
+    while (cleaned := text.replace(IMAGE_TOKEN, "").replace(END_TOKEN, "")) != text:
+        text = cleaned  # taking one out can put another together: <ima<image>ge>
+    return text
 
 
 def answer_text(question: Question) -> str | None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pyarrow as pa
 
+from inbol_ray.calibration.page_section import render_risk_coverage
 from inbol_ray.confidence.classes import classify
 from inbol_ray.config.schema import ClassConfig
 from inbol_ray.evaluation.estimators import render_estimators
@@ -64,6 +65,7 @@ def render_page(
         render_scores(results),
         render_differences(results),
         _confidence_section(results, classes),
+        render_risk_coverage(results.get("risk_coverage", [])),
         _histogram_section(confidences, classes),
         render_estimators(results.get("estimators", [])),
         _gallery_section(groups, read_image),

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from inbol_ray.artifacts import Store
+from inbol_ray.calibration.stage import RISK_COVERAGE
 from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.evaluation.benchmark_scores import merge_rotations, score_benchmarks
 from inbol_ray.evaluation.estimators import compare_estimators
@@ -42,6 +43,8 @@ def publish(config: PipelineConfig, manifests: dict[str, dict]) -> dict:
     comparable = _answered_by_all(merge_rotations(predictions))
     results = build_results(comparable, times, name=config.name, provenance=provenance)
     results["estimators"] = compare_estimators(predictions, answers)
+    if "calibrate" in manifests:
+        results["risk_coverage"] = json.loads((store.folder(stages["calibrate"]) / RISK_COVERAGE).read_text())
     out_dir = Path(config.output_dir)
     write_report(
         results,

@@ -107,6 +107,23 @@ def test_results_hold_every_method_and_domain(run):
     assert {stage["stage"] for stage in results["stages"]} == set(run["stages"])
 
 
+def test_thresholds_are_fitted_and_every_method_has_a_curve(run):
+    from inbol_ray.calibration.thresholds import load_calibration
+
+    fitted = load_calibration(artifact(run, "calibrate") / "ca_dpo.json", str(artifact(run, "ca_dpo") / "model"))
+    assert fitted.num_questions == 20 and fitted.signals.keys() == {"first_token", "agreement"}
+    signals = pq.read_table(artifact(run, "signals") / "signals.parquet").to_pylist()
+    assert len(signals) == 80 * len(METHODS) + 20
+    assert all((row["agreement"] is None) == (row["part"] == "test") for row in signals)
+    curves = json.loads((run["out"] / "results.json").read_text())["risk_coverage"]
+    assert {(row["method"], row["domain"]) for row in curves} == {
+        (method, domain) for method in METHODS for domain in ("in_domain", "out_of_domain")
+    }
+    for row in curves:
+        assert row["curve"][-1] == pytest.approx([100, row["error_rate"]], abs=0.01)
+        assert row["coverage_at_5"] <= row["coverage_at_10"] <= row["coverage_at_20"]
+
+
 def test_report_is_one_self_contained_page(run):
     page = (run["out"] / "report.html").read_text()
     assert "<script src" not in page and "<link" not in page and "data:image/png;base64," in page

@@ -1,0 +1,1 @@
+"""Thresholds for refusing, fitted with a finite-sample guarantee."""

@@ -1,0 +1,70 @@
+"""The server on this machine, in a Ray of its own, until it is told to stop."""
+
+import os
+import queue
+import signal
+import sys
+from collections.abc import Callable
+
+from inbol_ray.config.schema import PipelineConfig
+from inbol_ray.errors import InbolError
+
+APPLICATION = "inbol"
+_FAST_PATH = {
+    # One event loop a process: thread hops cost more than the work of a request does.
+    "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0",
+    "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
+    "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1000",
+    "RAY_SERVE_LOG_TO_STDERR": "0",
+}
+
+
+def serve_here(load: Callable[[], PipelineConfig]) -> None:
+    """Serve what `load` configures; SIGHUP loads anew and rolls over, SIGINT and SIGTERM let requests in flight end.
+
+    Host and port stay those of the start. Raises what `build_application` raises.
+    """
+    for name, value in _FAST_PATH.items():
+        os.environ.setdefault(name, value)
+    from ray import serve
+
+    from inbol_ray.pipeline import started_ray
+    from inbol_ray.serving.app import build_application
+
+    config = load()
+    application = build_application(config)
+    where = {"host": config.serving.host, "port": config.serving.port}
+    signals: queue.SimpleQueue[int] = queue.SimpleQueue()
+    with started_ray(config):
+        serve.start(http_options=where, logging_config={"log_level": "WARNING"})
+        try:
+            _run(application, f"Serving {', '.join(config.serving.models)} at http://{where['host']}:{where['port']}")
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, lambda number, _frame: signals.put(number))
+            while _next(signals) == signal.SIGHUP:
+                try:
+                    config = load()
+                    application = build_application(config)
+                except InbolError as error:
+                    print(f"error: {error}\nserving goes on as before", file=sys.stderr)
+                else:
+                    _run(application, f"Rolled over to {', '.join(config.serving.models)}")
+        finally:
+            serve.delete(APPLICATION)  # waits for requests in flight; the shutdown alone would not
+            serve.shutdown()
+
+
+def _run(application, said: str) -> None:
+    from ray import serve
+
+    serve.run(application, name=APPLICATION)
+    print(said, flush=True)
+
+
+def _next(signals: queue.SimpleQueue) -> int:
+    """The next signal; the pauses let Python run its handlers."""
+    while True:
+        try:
+            return signals.get(timeout=0.5)
+        except queue.Empty:
+            continue

@@ -1,0 +1,89 @@
+"""A real server in a process of its own, on the random tiny LLaVA, started as `make serve` starts it."""
+
+import base64
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+ROOT = Path(__file__).parents[2]
+KEY = "test-key-0123456789abcdef"
+MODEL = "ca_dpo"
+START_TIMEOUT_S = 300
+
+
+@dataclass
+class Server:
+    process: subprocess.Popen
+    url: str
+    log: Path
+    ray_folder: Path
+    """Where this server's Ray keeps its session, logs included."""
+
+    def client(self, **options):
+        from openai import OpenAI
+
+        return OpenAI(base_url=f"{self.url}/v1", api_key=KEY, **({"max_retries": 0} | options))
+
+    def post(self, body, **options) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {KEY}"}
+        kind = "content" if isinstance(body, bytes) else "json"
+        return httpx.post(f"{self.url}/v1/chat/completions", **{kind: body}, headers=headers, timeout=60, **options)
+
+
+@contextmanager
+def running_server(folder: Path, checkpoint: Path | str, *options: str) -> Iterator[Server]:
+    """`serve/app.py` with the demo's configuration and another model, until it answers; SIGTERM at the end."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "serve/app.py", "--config", "jobs/configs/demo.yaml", "--serving.port", str(port)]
+    command += [f"--serving.models.{MODEL}.method", "null", f"--serving.models.{MODEL}.path", str(checkpoint)]
+    command += ["--engine.kv_cache_bytes", str(64 << 20), *options]
+    log = folder / "server.log"
+    environment = {**os.environ, "INBOL_API_KEYS": KEY, "RAY_USAGE_STATS_ENABLED": "0", "HF_HUB_OFFLINE": "1"}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    ray_folder = Path(tempfile.mkdtemp(prefix="r"))  # short, for Ray puts sockets there
+    environment["RAY_TMPDIR"] = str(ray_folder)
+    with open(log, "w") as output:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, env=environment)
+    server = Server(process, f"http://127.0.0.1:{port}", log, ray_folder)
+    try:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while "Serving " not in log.read_text():
+            assert process.poll() is None and time.monotonic() < deadline, log.read_text()[-3000:]
+            time.sleep(0.3)
+        yield server
+    finally:
+        process.terminate()
+        try:
+            process.wait(90)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        shutil.rmtree(ray_folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory, tiny_llava):
+    with running_server(tmp_path_factory.mktemp("server"), tiny_llava) as running:
+        yield running
+
+
+def ask(question: str, image: bytes | None = None, **fields) -> dict:
+    """A request body with one user turn."""
+    content: list[dict] = [{"type": "text", "text": question}]
+    if image is not None:
+        uri = f"data:image/png;base64,{base64.b64encode(image).decode()}"
+        content.append({"type": "image_url", "image_url": {"url": uri}})
+    return {"model": MODEL, "messages": [{"role": "user", "content": content}], **fields}
