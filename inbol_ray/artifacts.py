@@ -73,7 +73,8 @@ class StageContext:
     inputs: dict[str, Path]
     config: PipelineConfig
     settings: dict
-    progress: Path
+    progress: str
+    """Artifact id, under which `progress.write_progress` reports."""
     counts: dict[str, int] = field(default_factory=dict)
     rejected: list[Rejected] = field(default_factory=list)
 
@@ -143,15 +144,12 @@ class Store:
                 inputs={key: self.folder(source) for key, source in stage.inputs.items()},
                 config=config,
                 settings=stage.settings,
-                progress=self.progress_folder(stage),
+                progress=stage.artifact_id,
             )
             started = time.monotonic()
             module, _, function = stage.function.partition(":")
             context.counts.update(getattr(importlib.import_module(module), function)(context) or {})
             return self._finish(stage, context, time.monotonic() - started)
-
-    def progress_folder(self, stage: Stage) -> Path:
-        return self.root / ".progress" / stage.artifact_id
 
     def _finish(self, stage: Stage, context: StageContext, wall_s: float) -> dict:
         reasons: dict[str, int] = {}
@@ -173,7 +171,6 @@ class Store:
             "packages": _package_versions(),
         }
         shutil.rmtree(context.folder / RESUME, ignore_errors=True)
-        shutil.rmtree(context.progress, ignore_errors=True)
         partial = context.folder / f".{MANIFEST}"
         partial.write_text(json.dumps(manifest, indent=1))
         os.replace(partial, context.folder / MANIFEST)

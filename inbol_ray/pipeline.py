@@ -10,10 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from inbol_ray.artifacts import Stage, Store
+from inbol_ray.cluster_resources import check_asks, growth_limits, nodes_up, stage_asks, waiting_for
 from inbol_ray.config.schema import PRETRAINING_STEPS, TOYWORLD_PREFIX, UNTRAINED_METHODS, PipelineConfig
-from inbol_ray.errors import InbolError
-from inbol_ray.progress import ProgressLine
+from inbol_ray.errors import ConfigError, InbolError
 from inbol_ray.prompts import PROMPTS_VERSION
+from inbol_ray.watch import start_board, submission_id, watched
 
 
 def build_stages(config: PipelineConfig) -> dict[str, Stage]:
@@ -147,19 +148,36 @@ def run_stages(config: PipelineConfig, targets: list[str] | None = None) -> dict
     stages = build_stages(config)
     store = Store(Path(config.output_dir) / "artifacts")
     wanted = with_ancestors(stages, targets)
+    asks = {name: stage_asks(stages[name], config) for name in wanted if store.manifest(stages[name]) is None}
+    _check_output_dir(config)
     manifests = {}
-    with started_ray(config) if any(store.manifest(stages[name]) is None for name in wanted) else _nothing():
+    with started_ray(config) if asks else _nothing():
+        board = None
+        if asks:
+            if not config.ray.nodes_may_join:
+                check_asks(asks, nodes_up(), growth_limits())
+            board = start_board()
         for number, name in enumerate(wanted, start=1):
             stage = stages[name]
             label = f"[{number:>2}/{len(wanted)}] {stage.title:<32}"
             cached = store.manifest(stage)
             if cached is None:
-                with ProgressLine(label, store.progress_folder(stage)):
+                with watched(stage, label, board, lambda name=name: waiting_for(asks[name], nodes_up())):
                     manifests[name] = store.compute(stage, config)
+                board.finish.remote(manifests[name])
             else:
                 manifests[name] = cached
             print(label, _describe(manifests[name], cached is not None), flush=True)
     return manifests
+
+
+def _check_output_dir(config: PipelineConfig) -> None:
+    """Raise ConfigError in a submitted job whose results would vanish with its copy of the working folder."""
+    if submission_id() and "://" not in config.output_dir and not Path(config.output_dir).is_absolute():
+        raise ConfigError(
+            f"output_dir is {config.output_dir!r}: a submitted job runs in a copy of the working folder that is thrown "
+            "away; pass --output_dir with an absolute path that every node reaches"
+        )
 
 
 def _describe(manifest: dict, cached: bool) -> str:

@@ -31,6 +31,8 @@ class RayConfig(Section):
     """Logical CPUs of a Ray started here. May exceed the cores: Ray Data needs CPUs beside the training workers."""
     object_store_memory_bytes: PositiveInt = 400_000_000
     """Object store of a Ray started here, in bytes."""
+    nodes_may_join: bool = False
+    """Wait for nodes instead of refusing a stage that fits neither the nodes that are up nor the declared growth."""
 
 
 class StorageConfig(Section):

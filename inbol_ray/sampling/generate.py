@@ -49,7 +49,7 @@ class GenerateBatch:
 
 
 def generate(
-    requests: pa.Table, engine: EngineConfig, decoding: Decoding, *, seed: int, unit: str, progress=None
+    requests: pa.Table, engine: EngineConfig, decoding: Decoding, *, seed: int, unit: str, progress: str | None = None
 ) -> pa.Table:
     """Replies to every request, one row each, in any order. Raises what an engine raised when it cannot go on."""
     dataset = (
@@ -62,7 +62,7 @@ def generate(
                 engine.model_dump(),
                 asdict(decoding),
                 seed,
-                str(progress) if progress else None,
+                progress,
                 requests.num_rows,
                 unit,
             ),

@@ -32,7 +32,7 @@ def build_instruct(context: StageContext) -> dict[str, int]:
             total,
             context.config.seed,
             context.config.prompts.model_dump(),
-            str(context.progress),
+            context.progress,
         )
         for start in range(0, total, SHARD_ROWS)
     ]

@@ -45,7 +45,7 @@ class TrainingRun:
     out_dir: str
     seed: int
     num_steps: int
-    progress_dir: str | None = None
+    progress: str | None = None
 
 
 def unroll_epochs(rows: pa.Table, num_epochs: int, batch_size: int, seed: int) -> pa.Table:
@@ -72,7 +72,7 @@ def run_training(
     out_dir: Path,
     run_dir: Path,
     seed: int,
-    progress_dir: Path | None = None,
+    progress: str | None = None,
 ) -> dict:
     """Train on `rows` (CONVERSATION or PREFERENCE_SET columns) and write a merged checkpoint to `out_dir`.
 
@@ -87,7 +87,7 @@ def run_training(
         out_dir=str(out_dir),
         seed=seed,
         num_steps=stream.num_rows // config.global_batch_size,
-        progress_dir=str(progress_dir) if progress_dir else None,
+        progress=progress,
     )
     options = ray.data.ExecutionOptions(preserve_order=True)
     trainer = TorchTrainer(
@@ -210,7 +210,9 @@ def train_worker(run_values: dict) -> None:
             steps_per_s = (state.step - first_step) / (time.monotonic() - started)
             metrics = totals | {"step": state.step, "steps_per_s": steps_per_s}
             if rank == 0:
-                write_progress(run.progress_dir, state.step, run.num_steps, "steps", f"loss {totals['loss']:.3f}")
+                note = f"loss {totals['loss']:.3f}"
+                measures = totals | {"steps_per_s": steps_per_s}
+                write_progress(run.progress, state.step, run.num_steps, "steps", note, measures=measures)
         if state.step % config.checkpoint_every_steps == 0 and not is_last:
             with tempfile.TemporaryDirectory() as folder:
                 dcp.save({"state": state}, checkpoint_id=folder)

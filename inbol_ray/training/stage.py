@@ -26,7 +26,7 @@ def train(context: StageContext) -> dict[str, int]:
         out_dir=context.folder / "model",
         run_dir=context.resume,
         seed=context.config.seed,
-        progress_dir=context.progress,
+        progress=context.progress,
     )
     return {"rows": rows.num_rows, "steps": metrics["num_steps"]}
 

@@ -34,7 +34,7 @@ with started_ray(load_config(sys.argv[4:])):
     Path(out).mkdir(exist_ok=True)
     run_training(
         pq.read_table(rows), config, name="resumed", init_checkpoint=init, out_dir=Path(out) / "model",
-        run_dir=Path(out) / "runs", seed=0, progress_dir=Path(out) / "progress",
+        run_dir=Path(out) / "runs", seed=0,
     )
 """
 
