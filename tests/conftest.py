@@ -1,6 +1,26 @@
-"""Shared fixtures: a random tiny LLaVA in the hub's layout, built by the toy world's own code."""
+"""Shared fixtures: a random tiny LLaVA in the hub's layout, scenes of the toy world, and a real S3 server."""
+
+import uuid
 
 import pytest
+from s3_server import S3Bucket, run_s3_server
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory):
+    """A SeaweedFS server that lives as long as the tests (`s3_server.S3Server`)."""
+    with run_s3_server(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
+@pytest.fixture
+def s3_bucket(s3_server, monkeypatch):
+    """A new bucket (`s3_server.S3Bucket`); the right keys are in the environment of the test."""
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    name = f"test-{uuid.uuid4().hex[:12]}"
+    s3_server.client().create_bucket(Bucket=name)
+    return S3Bucket(s3_server, name)
 
 
 @pytest.fixture(scope="session")

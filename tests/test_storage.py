@@ -35,3 +35,24 @@ def test_missing_credentials_are_named(monkeypatch, tmp_path):
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     with pytest.raises(ConfigError, match="AWS_ACCESS_KEY_ID"):
         open_filesystem("s3://bucket/a", StorageConfig())
+
+
+def test_a_real_server_reads_back_what_was_written(s3_bucket, tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "file.bin").write_bytes(b"0123456789")
+    filesystem, path = open_filesystem(s3_bucket.upload(tmp_path, "prefix"), s3_bucket.storage)
+    with filesystem.open_input_file(f"{path}/a/file.bin") as file:
+        file.seek(3)
+        assert file.read(4) == b"3456"
+    with filesystem.open_output_stream(f"{path}/b.bin") as file:
+        file.write(b"new")
+    names = {info.path for info in filesystem.get_file_info(pafs.FileSelector(path, recursive=True)) if info.is_file}
+    assert names == {f"{path}/a/file.bin", f"{path}/b.bin"}
+
+
+@pytest.mark.parametrize("name", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"])
+def test_a_real_server_refuses_wrong_keys(s3_bucket, monkeypatch, name):
+    monkeypatch.setenv(name, "wrong")
+    filesystem, path = open_filesystem(s3_bucket.uri, s3_bucket.storage)
+    with pytest.raises(OSError, match=r"(?i)access.denied|forbidden|invalid|does not match|SIGNATURE|403"):
+        filesystem.get_file_info(pafs.FileSelector(path))
