@@ -1,6 +1,6 @@
 """The one path from an image reference to pixels, shared by sampling, training, evaluation and serving.
 
-reference (`path`, or `path#offset:length` for a byte range of a larger file) -> bytes -> square RGB `PIL.Image`
+reference (path or `s3://` URI, or `path#offset:length` for a byte range of a larger file) -> bytes -> square RGB `PIL.Image`
 
 Images come from outside: the pixel count is checked in the header before anything is decoded, only the formats below
 are opened, and every fault becomes an `ImageError` that names the reference.
@@ -8,14 +8,22 @@ are opened, and every fault becomes an `ImageError` that names the reference.
 
 import io
 import re
+import time
 from collections.abc import Sequence
+from functools import lru_cache
+from typing import BinaryIO
 
+import pyarrow.fs as pafs
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from inbol_ray.errors import InbolError
+from inbol_ray.local_copies import job_storage
+from inbol_ray.storage import S3_SCHEME, is_remote, open_filesystem
 
 MAX_PIXELS = 64_000_000
 """Largest accepted width x height; the largest image of the supported corpora has under 30 million."""
+CONNECTION_S = 600
+"""A connection to a store is opened anew after this time, so that session keys are never old."""
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 PAD_COLOUR = (123, 117, 104)
 """CLIP's mean colour in 8 bits: what LLaVA-1.5 pads with (`image_aspect_ratio=pad`)."""
@@ -32,7 +40,7 @@ def read_image_bytes(reference: str) -> bytes:
     match = _BYTE_RANGE.match(reference)
     path = match["path"] if match else reference
     try:
-        with open(path, "rb") as file:
+        with _open(path) as file:
             if not match:
                 data = file.read()
             else:
@@ -43,6 +51,18 @@ def read_image_bytes(reference: str) -> bytes:
     if not data or (match and len(data) < int(match["length"])):
         raise ImageError(f"{reference}: the image file is empty or shorter than its reference says")
     return data
+
+
+def _open(path: str) -> BinaryIO:
+    if not is_remote(path):
+        return open(path, "rb")
+    filesystem = _open_store(path.split("/")[2], int(time.monotonic() // CONNECTION_S))
+    return filesystem.open_input_file(path.removeprefix(f"{S3_SCHEME}://"))
+
+
+@lru_cache(maxsize=8)
+def _open_store(bucket: str, _period: int) -> pafs.FileSystem:
+    return open_filesystem(f"{S3_SCHEME}://{bucket}", job_storage())[0]
 
 
 def decode_image(data: bytes, name: str) -> Image.Image:

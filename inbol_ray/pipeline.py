@@ -9,12 +9,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from inbol_ray.artifacts import Stage, Store
+from inbol_ray.artifacts import Stage, open_store
 from inbol_ray.cluster_resources import check_asks, growth_limits, nodes_up, stage_asks, waiting_for
 from inbol_ray.config.schema import PRETRAINING_STEPS, TOYWORLD_PREFIX, UNTRAINED_METHODS, PipelineConfig
 from inbol_ray.errors import ConfigError, InbolError
+from inbol_ray.local_copies import STORAGE_VARIABLE
 from inbol_ray.prompts import PROMPTS_VERSION
 from inbol_ray.watch import start_board, submission_id, watched
+
+SURVIVAL_SETTINGS = ("min_workers", "max_failures", "checkpoint_every_steps")
+"""Settings of a training method that decide how it survives, and not what comes out."""
 
 
 def build_stages(config: PipelineConfig) -> dict[str, Stage]:
@@ -24,6 +28,9 @@ def build_stages(config: PipelineConfig) -> dict[str, Stage]:
     prompts = {"prompts": dump["prompts"], "prompts_version": PROMPTS_VERSION}
     engine = {"engine": dump["engine"]}
     stages: dict[str, Stage] = {}
+
+    def method_settings(name: str) -> dict:
+        return {key: value for key, value in dump["training"][name].items() if key not in SURVIVAL_SETTINGS}
 
     def add(name: str, title: str, function: str, settings: dict, **inputs: Stage | None) -> Stage:
         present = {key: stage for key, stage in inputs.items() if stage is not None}
@@ -53,7 +60,7 @@ def build_stages(config: PipelineConfig) -> dict[str, Stage]:
         )
         original = vision
         for name, title in (("align", "align language and vision"), ("base", "train the base LLaVA")):
-            settings = {"method": name, "training": dump["training"][name]} | seed
+            settings = {"method": name, "training": method_settings(name)} | seed
             original = add(name, title, "training.stage:train", settings, init=original, data=instruct)
     base = {"base_model": dump["base_model"]}
     corpora = [*config.corpora, *config.evaluation.benchmarks]
@@ -106,7 +113,7 @@ def build_stages(config: PipelineConfig) -> dict[str, Stage]:
             name,
             f"train {name}",
             "training.stage:train",
-            {"method": name, "training": dump["training"][name]} | base | seed,
+            {"method": name, "training": method_settings(name)} | base | seed,
             init=add_method(method.init_from),
             data=data,
         )
@@ -146,7 +153,7 @@ def with_ancestors(stages: dict[str, Stage], targets: list[str] | None) -> list[
 def run_stages(config: PipelineConfig, targets: list[str] | None = None) -> dict[str, dict]:
     """Compute the target stages (None: all) and what they read; returns manifests by name. Prints one line a stage."""
     stages = build_stages(config)
-    store = Store(Path(config.output_dir) / "artifacts")
+    store = open_store(config)
     wanted = with_ancestors(stages, targets)
     asks = {name: stage_asks(stages[name], config) for name in wanted if store.manifest(stages[name]) is None}
     _check_output_dir(config)
@@ -206,12 +213,14 @@ def started_ray(config: PipelineConfig) -> Iterator[None]:
         yield
         return
     address = config.ray.address or os.environ.get("RAY_ADDRESS")
+    os.environ[STORAGE_VARIABLE] = config.storage.model_dump_json()
     environment = {
         "env_vars": {
             # vLLM starts three times slower without compiled bytecode, which this variable prevents.
             "PYTHONDONTWRITEBYTECODE": "",
             "HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", "0"),
             "TOKENIZERS_PARALLELISM": "false",
+            STORAGE_VARIABLE: os.environ[STORAGE_VARIABLE],
         }
     }
     started = time.monotonic()

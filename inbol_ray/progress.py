@@ -35,6 +35,24 @@ def write_progress(
         board.report.remote(artifact, part or _this_process(), done, total, unit, note, measures or {})
 
 
+def request_stop() -> None:
+    """Ask the run's workers to stop at their next checkpoint; not waited for."""
+    board = _find_board()
+    if board is not None:
+        board.stop.remote()
+
+
+def stop_requested() -> bool:
+    """Whether `request_stop` was called in this run; False where that cannot be known."""
+    import ray
+
+    board = _find_board()
+    try:
+        return board is not None and ray.get(board.is_stopping.remote(), timeout=10)
+    except ray.exceptions.RayError:
+        return False
+
+
 def _find_board():
     """The run's board actor, looked up once in a process; None outside a run."""
     import ray
@@ -103,6 +121,14 @@ class ProgressBoard:
     def __init__(self, sinks: list) -> None:
         self._sinks = sinks
         self._stage: StageProgress | None = None
+        self._stopping = False
+
+    def stop(self) -> None:
+        self._stopping = True
+        self._tell("stopping", "checkpoint, then exit")
+
+    def is_stopping(self) -> bool:
+        return self._stopping
 
     def start(self, stage: str, artifact: str) -> None:
         self._stage = StageProgress(stage, artifact, time.monotonic())

@@ -32,13 +32,22 @@ def open_filesystem(uri: str, storage: StorageConfig) -> tuple[pafs.FileSystem, 
     return _s3_filesystem(uri, storage), f"{parts.netloc}/{key}".rstrip("/")
 
 
+def open_s3_client(storage: StorageConfig):
+    """A boto3 client, for what pyarrow cannot do: conditional writes. It is thread-safe, but cannot be pickled."""
+    import boto3
+
+    return boto3.Session(region_name=storage.region).client("s3", endpoint_url=storage.endpoint_url)
+
+
 def _s3_filesystem(uri: str, storage: StorageConfig) -> pafs.S3FileSystem:
     import boto3
 
     session = boto3.Session(region_name=storage.region)
     credentials = session.get_credentials()
     if credentials is None:
-        raise ConfigError(f"{uri}: no S3 credentials found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or a profile")
+        raise ConfigError(
+            f"{uri}: no S3 credentials found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or a profile"
+        )
     keys = credentials.get_frozen_credentials()
     endpoint = urlsplit(storage.endpoint_url or "")
     return pafs.S3FileSystem(

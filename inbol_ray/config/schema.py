@@ -202,6 +202,9 @@ class TrainingConfig(Section):
     """Samples a worker runs forward at once; null means all of its share (no gradient accumulation)."""
     num_workers: PositiveInt = 2
     """Training workers, one FSDP shard each."""
+    min_workers: PositiveInt | None = None
+    """When workers are lost, go on with as few as this and grow again when nodes come back; null waits for all. Steps
+    stay the same (each is one global batch), they only take longer."""
     num_gpus_per_worker: Annotated[float, Field(ge=0)] = 0
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Compute type of FSDP's mixed precision; parameters and optimiser stay float32."""
@@ -230,6 +233,8 @@ class TrainingConfig(Section):
             raise ValueError(
                 f"global_batch_size ({self.global_batch_size}) must be a multiple of num_workers ({self.num_workers})"
             )
+        if self.min_workers and self.min_workers > self.num_workers:
+            raise ValueError(f"min_workers ({self.min_workers}) must not exceed num_workers ({self.num_workers})")
         share = self.global_batch_size // self.num_workers
         if self.micro_batch_size and share % self.micro_batch_size:
             raise ValueError(

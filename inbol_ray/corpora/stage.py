@@ -1,13 +1,15 @@
 """Stage: every configured corpus and benchmark -> Question rows in Parquet."""
 
-from pathlib import Path
+from dataclasses import replace
 
 import pyarrow as pa
 
 from inbol_ray.artifacts import StageContext, write_rows
 from inbol_ray.config.schema import TOYWORLD_PREFIX, CorpusConfig
 from inbol_ray.corpora.read import read_questions
+from inbol_ray.local_copies import local_copy
 from inbol_ray.rows import QUESTION, Question, Rejected
+from inbol_ray.storage import is_remote
 
 BENCHMARK_QUESTION = pa.unify_schemas(
     [QUESTION, pa.schema([pa.field("benchmark", pa.string()), pa.field("domain", pa.string())])]
@@ -31,16 +33,20 @@ def build_questions(context: StageContext) -> dict[str, int]:
 
 def _read(context: StageContext, corpus: CorpusConfig) -> list[Question]:
     questions = []
-    for row in read_questions(corpus, str(corpus_root(context, corpus))):
+    root = corpus_root(context, corpus)
+    folder = local_copy(root)
+    for row in read_questions(corpus, folder):
         if isinstance(row, Rejected):
             context.reject([row])
         else:
-            questions.append(row)
+            # The row outlives this machine's copy.
+            images = [image.replace(folder, root, 1) for image in row.images] if is_remote(root) else row.images
+            questions.append(replace(row, images=images))
     return questions
 
 
-def corpus_root(context: StageContext, corpus: CorpusConfig) -> Path:
-    """The folder of a corpus; `toyworld:NAME` is one that the toy world wrote."""
+def corpus_root(context: StageContext, corpus: CorpusConfig) -> str:
+    """The folder, or `s3://` URI, of a corpus; `toyworld:NAME` is one that the toy world wrote."""
     if corpus.root.startswith(TOYWORLD_PREFIX):
-        return context.inputs["toyworld"] / "corpora" / corpus.root.removeprefix(TOYWORLD_PREFIX)
-    return Path(corpus.root)
+        return f"{context.input_uris['toyworld']}/corpora/{corpus.root.removeprefix(TOYWORLD_PREFIX)}"
+    return corpus.root

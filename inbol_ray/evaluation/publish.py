@@ -3,21 +3,20 @@
 Not a stage: it takes seconds, and the times it reports are not part of any artifact.
 """
 
-from pathlib import Path
-
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from inbol_ray.artifacts import Store
+from inbol_ray.artifacts import open_store
 from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.evaluation.metrics import build_results
 from inbol_ray.evaluation.report import render_terminal_table, write_report
+from inbol_ray.local_copies import written_to
 from inbol_ray.pipeline import build_stages
 
 
 def publish(config: PipelineConfig, manifests: dict[str, dict]) -> dict:
     """Write the report of a finished run and print its table; returns the content of `results.json`."""
-    store = Store(Path(config.output_dir) / "artifacts")
+    store = open_store(config)
     stages = build_stages(config)
     predictions = pq.read_table(store.folder(stages["evaluate"]) / "predictions.parquet")
     answers = pq.read_table(store.folder(stages["confidence"]) / "answers.parquet")
@@ -35,16 +34,16 @@ def publish(config: PipelineConfig, manifests: dict[str, dict]) -> dict:
         "packages": latest["packages"],
     }
     results = build_results(predictions, times, name=config.name, provenance=provenance)
-    out_dir = Path(config.output_dir)
-    write_report(
-        results,
-        predictions,
-        train_answers["confidence"].to_pylist(),
-        out_dir,
-        delta_known=config.classes.delta_known,
-        delta_unknown=config.classes.delta_unknown,
-    )
+    with written_to(config.output_dir, config.storage) as out_dir:
+        write_report(
+            results,
+            predictions,
+            train_answers["confidence"].to_pylist(),
+            out_dir,
+            delta_known=config.classes.delta_known,
+            delta_unknown=config.classes.delta_unknown,
+        )
     print()
     print(render_terminal_table(results))
-    print(f"\nReport: {out_dir / 'report.html'}   Figures: {out_dir / 'results.json'}")
+    print(f"\nReport: {config.output_dir}/report.html   Figures: {config.output_dir}/results.json")
     return results

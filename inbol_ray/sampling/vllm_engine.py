@@ -14,6 +14,7 @@ import numpy as np
 from inbol_ray.config.schema import EngineConfig
 from inbol_ray.errors import CheckpointError
 from inbol_ray.images import ImageError, load_images
+from inbol_ray.local_copies import local_copy
 from inbol_ray.prompts import IMAGE_TOKEN
 
 MAX_DETAIL_CHARS = 500
@@ -54,7 +55,8 @@ class VllmEngine:
     """A vLLM engine on one checkpoint at a time. Raises CheckpointError for a folder that it cannot load."""
 
     def __init__(self, checkpoint: str, config: EngineConfig, seed: int) -> None:
-        _check_checkpoint(checkpoint)
+        folder = local_copy(checkpoint)
+        _check_checkpoint(folder)
         # Without these a CPU engine spends most of its start on process spawns, and threads fight over cores.
         os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
@@ -62,7 +64,7 @@ class VllmEngine:
 
         options = {} if config.kv_cache_bytes is None else {"kv_cache_memory_bytes": config.kv_cache_bytes}
         self.llm = LLM(
-            model=checkpoint,
+            model=folder,
             dtype=config.dtype,
             max_model_len=config.max_model_len,
             max_num_seqs=config.max_num_seqs,
@@ -80,8 +82,9 @@ class VllmEngine:
         """Switch to another checkpoint of the same architecture; every cache of the old weights is dropped."""
         if checkpoint == self.checkpoint:
             return
-        _check_checkpoint(checkpoint)
-        self.llm.collective_rpc("reload_weights", kwargs={"weights_path": checkpoint})
+        folder = local_copy(checkpoint)
+        _check_checkpoint(folder)
+        self.llm.collective_rpc("reload_weights", kwargs={"weights_path": folder})
         if not self.llm.reset_prefix_cache():
             raise CheckpointError(f"{checkpoint}: the engine kept cached prefixes of {self.checkpoint}")
         self.llm.llm_engine.reset_encoder_cache()

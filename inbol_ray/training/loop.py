@@ -10,6 +10,7 @@ import json
 import math
 import tempfile
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,9 +28,12 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_
 
 from inbol_ray.config.schema import MethodConfig, TrainingConfig
 from inbol_ray.errors import DataError, TrainingDivergedError
+from inbol_ray.local_copies import job_storage, local_copy, written_to
 from inbol_ray.progress import write_progress
+from inbol_ray.storage import open_filesystem
 from inbol_ray.training.fsdp import export_merged, load_model, load_processor, prepare_model, shard
 from inbol_ray.training.objectives import Batch, Objective, build_objective
+from inbol_ray.training.stopping import StopSignal, checkpoint_on_sigterm
 
 REPORT_EVERY_STEPS = 20
 _METHOD = TypeAdapter(MethodConfig)
@@ -69,12 +73,14 @@ def run_training(
     *,
     name: str,
     init_checkpoint: str,
-    out_dir: Path,
-    run_dir: Path,
+    out_dir: str,
+    run_dir: str,
     seed: int,
     progress: str | None = None,
 ) -> dict:
     """Train on `rows` (CONVERSATION or PREFERENCE_SET columns) and write a merged checkpoint to `out_dir`.
+
+    Both folders are paths or `s3://` URIs that every worker reaches.
 
     Calling it again with the same `run_dir` after a crash continues from the last checkpoint in it. Returns the last
     metrics. Raises whatever a worker raised, after `max_failures` retries.
@@ -84,11 +90,12 @@ def run_training(
         name=name,
         method=config.model_dump(),
         init_checkpoint=init_checkpoint,
-        out_dir=str(out_dir),
+        out_dir=out_dir,
         seed=seed,
         num_steps=stream.num_rows // config.global_batch_size,
         progress=progress,
     )
+    filesystem, storage_path = open_filesystem(run_dir, job_storage())
     options = ray.data.ExecutionOptions(preserve_order=True)
     trainer = TorchTrainer(
         train_worker,
@@ -98,20 +105,25 @@ def run_training(
         dataset_config=DataConfig(datasets_to_split=[], execution_options=options),
         torch_config=TorchConfig(backend="nccl" if config.num_gpus_per_worker else "gloo"),
         scaling_config=ScalingConfig(
-            num_workers=config.num_workers,
+            # A range lets Ray Train go on with the workers that are left, and grow again when nodes come back.
+            num_workers=(config.min_workers, config.num_workers) if config.min_workers else config.num_workers,
             use_gpu=config.num_gpus_per_worker > 0,
             resources_per_worker={"CPU": 1}
             | ({"GPU": config.num_gpus_per_worker} if config.num_gpus_per_worker else {}),
         ),
         run_config=RunConfig(
             name=name,
-            storage_path=str(run_dir.resolve()),
+            storage_path=storage_path,
+            storage_filesystem=filesystem,
             failure_config=FailureConfig(max_failures=config.max_failures),
             checkpoint_config=CheckpointConfig(num_to_keep=2),
         ),
     )
-    trainer.fit()
-    return json.loads((Path(out_dir) / "training.json").read_text())
+    with checkpoint_on_sigterm():
+        trainer.fit()
+    filesystem, path = open_filesystem(f"{out_dir}/training.json", job_storage())
+    with filesystem.open_input_file(path) as file:
+        return json.loads(file.read())
 
 
 class _ShareOfBatch(NumpyBatchCollateFn):
@@ -175,9 +187,10 @@ def train_worker(run_values: dict) -> None:
     rank, world_size = context.get_world_rank(), context.get_world_size()
     torch.manual_seed(run.seed)
 
-    objective = build_objective(config, load_processor(run.init_checkpoint))
-    model = shard(prepare_model(run.init_checkpoint, config), config)
-    reference = _build_reference(objective, model, run.init_checkpoint, config)
+    init = local_copy(run.init_checkpoint)
+    objective = build_objective(config, load_processor(init))
+    model = shard(prepare_model(init, config), config)
+    reference = _build_reference(objective, model, init, config)
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(
         trainable,
@@ -198,6 +211,7 @@ def train_worker(run_values: dict) -> None:
         prefetch_batches=2,
         drop_last=True,
     )
+    should_stop = StopSignal(next(model.parameters()).device)
     started, first_step = time.monotonic(), state.step
     metrics: dict = {}
     for step, micro_batches in enumerate(batches):
@@ -213,7 +227,8 @@ def train_worker(run_values: dict) -> None:
                 note = f"loss {totals['loss']:.3f}"
                 measures = totals | {"steps_per_s": steps_per_s}
                 write_progress(run.progress, state.step, run.num_steps, "steps", note, measures=measures)
-        if state.step % config.checkpoint_every_steps == 0 and not is_last:
+        stopping = not is_last and should_stop()
+        if stopping or (state.step % config.checkpoint_every_steps == 0 and not is_last):
             with tempfile.TemporaryDirectory() as folder:
                 dcp.save({"state": state}, checkpoint_id=folder)
                 ray.train.report(
@@ -221,11 +236,14 @@ def train_worker(run_values: dict) -> None:
                 )
         elif state.step % REPORT_EVERY_STEPS == 0:
             ray.train.report(metrics)
+        if stopping:
+            return
 
-    export_merged(model, config, run.init_checkpoint, Path(run.out_dir))
-    if rank == 0:
-        summary = metrics | {"num_steps": run.num_steps, "resumed_from_step": first_step}
-        (Path(run.out_dir) / "training.json").write_text(json.dumps(summary, indent=1))
+    with written_to(run.out_dir) if rank == 0 else nullcontext(Path()) as out_dir:
+        export_merged(model, config, init, out_dir)
+        if rank == 0:
+            summary = metrics | {"num_steps": run.num_steps, "resumed_from_step": first_step}
+            (out_dir / "training.json").write_text(json.dumps(summary, indent=1))
     dist.barrier()
 
 

@@ -6,6 +6,7 @@ import pyarrow.dataset as pads
 from inbol_ray.artifacts import StageContext
 from inbol_ray.config.schema import CaDpoConfig, MethodConfig
 from inbol_ray.datagen.preference_pairs import pair_weights
+from inbol_ray.local_copies import local_copy
 from inbol_ray.rows import Rejected
 from inbol_ray.training.fsdp import load_processor
 from inbol_ray.training.loop import run_training
@@ -23,7 +24,7 @@ def train(context: StageContext) -> dict[str, int]:
         config,
         name=name,
         init_checkpoint=init,
-        out_dir=context.folder / "model",
+        out_dir=f"{context.uri}/model",
         run_dir=context.resume,
         seed=context.config.seed,
         progress=context.progress,
@@ -52,7 +53,7 @@ def _read_rows(context: StageContext, config: MethodConfig) -> pa.Table:
 
 def _drop_long(context: StageContext, table: pa.Table, config: MethodConfig, init: str) -> pa.Table:
     """Rows within `max_length`; longer ones are rejected, since cutting could remove image tokens or the answer."""
-    objective = build_objective(config, load_processor(init))
+    objective = build_objective(config, load_processor(local_copy(init)))
     keep = []
     for row in table.to_pylist():
         # No text has more tokens than bytes, so most rows need no tokeniser.
