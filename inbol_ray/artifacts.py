@@ -29,7 +29,7 @@ import pyarrow.parquet as pq
 
 from inbol_ray.config.schema import PipelineConfig, StorageConfig
 from inbol_ray.errors import MissingInputError, RowCountError
-from inbol_ray.leases import file_lock, object_lease, put_once
+from inbol_ray.leases import file_lock, is_leased, is_locked, object_lease, put_once
 from inbol_ray.local_copies import local_copy, written_to
 from inbol_ray.rows import REJECTED, Rejected
 from inbol_ray.storage import is_remote, open_filesystem, open_s3_client
@@ -255,6 +255,13 @@ class Store:
         infos = self.filesystem.get_file_info(pafs.FileSelector(f"{self._path}/{artifact_id}", allow_not_found=True))
         folders = [info.base_name for info in infos if info.type == pafs.FileType.Directory]
         return [name for name in folders if name != RESUME] if self.is_remote else []
+
+    def is_being_computed(self, artifact_id: str) -> bool:
+        """Whether some process holds the lock or a living lease of an artifact."""
+        if not self.is_remote:
+            return is_locked(Path(self.root) / f".{artifact_id}.lock")
+        bucket, _, key = f"{self._path}/.leases/{artifact_id}".partition("/")
+        return is_leased(open_s3_client(self.storage), bucket, key)
 
     def num_bytes(self, artifact_id: str) -> int:
         """What an artifact occupies, finished or not."""

@@ -33,6 +33,29 @@ def file_lock(path: Path) -> Iterator[None]:
         yield
 
 
+def is_locked(path: Path) -> bool:
+    """Whether another process holds the lock of `file_lock`."""
+    try:
+        with open(path) as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+def is_leased(client, bucket: str, key: str, *, lease_s: float = LEASE_S) -> bool:
+    """Whether the lease object was renewed within the last `lease_s`."""
+    try:
+        head = client.head_object(Bucket=bucket, Key=key)
+    except ClientError as error:
+        if _status(error) == 404:
+            return False
+        raise
+    return _age_s(head) < lease_s
+
+
 @contextmanager
 def object_lease(client, bucket: str, key: str, *, lease_s: float = LEASE_S, poll_s: float = POLL_S) -> Iterator[None]:
     """Wait for the lease object `key` of an S3 bucket and hold it, renewing it four times a `lease_s`.
@@ -69,9 +92,7 @@ class _Lease:
             if _status(error) == 404:  # given back a moment ago
                 return self._put(IfNoneMatch="*")
             raise
-        # Both times are the store's: the clocks of two machines may differ by more than a lease.
-        now = parsedate_to_datetime(head["ResponseMetadata"]["HTTPHeaders"]["date"])
-        if (now - head["LastModified"]).total_seconds() < self._lease_s:
+        if _age_s(head) < self._lease_s:
             return False
         return self._put(IfMatch=head["ETag"])
 
@@ -116,6 +137,12 @@ def put_once(client, bucket: str, key: str, body: bytes) -> bool:
             return False
         raise
     return True
+
+
+def _age_s(head: dict) -> float:
+    # Both times are the store's: the clocks of two machines may differ by more than a lease.
+    now = parsedate_to_datetime(head["ResponseMetadata"]["HTTPHeaders"]["date"])
+    return (now - head["LastModified"]).total_seconds()
 
 
 def _status(error: ClientError) -> int:
