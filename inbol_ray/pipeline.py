@@ -225,7 +225,7 @@ def started_ray(config: PipelineConfig) -> Iterator[None]:
     }
     started = time.monotonic()
     if address:
-        ray.init(address=address, runtime_env=environment)
+        ray.init(address=address, runtime_env=environment, log_to_driver=False)
     else:
         ray.init(
             address="local",  # not whatever cluster happens to run on this machine
