@@ -10,7 +10,7 @@ export TOKENIZERS_PARALLELISM := false
 # Compiled bytecode makes every start of vLLM three times as fast.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo demo-seeds test test-all lint clean
+.PHONY: help setup demo demo-seeds cluster-local cluster-demo test test-all lint clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 14
@@ -23,6 +23,12 @@ demo: setup  ## the whole method on the toy world; the report lands in build/dem
 
 demo-seeds: setup  ## the demo on four fresh seeds with large test sets; results in build/seeds
 	@$(VENV)/python jobs/seeds.py --config jobs/configs/demo.yaml --config jobs/configs/seeds.yaml $(ARGS)
+
+cluster-local: setup  ## a Ray cluster of several nodes on this machine, with autoscaler, dashboard and job server
+	@$(VENV)/python cluster/local.py $(ARGS)
+
+cluster-demo: setup  ## submit the demo's stages as jobs to the cluster of cluster-local
+	@$(VENV)/python cluster/demo.py $(ARGS)
 
 test: setup  ## lint and all tests but the slow ones
 	@$(VENV)/ruff check .

@@ -21,6 +21,7 @@ from pathlib import Path
 import yaml
 
 from inbol_ray.cluster_resources import NODE_TYPES_VARIABLE, NodeType
+from inbol_ray.leases import file_lock, is_locked
 from inbol_ray.local_nodes import ANY_PORTS, NODE_ID_BYTES, RAY
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -99,7 +100,7 @@ def cluster_environment(folder: Path, options: argparse.Namespace) -> dict[str, 
 
 
 def wait_for_job_server(address: str, token: str, head: subprocess.Popen, log: Path) -> None:
-    """Raise RuntimeError, with the end of the head's log, when the job server does not come up."""
+    """End the program, with the end of the head's log, when the job server does not come up."""
     request = urllib.request.Request(f"{address}/api/version", headers={"Authorization": f"Bearer {token}"})
     deadline = time.monotonic() + START_TIMEOUT_S
     while True:
@@ -108,7 +109,7 @@ def wait_for_job_server(address: str, token: str, head: subprocess.Popen, log: P
                 return
         except (urllib.error.URLError, OSError) as error:
             if head.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"the cluster did not start ({error}):\n{log.read_text()[-2000:]}") from None
+                raise SystemExit(f"error: the cluster did not start ({error}):\n{log.read_text()[-2000:]}") from None
             time.sleep(0.5)
 
 
@@ -145,6 +146,14 @@ def main() -> None:
     options = parser.parse_args()
     folder = options.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
+    if is_locked(folder / "lock"):
+        raise SystemExit(f"error: a cluster with the folder {folder} is running already")
+    with file_lock(folder / "lock"):
+        run(folder, options)
+
+
+def run(folder: Path, options: argparse.Namespace) -> None:
+    """Start the cluster, say how to use it, and keep it until the process is told to end."""
     environment = cluster_environment(folder, options)
     head_node_id = secrets.token_hex(NODE_ID_BYTES)
     config = folder / "autoscaling.yaml"
@@ -184,7 +193,7 @@ def main() -> None:
             flush=True,
         )
         head.wait()
-        raise RuntimeError(f"the head ended by itself; see {log}")
+        raise SystemExit(f"error: the head ended by itself; see {log}")
     finally:
         stop(head, folder)
 

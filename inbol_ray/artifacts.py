@@ -31,6 +31,7 @@ from inbol_ray.config.schema import PipelineConfig, StorageConfig
 from inbol_ray.errors import MissingInputError, RowCountError
 from inbol_ray.leases import file_lock, is_leased, is_locked, object_lease, put_once
 from inbol_ray.local_copies import local_copy, written_to
+from inbol_ray.progress import read_timing
 from inbol_ray.rows import REJECTED, Rejected
 from inbol_ray.storage import is_remote, open_filesystem, open_s3_client
 
@@ -225,6 +226,7 @@ class Store:
             "rejected": reasons,
             "bytes": self._num_bytes(f"{home}/{attempt}".rstrip("/")),
             "wall_s": round(wall_s, 2),
+            "timing": read_timing(stage.artifact_id),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             "git_commit": _git_commit(),
             "packages": _package_versions(),

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 
 BOARD = "inbol_progress"
 """Name of the run's board actor."""
-DRIVER = "driver"
+MAX_BLOCKS = 2_000
+"""Timings of one unit that are kept."""
 
 
 def write_progress(
@@ -77,6 +78,48 @@ def _this_process() -> str:
     return f"{ray.get_runtime_context().get_node_id()[:8]}-{os.getpid()}"
 
 
+def read_timing(artifact: str) -> dict[str, dict]:
+    """How long a stage's parts took so far, by unit (`UnitTiming.to_json`); empty outside a run."""
+    import ray
+
+    board = _find_board()
+    try:
+        return ray.get(board.timing.remote(artifact), timeout=30) if board is not None else {}
+    except ray.exceptions.RayError:
+        return {}
+
+
+@dataclass
+class UnitTiming:
+    """Seconds of each block of work of one kind, for `inbol_ray.plan`: a part's report ends a block of its work."""
+
+    started: float
+    first: float | None = None
+    last: float = 0.0
+    parts: dict[str, tuple[float, int]] = field(default_factory=dict)
+    blocks: list[tuple[int, float]] = field(default_factory=list)
+
+    def report(self, part: str, done: int) -> None:
+        now = time.monotonic()
+        if part in self.parts:
+            # The first block of a part is left out: it has the start of its process in it.
+            before, done_before = self.parts[part]
+            if done > done_before:
+                self.blocks.append((done - done_before, now - before))
+        self.first = now if self.first is None else self.first
+        self.parts[part], self.last = (now, done), now
+
+    def to_json(self) -> dict:
+        step = -(-len(self.blocks) // MAX_BLOCKS) or 1
+        return {
+            "parts": len(self.parts),
+            "done": sum(done for _, done in self.parts.values()),
+            "first_report_s": round((self.first or self.started) - self.started, 3),
+            "tail_s": round(time.monotonic() - self.last, 3) if self.parts else 0.0,
+            "blocks": [[rows, round(seconds, 4)] for rows, seconds in self.blocks[::step]],
+        }
+
+
 @dataclass
 class StageProgress:
     """What the parts of one stage have told so far."""
@@ -90,6 +133,7 @@ class StageProgress:
     unit: str = ""
     note: str = ""
     measures: dict[str, float] = field(default_factory=dict)
+    timing: dict[str, UnitTiming] = field(default_factory=dict)
 
     @property
     def done(self) -> int:
@@ -98,6 +142,7 @@ class StageProgress:
     def report(self, part: str, done: int, total: int, unit: str, note: str, measures: dict[str, float]) -> None:
         if unit != self.unit:  # a stage's next step counts other things
             self.parts, self.first_done, self.unit = {}, None, unit
+        self.timing.setdefault(unit, UnitTiming(time.monotonic() if self.timing else self.started)).report(part, done)
         self.parts[part] = done
         self.total, self.note = total, note
         self.measures |= measures
@@ -139,6 +184,11 @@ class ProgressBoard:
             return
         self._stage.report(*report)
         self._tell("progress", str(self._stage))
+
+    def timing(self, artifact: str) -> dict[str, dict]:
+        if self._stage is None or artifact != self._stage.artifact:
+            return {}
+        return {unit: timing.to_json() for unit, timing in self._stage.timing.items()}
 
     def state(self) -> str:
         """One phrase, for example `1,024/6,000 questions`; empty before the first report of a stage."""
