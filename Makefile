@@ -10,7 +10,7 @@ export TOKENIZERS_PARALLELISM := false
 # Compiled bytecode makes every start of vLLM three times as fast.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo demo-seeds serve test test-all bench-corpora bench-sampling bench-scoring bench-training bench-serve lint clean
+.PHONY: help setup demo demo-seeds serve cluster-local cluster-demo test test-all bench-corpora bench-sampling bench-scoring bench-training bench-serve lint clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 14
@@ -29,6 +29,12 @@ serve: setup  ## the demo's CA-DPO model behind an OpenAI-compatible API, with a
 
 bench-serve: setup  ## our server against vLLM's own; results in build/bench/serve.json
 	@$(VENV)/python benchmarks/serving.py $(ARGS)
+
+cluster-local: setup  ## a Ray cluster of several nodes on this machine, with autoscaler, dashboard and job server
+	@$(VENV)/python cluster/local.py $(ARGS)
+
+cluster-demo: setup  ## submit the demo's stages as jobs to the cluster of cluster-local
+	@$(VENV)/python cluster/demo.py $(ARGS)
 
 test: setup  ## lint and all tests but the slow ones
 	@$(VENV)/ruff check .

@@ -25,6 +25,10 @@ class MissingInputError(InbolError, FileNotFoundError):
     """A stage was asked for before the stage it reads from has finished."""
 
 
+class ResourcesError(InbolError, RuntimeError):
+    """The cluster can never give a stage what it reserves; raised before any actor starts."""
+
+
 class RowCountError(InbolError, AssertionError):
     """A stage lost or doubled rows: rows in != rows out + rejected."""
 

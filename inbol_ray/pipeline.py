@@ -9,11 +9,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from inbol_ray.artifacts import Stage, Store
+from inbol_ray.artifacts import Stage, open_store
+from inbol_ray.cluster_resources import check_asks, growth_limits, nodes_up, place_engines, stage_asks, waiting_for
 from inbol_ray.config.schema import PRETRAINING_STEPS, TOYWORLD_PREFIX, UNTRAINED_METHODS, PipelineConfig
-from inbol_ray.errors import InbolError
-from inbol_ray.progress import ProgressLine
+from inbol_ray.errors import ConfigError, InbolError
+from inbol_ray.local_copies import STORAGE_VARIABLE
 from inbol_ray.prompts import PROMPTS_VERSION
+from inbol_ray.watch import start_board, submission_id, watched
+
+SURVIVAL_SETTINGS = ("min_workers", "max_failures", "checkpoint_every_steps")
+"""Settings of a training method that decide how it survives, and not what comes out."""
 
 
 def build_stages(config: PipelineConfig) -> dict[str, Stage]:
@@ -24,6 +29,9 @@ def build_stages(config: PipelineConfig) -> dict[str, Stage]:
     # The rest of the section says where and how fast engines run: changing it must not make finished work stale.
     engine = {"engine": {key: dump["engine"][key] for key in ("dtype", "max_model_len")}}
     stages: dict[str, Stage] = {}
+
+    def method_settings(name: str) -> dict:
+        return {key: value for key, value in dump["training"][name].items() if key not in SURVIVAL_SETTINGS}
 
     def add(name: str, title: str, function: str, settings: dict, **inputs: Stage | None) -> Stage:
         present = {key: stage for key, stage in inputs.items() if stage is not None}
@@ -53,7 +61,7 @@ def build_stages(config: PipelineConfig) -> dict[str, Stage]:
         )
         original = vision
         for name, title in (("align", "align language and vision"), ("base", "train the base LLaVA")):
-            settings = {"method": name, "training": dump["training"][name]} | seed
+            settings = {"method": name, "training": method_settings(name)} | seed
             original = add(name, title, "training.stage:train", settings, init=original, data=instruct)
     base = {"base_model": dump["base_model"]}
     corpora = [*config.corpora, *config.evaluation.benchmarks]
@@ -109,7 +117,7 @@ def build_stages(config: PipelineConfig) -> dict[str, Stage]:
             name,
             f"train {name}",
             "training.stage:train",
-            {"method": name, "training": dump["training"][name]} | base | seed,
+            {"method": name, "training": method_settings(name)} | base | seed,
             init=add_method(method.init_from),
             data=data,
         )
@@ -175,30 +183,43 @@ def with_ancestors(stages: dict[str, Stage], targets: list[str] | None) -> list[
     return [name for name in stages if name in wanted]
 
 
-def artifact_folder(config: PipelineConfig, name: str) -> Path | None:
-    """The folder of a stage's artifact, computed or not; None where the configuration has no such stage."""
-    stage = build_stages(config).get(name)
-    return None if stage is None else Store(Path(config.output_dir) / "artifacts").folder(stage)
-
-
 def run_stages(config: PipelineConfig, targets: list[str] | None = None) -> dict[str, dict]:
     """Compute the target stages (None: all) and what they read; returns manifests by name. Prints one line a stage."""
     stages = build_stages(config)
-    store = Store(Path(config.output_dir) / "artifacts")
+    store = open_store(config)
     wanted = with_ancestors(stages, targets)
+    missing = [name for name in wanted if store.manifest(stages[name]) is None]
+    _check_output_dir(config)
     manifests = {}
-    with started_ray(config) if any(store.manifest(stages[name]) is None for name in wanted) else _nothing():
+    with started_ray(config) if missing else _nothing():
+        board = None
+        if missing:
+            placed = config.model_copy(update={"engine": place_engines(config.engine)})
+            asks = {name: stage_asks(stages[name], placed) for name in missing}
+            if not config.ray.nodes_may_join:
+                check_asks(asks, nodes_up(), growth_limits())
+            board = start_board()
         for number, name in enumerate(wanted, start=1):
             stage = stages[name]
             label = f"[{number:>2}/{len(wanted)}] {stage.title:<32}"
             cached = store.manifest(stage)
             if cached is None:
-                with ProgressLine(label, store.progress_folder(stage)):
+                with watched(stage, label, board, lambda name=name: waiting_for(asks[name], nodes_up())):
                     manifests[name] = store.compute(stage, config)
+                board.finish.remote(manifests[name])
             else:
                 manifests[name] = cached
             print(label, _describe(manifests[name], cached is not None), flush=True)
     return manifests
+
+
+def _check_output_dir(config: PipelineConfig) -> None:
+    """Raise ConfigError in a submitted job whose results would vanish with its copy of the working folder."""
+    if submission_id() and "://" not in config.output_dir and not Path(config.output_dir).is_absolute():
+        raise ConfigError(
+            f"output_dir is {config.output_dir!r}: a submitted job runs in a copy of the working folder that is thrown "
+            "away; pass --output_dir with an absolute path that every node reaches"
+        )
 
 
 def _describe(manifest: dict, cached: bool) -> str:
@@ -227,17 +248,19 @@ def started_ray(config: PipelineConfig) -> Iterator[None]:
         yield
         return
     address = config.ray.address or os.environ.get("RAY_ADDRESS")
+    os.environ[STORAGE_VARIABLE] = config.storage.model_dump_json()
     environment = {
         "env_vars": {
             # vLLM starts three times slower without compiled bytecode, which this variable prevents.
             "PYTHONDONTWRITEBYTECODE": "",
             "HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", "0"),
             "TOKENIZERS_PARALLELISM": "false",
+            STORAGE_VARIABLE: os.environ[STORAGE_VARIABLE],
         }
     }
     started = time.monotonic()
     if address:
-        ray.init(address=address, runtime_env=environment)
+        ray.init(address=address, runtime_env=environment, log_to_driver=False)
     else:
         ray.init(
             address="local",  # not whatever cluster happens to run on this machine
@@ -266,9 +289,9 @@ def run_job(work: Callable[[], object]) -> None:
     signal.signal(signal.SIGTERM, stop)
     try:
         work()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as stopped:
         print("stopped; run the same command again to go on from the last finished stage", file=sys.stderr)
-        raise SystemExit(130) from None
+        raise SystemExit(getattr(stopped, "code", 130)) from None
     except InbolError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1) from None

@@ -74,16 +74,26 @@ def write_whole(filesystem: pafs.FileSystem, path: str, data: pa.Buffer | bytes)
     filesystem.move(partial, path)
 
 
+def delete_folder(uri: str, storage: StorageConfig) -> None:
+    """Remove a folder and what is in it, if it is there."""
+    filesystem, path = open_filesystem(uri, storage)
+    if filesystem.get_file_info(path).type == pafs.FileType.Directory:
+        filesystem.delete_dir(path)
+
+
+def open_s3_client(storage: StorageConfig):
+    """A boto3 client, for what pyarrow cannot do: conditional writes. It is thread-safe, but cannot be pickled.
+
+    Raises ConfigError without credentials.
+    """
+    return _s3_session(storage).client("s3", endpoint_url=storage.endpoint_url)
+
+
 @lru_cache(maxsize=4)
 def _s3_filesystem(storage: StorageConfig, period: int) -> pafs.S3FileSystem:
     """One connection pool a store; `period` only makes it new from time to time."""
-    import boto3
-
-    session = boto3.Session(region_name=storage.region)
-    credentials = session.get_credentials()
-    if credentials is None:
-        raise ConfigError("no S3 credentials found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or a profile")
-    keys = credentials.get_frozen_credentials()
+    session = _s3_session(storage)
+    keys = session.get_credentials().get_frozen_credentials()
     endpoint = urlsplit(storage.endpoint_url or "")
     return pafs.S3FileSystem(
         access_key=keys.access_key,
@@ -93,3 +103,12 @@ def _s3_filesystem(storage: StorageConfig, period: int) -> pafs.S3FileSystem:
         endpoint_override=endpoint.netloc or None,
         scheme=endpoint.scheme or "https",
     )
+
+
+def _s3_session(storage: StorageConfig):
+    import boto3
+
+    session = boto3.Session(region_name=storage.region)
+    if session.get_credentials() is None:
+        raise ConfigError("no S3 credentials found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or a profile")
+    return session

@@ -14,14 +14,16 @@ from inbol_ray.config.load import parse_job_args
 def main() -> None:
     options = sys.argv[1:]
     config = parse_job_args(__doc__, options[1:] if options[:1] == ["check"] else options)
+    from inbol_ray.artifacts import open_store
     from inbol_ray.corpora.check import check_corpora
-    from inbol_ray.pipeline import artifact_folder, run_job, run_stages, started_ray
+    from inbol_ray.pipeline import build_stages, run_job, run_stages, started_ray
 
     def check() -> None:
         with started_ray(config):
             if config.toyworld is not None:
                 run_stages(config, ["toyworld"])
-            check_corpora(config, artifact_folder(config, "toyworld"))
+            toyworld = build_stages(config).get("toyworld")
+            check_corpora(config, open_store(config).uri(toyworld) if toyworld else None)
 
     run_job(check)
 

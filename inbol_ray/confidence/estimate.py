@@ -24,7 +24,6 @@ from inbol_ray.sampling.parts import Parts
 from inbol_ray.sampling.vllm_engine import Decoding
 from inbol_ray.scoring.answer_match import OURS
 from inbol_ray.scoring.outcome import judge_reply
-from inbol_ray.storage import is_remote
 
 
 def estimate_confidence(context: StageContext) -> dict[str, int]:
@@ -39,10 +38,8 @@ def estimate_confidence(context: StageContext) -> dict[str, int]:
     checkpoint = context.checkpoint("checkpoint")
     model = {"checkpoint": checkpoint, "digest": model_digest(checkpoint)}
     questions = _read_questions(context)
-    parts = None
     if sampling.reuse_uri is None:
-        parts = _sample(context, questions, checkpoint)
-        rows = parts.rows()
+        rows = _sample(context, questions, checkpoint).rows()
     else:
         dataset = read_dataset(
             sampling.reuse_uri,
@@ -75,8 +72,6 @@ def estimate_confidence(context: StageContext) -> dict[str, int]:
     (context.folder / DESCRIPTION).write_text(json.dumps(description, indent=1))
     if sampling.publish_uri is not None:
         publish(path, description, sampling.publish_uri, config.storage)
-        if parts is not None:
-            parts.delete()
     return {"questions": counts["questions"], "samples": counts["samples"]}
 
 
@@ -123,12 +118,11 @@ def _sample(context: StageContext, questions: pa.Table, checkpoint: str) -> Part
     requests = questions.append_column("prompt", pa.array(prompts, pa.string())).append_column(
         "checkpoint", pa.array([checkpoint] * questions.num_rows, pa.string())
     )
-    remote = sampling.publish_uri is not None and is_remote(sampling.publish_uri)
     return generate(
         requests,
         config,
         Decoding(sampling.num_samples, sampling.temperature, sampling.max_tokens, num_logprobs=0),
-        folder=f"{sampling.publish_uri}/unfinished" if remote else str(context.resume / "samples"),
+        folder=f"{context.resume}/samples",
         unit="questions",
         progress=context.progress,
         rounds=AdaptiveRounds(sampling, config.classes, config.scoring) if sampling.adaptive else None,

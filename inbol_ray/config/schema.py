@@ -33,6 +33,8 @@ class RayConfig(Section):
     """Logical CPUs of a Ray started here. May exceed the cores: Ray Data needs CPUs beside the training workers."""
     object_store_memory_bytes: PositiveInt = 400_000_000
     """Object store of a Ray started here, in bytes."""
+    nodes_may_join: bool = False
+    """Wait for nodes instead of refusing a stage that fits neither the nodes that are up nor the declared growth."""
 
 
 class StorageConfig(Section):
@@ -205,8 +207,7 @@ class SamplingConfig(Section):
     adaptive: AdaptiveConfig | None = None
     """Draw fewer than N samples where fewer decide the class (`{}` for the defaults); null draws N, as in the paper."""
     publish_uri: str | None = None
-    """Folder or `s3://` prefix that the sampled dataset is also written to, its manifest last. Unfinished work is kept
-    there too, so that nodes without a shared disk can sample."""
+    """Folder or `s3://` prefix that the sampled dataset is also written to, its manifest last."""
     reuse_uri: str | None = None
     """Take the answers from the dataset that another run published here, instead of sampling."""
     allow_other_checkpoint: bool = False
@@ -289,6 +290,9 @@ class TrainingConfig(Section):
     this budget, and their gradients accumulated. Changes no result; null means all of a worker's share at once."""
     num_workers: PositiveInt = 2
     """Training workers, one FSDP shard each."""
+    min_workers: PositiveInt | None = None
+    """When workers are lost, go on with as few as this and grow again when nodes come back; null waits for all. Steps
+    stay the same (each is one global batch), they only take longer."""
     num_gpus_per_worker: Annotated[float, Field(ge=0)] = 0
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Compute type of FSDP's mixed precision; parameters and optimiser stay float32."""
@@ -326,6 +330,8 @@ class TrainingConfig(Section):
             )
         if self.lora is not None and self.train_vision_tower:
             raise ValueError("train_vision_tower needs full fine-tuning; remove lora or train_vision_tower")
+        if self.min_workers and self.min_workers > self.num_workers:
+            raise ValueError(f"min_workers ({self.min_workers}) must not exceed num_workers ({self.num_workers})")
         return self
 
 
@@ -482,6 +488,41 @@ class CalibrationConfig(Section):
     """Samples a question for `agreement`."""
 
 
+class PlanConfig(Section):
+    """What `jobs/plan.py` assumes where no earlier run has measured it. All values are ours."""
+
+    nodes: list[PositiveInt] = [1, 2, 4, 8, 16, 32, 64, 125]
+    """Nodes of the what-if table."""
+    gpus_per_node: PositiveInt = 8
+    """GPUs of a node; for a CPU run the engines and training workers that it holds."""
+    model_parameters: PositiveFloat = 7.06e9
+    """Parameters of the model; LLaVA-1.5-7B."""
+    gpu_flops: PositiveFloat = 312e12
+    """Peak bfloat16 operations a second of a GPU; an A100's."""
+    utilisation: Fraction = 0.4
+    """Share of the peak that prompts and training reach."""
+    decode_tokens_per_s: PositiveFloat = 2_500
+    """Tokens a second that one engine writes, over all sequences it decodes at once."""
+    engine_start_s: PositiveFloat = 120
+    """From the request for an engine to its first batch: weights from the store, memory profile, graph capture."""
+    image_tokens: PositiveInt = 576
+    """Tokens of an image; LLaVA-1.5's."""
+    question_tokens: PositiveInt = 40
+    response_tokens: PositiveInt = 6
+    """Mean length of a response: the corpora ask for a word or a phrase."""
+    driver_rows_per_s: PositiveFloat = 10_000
+    """Questions a second that the driver judges and writes when the engines are done; 12,000 with ten replies each were
+    measured on one core."""
+    driver_memory_bytes: PositiveInt = 32_000_000_000
+    object_store_bytes_per_node: PositiveInt = 60_000_000_000
+    image_bytes: PositiveInt = 160_000
+    """An encoded image; a COCO JPEG's."""
+    store_reads_per_s: PositiveInt = 5_500
+    """GET requests a second that S3 serves from one prefix."""
+    dispatches_per_s: PositiveFloat = 500
+    """Blocks a second that Ray Data's one scheduling thread hands to engines."""
+
+
 class PipelineConfig(Section):
     """A whole experiment: `jobs/*.py` each run one part of it, `jobs/pipeline.py` runs all."""
 
@@ -511,6 +552,7 @@ class PipelineConfig(Section):
     evaluation: EvaluationConfig
     calibration: CalibrationConfig | None = None
     serving: ServingConfig | None = None
+    plan: PlanConfig = PlanConfig()
 
     @model_validator(mode="after")
     def _consistent(self) -> "PipelineConfig":

@@ -4,7 +4,6 @@ CORPUS_ROW, a block at a time -> CorpusReport a corpus, Leaks -> printed text an
 """
 
 import json
-import shutil
 import textwrap
 from collections import Counter
 from collections.abc import Iterator
@@ -20,8 +19,10 @@ from inbol_ray.corpora.read import CorpusSource, read_corpora, stream_tables
 from inbol_ray.corpora.stage import corpus_source
 from inbol_ray.errors import InbolError
 from inbol_ray.images import ImageError, load_image
+from inbol_ray.local_copies import written_to
 from inbol_ray.prompts import chat_prompt, render_question
 from inbol_ray.rows import Question
+from inbol_ray.storage import delete_folder, is_remote
 
 NUM_PROMPTS = 2
 WIDTH = 118
@@ -81,28 +82,28 @@ class CorpusReport:
             yield f"      expected: {prompt['answer']}"
 
 
-def check_corpora(config: PipelineConfig, toyworld: Path | None) -> None:
+def check_corpora(config: PipelineConfig, toyworld: str | None) -> None:
     """Print a report of every corpus and of leakage. Raises InbolError, after all of it, if the pipeline would fail.
 
-    Ray must be up. `toyworld` is the folder of the toy world's artifact, where the configuration has one.
+    Ray must be up. `toyworld` is the URI of the toy world's artifact, where the configuration has one.
     """
-    output = Path(config.output_dir).resolve()
-    image_folder = output / "check-images"
+    output = config.output_dir if is_remote(config.output_dir) else str(Path(config.output_dir).resolve())
+    image_folder = f"{output}/check-images"
     reports = []
     try:
         with EvaluationKeys() as keys:
             for corpus in [*config.evaluation.benchmarks, *config.corpora]:
-                report = _check(corpus, corpus_source(corpus, config, toyworld, str(image_folder)), keys, config)
+                report = _check(corpus, corpus_source(corpus, config, toyworld, image_folder), keys, config)
                 print("\n".join(report.lines()), end="\n\n", flush=True)
                 reports.append(report)
             leaks = keys.leaks
     finally:
-        shutil.rmtree(image_folder, ignore_errors=True)
+        delete_folder(image_folder, config.storage)
     print(_describe_leaks(leaks, config))
     problems = _find_problems(reports, leaks, config)
     content = {"corpora": [vars(report) for report in reports], "leakage": vars(leaks), "problems": problems}
-    output.mkdir(parents=True, exist_ok=True)
-    (output / "corpus_check.json").write_text(json.dumps(content, indent=1))
+    with written_to(output, config.storage) as folder:
+        (folder / "corpus_check.json").write_text(json.dumps(content, indent=1))
     if problems:
         raise InbolError("; ".join(problems) + ". The report above says why.")
 

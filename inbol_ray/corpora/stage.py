@@ -3,8 +3,6 @@
 CORPUS_ROW, a block at a time -> `benchmarks.parquet`, `train.parquet`, `rejected.parquet`; embedded images -> `images/`
 """
 
-from pathlib import Path
-
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -28,8 +26,8 @@ def build_questions(context: StageContext) -> dict[str, int]:
     Raises DataError where a file is missing or unreadable, and LeakageError.
     """
     config = context.config
-    toyworld = context.inputs.get("toyworld")
-    image_folder = str(context.folder / "images")
+    toyworld = context.input_uris.get("toyworld")
+    image_folder = f"{context.uri}/images"
     # Benchmarks first: the training rows are compared with what they use.
     corpora = [*config.evaluation.benchmarks, *config.corpora]
     rows = read_corpora([corpus_source(corpus, config, toyworld, image_folder) for corpus in corpora])
@@ -53,12 +51,12 @@ def build_questions(context: StageContext) -> dict[str, int]:
 
 
 def corpus_source(
-    corpus: CorpusConfig, config: PipelineConfig, toyworld: Path | None, image_folder: str
+    corpus: CorpusConfig, config: PipelineConfig, toyworld: str | None, image_folder: str
 ) -> CorpusSource:
-    """Where a corpus is read from; `toyworld:NAME` is a folder of the toy world, whose artifact is `toyworld`."""
+    """Where a corpus is read from; `toyworld:NAME` is a folder of the toy world, whose artifact's URI is `toyworld`."""
     root = corpus.root
     if root.startswith(TOYWORLD_PREFIX):
-        root = str(toyworld / "corpora" / root.removeprefix(TOYWORLD_PREFIX))
+        root = f"{toyworld}/corpora/{root.removeprefix(TOYWORLD_PREFIX)}"
     return CorpusSource(corpus, root, config.storage, image_folder)
 
 

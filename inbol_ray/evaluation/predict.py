@@ -16,6 +16,8 @@ from inbol_ray.artifacts import StageContext, write_rows
 from inbol_ray.config.schema import UNTRAINED_METHODS
 from inbol_ray.evaluation.breakdown import question_classes, question_group
 from inbol_ray.evaluation.replies import GreedyReply, answer_requests, request_keys
+from inbol_ray.evaluation.scores import score_group
+from inbol_ray.progress import write_progress
 from inbol_ray.prompts import chat_prompt, render_question
 from inbol_ray.rows import PREDICTION, Question
 from inbol_ray.sampling.vllm_engine import Decoding
@@ -50,9 +52,20 @@ def predict(context: StageContext) -> dict[str, int]:
             yield _judge(model, row, replies[key], context) | {"base_confidence": confidences.get(row["id"])}
 
     predictions = sorted(judged(), key=lambda row: (row["method"], row["benchmark"], row["id"]))
+    _publish_trust(context, predictions)
     num_predictions = write_rows(context.folder / "predictions.parquet", predictions, PREDICTION)
     context.check_rows(len(asked), num_predictions)
     return {"predictions": num_predictions, "errors": sum(row["outcome"] == "error" for row in predictions)}
+
+
+def _publish_trust(context: StageContext, predictions: list[dict]) -> None:
+    """S_trust of each method over the replies judged so far, as metrics that the dashboard shows."""
+    outcomes: dict[str, list[str]] = {}
+    for row in predictions:
+        outcomes.setdefault(row["method"], []).append(row["outcome"])
+    measures = {f"s_trust.{method}": score_group(kinds).s_trust for method, kinds in outcomes.items()}
+    known = {name: value for name, value in measures.items() if value is not None}
+    write_progress(context.progress, len(predictions), len(predictions), "judged", measures=known)
 
 
 def _models(context: StageContext) -> list[Model]:

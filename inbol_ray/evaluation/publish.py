@@ -4,13 +4,12 @@ Not a stage: it takes seconds, and the times it reports are not part of any arti
 """
 
 import json
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from inbol_ray.artifacts import Store
+from inbol_ray.artifacts import open_store
 from inbol_ray.calibration.stage import RISK_COVERAGE
 from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.evaluation.benchmark_scores import merge_rotations, score_benchmarks
@@ -18,12 +17,13 @@ from inbol_ray.evaluation.estimators import compare_estimators
 from inbol_ray.evaluation.metrics import build_results
 from inbol_ray.evaluation.paper_tables import build_tables, render_tables
 from inbol_ray.evaluation.report import render_terminal_table, write_report
+from inbol_ray.local_copies import written_to
 from inbol_ray.pipeline import build_stages
 
 
 def publish(config: PipelineConfig, manifests: dict[str, dict]) -> dict:
     """Write the report of a finished run and print its table; returns the content of `results.json`."""
-    store = Store(Path(config.output_dir) / "artifacts")
+    store = open_store(config)
     stages = build_stages(config)
     predictions = pq.read_table(store.folder(stages["evaluate"]) / "predictions.parquet")
     answers = pq.read_table(store.folder(stages["confidence"]) / "answers.parquet")
@@ -45,18 +45,18 @@ def publish(config: PipelineConfig, manifests: dict[str, dict]) -> dict:
     results["estimators"] = compare_estimators(predictions, answers)
     if "calibrate" in manifests:
         results["risk_coverage"] = json.loads((store.folder(stages["calibrate"]) / RISK_COVERAGE).read_text())
-    out_dir = Path(config.output_dir)
-    write_report(
-        results,
-        predictions,
-        train_answers["confidence"].to_pylist(),
-        out_dir,
-        delta_known=config.classes.delta_known,
-        delta_unknown=config.classes.delta_unknown,
-    )
+    with written_to(config.output_dir, config.storage) as out_dir:
+        write_report(
+            results,
+            predictions,
+            train_answers["confidence"].to_pylist(),
+            out_dir,
+            delta_known=config.classes.delta_known,
+            delta_unknown=config.classes.delta_unknown,
+        )
     print()
     print(render_terminal_table(results))
-    print(f"\nReport: {out_dir / 'report.html'}   Figures: {out_dir / 'results.json'}")
+    print(f"\nReport: {config.output_dir}/report.html   Figures: {config.output_dir}/results.json")
     publish_benchmarks(config)
     return results
 
@@ -64,7 +64,7 @@ def publish(config: PipelineConfig, manifests: dict[str, dict]) -> dict:
 def publish_benchmarks(config: PipelineConfig) -> dict:
     """Score a finished evaluation a (model, benchmark) pair, write `benchmarks.json` and the paper's tables as
     `tables.md`, and print those; returns the content of `benchmarks.json`."""
-    store = Store(Path(config.output_dir) / "artifacts")
+    store = open_store(config)
     predictions = pq.read_table(store.folder(build_stages(config)["evaluate"]) / "predictions.parquet")
     scores = score_benchmarks(predictions, config.classes)
     tables = build_tables(scores, config.evaluation)
@@ -76,13 +76,13 @@ def publish_benchmarks(config: PipelineConfig) -> dict:
         "scores": scores,
         "tables": tables,
     }
-    out_dir = Path(config.output_dir)
-    (out_dir / "benchmarks.json").write_text(json.dumps(content, indent=1))
     markdown = render_tables(tables)
-    (out_dir / "tables.md").write_text(markdown)
+    with written_to(config.output_dir, config.storage) as out_dir:
+        (out_dir / "benchmarks.json").write_text(json.dumps(content, indent=1))
+        (out_dir / "tables.md").write_text(markdown)
     print()
     print(markdown)
-    print(f"Every benchmark: {out_dir / 'benchmarks.json'}   Tables: {out_dir / 'tables.md'}")
+    print(f"Every benchmark: {config.output_dir}/benchmarks.json   Tables: {config.output_dir}/tables.md")
     return content
 
 

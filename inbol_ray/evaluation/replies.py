@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 
 from inbol_ray.artifacts import package_versions
 from inbol_ray.config.schema import PipelineConfig
+from inbol_ray.local_copies import local_copy
 from inbol_ray.sampling.checkpoints import model_digest
 from inbol_ray.sampling.generate import generate
 from inbol_ray.sampling.parts import list_parts
@@ -35,7 +36,7 @@ class GreedyReply(NamedTuple):
 
 
 def answer_requests(
-    requests: pa.Table, config: PipelineConfig, decoding: Decoding, *, progress=None
+    requests: pa.Table, config: PipelineConfig, decoding: Decoding, *, progress: str | None = None
 ) -> dict[str, GreedyReply]:
     """Replies by key; `requests` has the columns `key` (`request_keys`), `id`, `checkpoint`, `prompt` and `images`.
 
@@ -45,8 +46,10 @@ def answer_requests(
     wanted = set(requests["key"].to_pylist())
     replies = dict(_stored(folder, config, wanted))
     missing = _first_of_each_key(requests.filter(pc.invert(pc.is_in(requests["key"], _string_set(replies)))))
-    for group in _by_architecture(missing):
-        generate(group, config, decoding, folder=folder, unit="replies", progress=progress)
+    groups = list(_by_architecture(missing))
+    for number, group in enumerate(groups, start=1):
+        unit = "replies" if len(groups) == 1 else f"replies of model group {number}/{len(groups)}"
+        generate(group, config, decoding, folder=folder, unit=unit, progress=progress)
     if missing.num_rows:
         replies = dict(_stored(folder, config, wanted))
     return replies
@@ -109,7 +112,7 @@ def _by_architecture(requests: pa.Table) -> Iterator[pa.Table]:
 
 def _architecture(checkpoint: str) -> str:
     """What an engine is built for: the model's config.json; a hub name stands for itself."""
-    path = Path(checkpoint) / "config.json"
+    path = Path(local_copy(checkpoint)) / "config.json"
     if not path.is_file():
         return checkpoint
     config = json.loads(path.read_text("utf-8"))

@@ -6,6 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from inbol_ray.errors import CheckpointError
+from inbol_ray.local_copies import local_copy
 
 READ_SUFFIXES = (".safetensors", ".json", ".model", ".jinja", ".txt")
 """Files of a model folder that an engine may read. Pickled weights are not among them."""
@@ -30,12 +31,12 @@ def check_checkpoint(checkpoint: str) -> None:
 
 @lru_cache
 def model_digest(checkpoint: str) -> str:
-    """`sha256:...` of the files of a local folder, `hub:NAME@COMMIT` of a hub name. Two models never share one.
+    """`sha256:...` of a folder's files, local or `s3://`, `hub:NAME@COMMIT` of a hub name. Two models never share one.
 
     Reads every byte of the weights, about ten seconds for 14 GB. Raises CheckpointError where nothing is to be read.
     """
-    check_checkpoint(checkpoint)
-    folder = Path(checkpoint)
+    folder = Path(local_copy(checkpoint))
+    check_checkpoint(str(folder))
     if not folder.is_dir():
         return f"hub:{checkpoint}@{_hub_commit(checkpoint)}"
     digest = hashlib.sha256()

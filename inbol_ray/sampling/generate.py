@@ -18,6 +18,7 @@ import json
 import os
 import pickle
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -28,9 +29,10 @@ import ray
 import ray.data
 
 from inbol_ray.artifacts import package_versions
+from inbol_ray.cluster_resources import Ask, engine_asks, place_engines
 from inbol_ray.config.schema import EngineConfig, PipelineConfig
 from inbol_ray.errors import EngineError, InbolError
-from inbol_ray.progress import write_progress
+from inbol_ray.progress import this_process, write_progress
 from inbol_ray.prompts import draw_index
 from inbol_ray.sampling.checkpoints import model_digest
 from inbol_ray.sampling.parts import REPLY, Parts, open_parts
@@ -55,12 +57,12 @@ def generate(
     *,
     folder: str,
     unit: str,
-    progress=None,
+    progress: str | None = None,
     rounds: Rounds | None = None,
 ) -> Parts:
     """The finished parts of these requests, kept under `folder` (a path that every node sees, or an `s3://` prefix).
 
-    `unit` and `progress` are for the progress line. Raises CheckpointError and what else a first engine says against
+    `unit` and `progress` (artifact id) are for `write_progress`. Raises CheckpointError and what else a first engine says against
     the checkpoint, and EngineError once engines die more often than `engine.max_restarts` or do not fit the cluster.
     """
     engine = place_engines(config.engine)
@@ -76,16 +78,26 @@ def generate(
     }
     parts = open_parts(folder, config.storage, requests, key, engine.batch_size)
     missing = sorted(set(range(parts.num_blocks)) - parts.finished())
-    done = parts.num_rows - sum(parts.block_size(block) for block in missing)
-    write_progress(progress, done, parts.num_rows, unit, note="starting engines" if missing else "")
     if missing:
         try:
-            for num_rows in _run(parts, missing, checkpoints[0], engine, decoding, config.seed, rounds):
-                done += num_rows
-                write_progress(progress, done, parts.num_rows, unit)
+            for engine_name, done in _count(
+                _run(parts, missing, checkpoints[0], engine, decoding, config.seed, rounds)
+            ):
+                write_progress(progress, done, parts.num_rows, unit, part=engine_name)
         except ray.exceptions.RayError as error:
             raise _cause(error, parts, engine) from error
+    # Not sooner: the first report is taken for the end of the engines' start.
+    found = parts.num_rows - sum(parts.block_size(block) for block in missing)
+    write_progress(progress, found, parts.num_rows, unit, part="finished before")
     return parts
+
+
+def _count(finished: Iterable[tuple[str, int]]) -> Iterator[tuple[str, int]]:
+    """(engine, requests of a block) -> (engine, its requests so far)."""
+    done: Counter[str] = Counter()
+    for engine_name, num_rows in finished:
+        done[engine_name] += num_rows
+        yield engine_name, done[engine_name]
 
 
 def _run(
@@ -96,11 +108,11 @@ def _run(
     decoding: Decoding,
     seed: int,
     rounds: Rounds | None,
-) -> Iterable[int]:
-    """Answer these blocks; yields the number of requests of each as it is finished."""
+) -> Iterator[tuple[str, int]]:
+    """Answer these blocks; yields the engine and the number of requests of each as it is finished."""
     num_engines = min(engine.num_engines, len(blocks))
     min_engines = min(engine.min_engines or num_engines, num_engines)
-    _await_room(engine, min_engines)
+    _await_room(engine_asks(engine, min_engines), engine.start_timeout_s)
     restarts = {"max_restarts": engine.max_restarts, "max_task_retries": -1}
     # Ray 2.60 calls these deprecated, but has no other way to bound restarts.
     warnings.filterwarnings("ignore", message="`ray_remote_args` is deprecated")
@@ -134,7 +146,7 @@ def _run(
         )
     )
     for batch in dataset.iter_batches(batch_format="pyarrow", batch_size=None, prefetch_batches=0):
-        yield from batch["num_rows"].to_pylist()
+        yield from zip(batch["engine"].to_pylist(), batch["num_rows"].to_pylist(), strict=True)
 
 
 class RenderBlock:
@@ -181,7 +193,7 @@ class AnswerBlock:
             os._exit(1)
         self.parts.write(block, reply_table([row["id"] for row in rows], replies))
         self.in_work.discard(block)
-        return pa.table({"block": [block], "num_rows": [len(rows)]})
+        return pa.table({"engine": [this_process()], "num_rows": [len(rows)]})
 
 
 @contextmanager
@@ -206,31 +218,24 @@ def reply_table(ids: Sequence[str], replies: Sequence[Reply]) -> pa.Table:
     return pa.table([list(ids), *columns], schema=pa.schema([pa.field("id", pa.string()), *REPLY]))
 
 
-def place_engines(engine: EngineConfig) -> EngineConfig:
-    """`engine` with `num_gpus_per_engine` decided: GPUs where this cluster has any, CPUs where it has none."""
-    if engine.num_gpus_per_engine is not None:
-        return engine
-    has_gpus = ray.cluster_resources().get("GPU", 0) > 0
-    return engine.model_copy(update={"num_gpus_per_engine": engine.tensor_parallel_size if has_gpus else 0})
-
-
-def _await_room(engine: EngineConfig, min_engines: int) -> None:
+def _await_room(asks: list[Ask], timeout_s: float) -> None:
     """Wait until the cluster, or its autoscaler, has room for a renderer and the engines that must be up.
 
-    Without this, a pool that does not fit waits for ever and says nothing.
+    That the cluster can ever have it is checked before (`cluster_resources.check_asks`); a cloud may still have no
+    machine to give. A pool that does not fit would wait for ever and say nothing.
     """
-    share = {"GPU": engine.num_gpus_per_engine} if engine.num_gpus_per_engine else {"CPU": engine.num_cpus_per_engine}
-    room = ray.util.placement_group([{"CPU": 1}, *[share] * min_engines], strategy="PACK")
+    bundles = [ask.resources for ask in asks for _ in range(ask.count)]
+    room = ray.util.placement_group(bundles, strategy="PACK")
     try:
-        if not room.wait(engine.start_timeout_s):
+        if not room.wait(timeout_s):
             have = ", ".join(
                 f"{ray.available_resources().get(kind, 0):g} of {total:g} {kind}s free"
                 for kind, total in ray.cluster_resources().items()
                 if kind in ("CPU", "GPU")
             )
             raise EngineError(
-                f"no room for {min_engines} engines of {share} and a renderer of 1 CPU within "
-                f"{engine.start_timeout_s} s: the cluster has {have}. Lower engine.min_engines or add nodes"
+                f"no room for {' and '.join(map(str, asks))} within {timeout_s} s: the cluster has {have}. Lower "
+                "engine.min_engines or add nodes"
             )
     finally:
         ray.util.remove_placement_group(room)

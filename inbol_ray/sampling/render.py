@@ -12,6 +12,7 @@ from typing import Any
 
 from inbol_ray.config.schema import EngineConfig
 from inbol_ray.images import ImageError, load_images
+from inbol_ray.local_copies import local_copy
 from inbol_ray.prompts import IMAGE_TOKEN
 
 MAX_DETAIL_CHARS = 500
@@ -62,7 +63,7 @@ class Renderer:
     def __init__(self, checkpoint: str, config: EngineConfig) -> None:
         from vllm.renderers.registry import renderer_from_config
 
-        vllm_config = engine_args(checkpoint, config, seed=0).create_engine_config()
+        vllm_config = engine_args(local_copy(checkpoint), config, seed=0).create_engine_config()
         self._model_config = vllm_config.model_config
         self._renderer = renderer_from_config(vllm_config)
 

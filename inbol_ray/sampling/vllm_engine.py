@@ -24,6 +24,7 @@ import numpy as np
 
 from inbol_ray.config.schema import EngineConfig
 from inbol_ray.errors import CheckpointError, EngineError
+from inbol_ray.local_copies import local_copy
 from inbol_ray.sampling.checkpoints import check_checkpoint
 from inbol_ray.sampling.render import MAX_DETAIL_CHARS, EngineInput, Refusal, engine_args
 
@@ -95,7 +96,8 @@ class VllmEngine:
     """A vLLM engine on one checkpoint at a time. Raises CheckpointError for a folder that it cannot load."""
 
     def __init__(self, checkpoint: str, config: EngineConfig, seed: int) -> None:
-        check_checkpoint(checkpoint)
+        folder = local_copy(checkpoint)
+        check_checkpoint(folder)
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
         if config.tensor_parallel_size == 1 and not config.num_gpus_per_engine:
             # A CPU engine spends most of its start on process spawns; beside a GPU a process of its own keeps the GPU
@@ -106,7 +108,7 @@ class VllmEngine:
             os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
         from vllm.v1.engine.llm_engine import LLMEngine
 
-        self._vllm = LLMEngine.from_engine_args(engine_args(checkpoint, config, seed))
+        self._vllm = LLMEngine.from_engine_args(engine_args(folder, config, seed))
         self._tokenizer = self._vllm.get_tokenizer()
         self._checkpoint = checkpoint
         self._inbox: queue.SimpleQueue[_Call] = queue.SimpleQueue()
@@ -194,8 +196,9 @@ class VllmEngine:
         """Switch to another checkpoint of the same architecture; every cache of the old weights is dropped."""
         if checkpoint == self._checkpoint:
             return
-        check_checkpoint(checkpoint)
-        self._vllm.collective_rpc("reload_weights", kwargs={"weights_path": checkpoint})
+        folder = local_copy(checkpoint)
+        check_checkpoint(folder)
+        self._vllm.collective_rpc("reload_weights", kwargs={"weights_path": folder})
         if not self._vllm.reset_prefix_cache():
             raise CheckpointError(f"{checkpoint}: the engine kept cached prefixes of {self._checkpoint}")
         self._vllm.reset_encoder_cache()

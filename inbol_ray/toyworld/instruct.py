@@ -63,10 +63,13 @@ CAPTION_RATE = 0.1
 CAPTION_PROMPT = "Describe the image."
 
 
-def write_conversations(root: Path, start: int, stop: int, seed: int, prompts: PromptConfig) -> Path:
+def write_conversations(
+    root: Path, start: int, stop: int, seed: int, prompts: PromptConfig, uri: str | None = None
+) -> Path:
     """Write scenes `start` to `stop`: `images-*.bin`, `captions-*.parquet` and `conversations-*.parquet`.
 
     Returns the path of the last. Conversation k depends on (seed, k) alone, so any split into files gives the same corpus.
+    Image references start with `uri`, where the folder is going to be read; by default `root`.
     """
     root.mkdir(parents=True, exist_ok=True)
     images_path = root / f"images-{start:07d}.bin"
@@ -78,7 +81,7 @@ def write_conversations(root: Path, start: int, stop: int, seed: int, prompts: P
             scene = draw_scene(rng, PRETRAINING)
             data = encode_png(render_scene(scene))
             images.write(data)
-            images_column = [f"{images_path}#{offset}:{len(data)}"]
+            images_column = [f"{uri or root}/{images_path.name}#{offset}:{len(data)}"]
             offset += len(data)
             for rows, name, turns in (
                 (conversations, "instruct", draw_turns(rng, scene, prompts)),

@@ -7,6 +7,7 @@ import ray.data
 
 from inbol_ray.artifacts import StageContext
 from inbol_ray.config.schema import PromptConfig
+from inbol_ray.local_copies import written_to
 from inbol_ray.progress import write_progress
 
 SHARD_ROWS = 2_500
@@ -26,13 +27,13 @@ def build_instruct(context: StageContext) -> dict[str, int]:
     total = context.config.toyworld.num_pretrain_images
     tasks = [
         _write_shard.remote(
-            str(context.folder),
+            context.uri,
             start,
             min(start + SHARD_ROWS, total),
             total,
             context.config.seed,
             context.config.prompts.model_dump(),
-            str(context.progress),
+            context.progress,
         )
         for start in range(0, total, SHARD_ROWS)
     ]
@@ -40,12 +41,11 @@ def build_instruct(context: StageContext) -> dict[str, int]:
 
 
 @ray.remote(num_cpus=1)
-def _write_shard(folder: str, start: int, stop: int, total: int, seed: int, prompts: dict, progress: str) -> int:
-    from pathlib import Path
-
+def _write_shard(uri: str, start: int, stop: int, total: int, seed: int, prompts: dict, progress: str) -> int:
     from inbol_ray.toyworld.instruct import write_conversations
 
-    write_conversations(Path(folder), start, stop, seed, PromptConfig(**prompts))
+    with written_to(uri) as folder:
+        write_conversations(folder, start, stop, seed, PromptConfig(**prompts), uri)
     write_progress(progress, stop - start, total, "scenes", part=f"shard-{start}")
     return stop - start
 

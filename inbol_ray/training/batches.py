@@ -1,9 +1,10 @@
 """Which row is trained on when, by whom, and what it is forwarded together with: decided before training starts.
 
-rows -> epochs, each shuffled anew -> global batches of a fixed number of samples -> micro-batches -> one table a worker
+rows -> epochs, each shuffled anew -> global batches of a fixed number of samples -> micro-batches -> one table a share
 
 What makes up step k depends on the seed alone: not on the number of workers, and not on the token budget, which only
-decides what is padded together. So a killed run finds its place again, and more workers give the same curve.
+decides what is padded together. So a killed run finds its place again, and more workers give the same curve. A batch
+has a share for each configured worker; where fewer are left, some train on several shares.
 """
 
 import numpy as np
@@ -26,9 +27,9 @@ def add_token_counts(rows: pa.Table, objective: Objective) -> pa.Table:
 
 
 def plan_batches(rows: pa.Table, config: TrainingConfig, seed: int) -> tuple[list[pa.Table], int]:
-    """One table for each worker, the rows of all epochs in the order in which it trains on them; and the steps' number.
+    """One table for each share, the rows of all epochs in the order of training on them; and the steps' number.
 
-    An epoch's incomplete last batch is left out. Every worker has as many rows and micro-batches in a step as any
+    An epoch's incomplete last batch is left out. Every share has as many rows and micro-batches in a step as any
     other, since FSDP's workers must run the same number of forward passes. A token budget needs NUM_TOKENS.
 
     Raises DataError when there are fewer rows than one batch.
@@ -73,15 +74,28 @@ def _cut(lengths: np.ndarray, num_workers: int, max_tokens: int) -> np.ndarray:
     return numbers
 
 
-class MicroBatches(NumpyBatchCollateFn):
-    """One step's rows of one worker -> its micro-batches, images decoded. Runs in the iterator's threads.
+def shares_of(rank: int, num_workers: int, num_shares: int) -> range:
+    """The shares of each batch that one worker of those that are there trains on."""
+    return range(rank, num_shares, num_workers)
 
-    Steps before `first_step` (training resumes there) yield an empty list and decode nothing. The objective is built
+
+def idle_passes(rank: int, num_workers: int, num_shares: int, num_micro_batches: int) -> int:
+    """Forward passes without effect with which a worker of `num_micro_batches` keeps step with the busiest one."""
+    num_own = len(shares_of(rank, num_workers, num_shares))
+    return (len(shares_of(0, num_workers, num_shares)) - num_own) * (num_micro_batches // num_own)
+
+
+class MicroBatches(NumpyBatchCollateFn):
+    """One step's rows of one share -> its micro-batches, images decoded. Runs in the iterator's threads.
+
+    `dropout_seed` of a micro-batch depends on its place alone, so that whoever runs it draws what any other would
+    have drawn. Steps before `first_step` (training resumes there) yield an empty list and decode nothing. The objective is built
     outside: transformers' lazy imports race in those threads.
     """
 
-    def __init__(self, objective: Objective, first_step: int) -> None:
+    def __init__(self, objective: Objective, *, first_step: int, seed: int, share: int) -> None:
         self.objective, self.first_step = objective, first_step
+        self.seed, self.share = seed, share
 
     def __call__(self, columns: dict[str, np.ndarray]) -> list[Batch]:
         if columns[STEP][0] < self.first_step:
@@ -90,4 +104,8 @@ class MicroBatches(NumpyBatchCollateFn):
         for values in zip(*columns.values(), strict=True):
             row = dict(zip(columns, values, strict=True))
             groups.setdefault(int(row[MICRO_BATCH]), []).append(row)
-        return [self.objective.collate(rows) for rows in groups.values()]
+        step = int(columns[STEP][0])
+        return [
+            self.objective.collate(rows) | {"dropout_seed": hash((self.seed, step, self.share, micro_batch))}
+            for micro_batch, rows in groups.items()
+        ]

@@ -1,12 +1,13 @@
 """The model card that lies beside exported weights: what the model was made from, how, and how training went."""
 
 import json
-from pathlib import Path
+import posixpath
 
 import yaml
 
-from inbol_ray.artifacts import MANIFEST, StageContext
+from inbol_ray.artifacts import StageContext, Store, home_of
 from inbol_ray.config.schema import CaDpoConfig, MethodConfig
+from inbol_ray.lineage import walk_lineage
 from inbol_ray.training.export import ADAPTER, MODEL
 
 CARD = "README.md"
@@ -17,12 +18,11 @@ _METHODS = {
 
 
 def write_model_cards(context: StageContext, config: MethodConfig, init_checkpoint: str, metrics: dict) -> None:
-    """Write a Hugging Face model card into `model/`, and into `adapter/` where there is one."""
-    for name in (MODEL, ADAPTER):
-        folder = context.folder / name
-        if folder.exists():
-            library = "peft" if name == ADAPTER else "transformers"
-            (folder / CARD).write_text(render_card(context, config, init_checkpoint, metrics, library))
+    """Write a Hugging Face model card into `model/`, and into `adapter/` of a LoRA run."""
+    for name, library in ({MODEL: "transformers"} | ({ADAPTER: "peft"} if config.lora else {})).items():
+        folder = context.folder / name  # with a store, the worker has put the rest of it there already
+        folder.mkdir(exist_ok=True)
+        (folder / CARD).write_text(render_card(context, config, init_checkpoint, metrics, library))
 
 
 def render_card(context: StageContext, config: MethodConfig, init_checkpoint: str, metrics: dict, library: str) -> str:
@@ -57,22 +57,21 @@ def render_card(context: StageContext, config: MethodConfig, init_checkpoint: st
 
 def _lineage(context: StageContext) -> list[tuple[str, str, str, str]]:
     """The finished artifacts that this one stands on, nearest first."""
-    found: dict[str, dict] = {}
-    waiting = list(context.inputs.values())
-    while waiting:
-        folder: Path = waiting.pop(0)
-        if folder.name in found:
-            continue
-        found[folder.name] = manifest = json.loads((folder / MANIFEST).read_text())
-        waiting += [folder.parent / artifact for artifact in manifest["inputs"].values()]
+    store = Store(posixpath.dirname(home_of(context.uri)), context.config.storage)
+    walked = [
+        (depth, artifact, manifest)
+        for uri in context.input_uris.values()
+        for depth, _, artifact, manifest in walk_lineage(store, posixpath.basename(home_of(uri)))
+    ]
+    nearest_first = {artifact: manifest for _, artifact, manifest in sorted(walked, key=lambda found: found[0])}
     return [
         (
-            name,
+            artifact,
             manifest["finished"],
             (manifest["git_commit"] or "unknown")[:12],
             ", ".join(f"{value:,} {key}" for key, value in manifest["counts"].items()),
         )
-        for name, manifest in found.items()
+        for artifact, manifest in nearest_first.items()
     ]
 
 

@@ -7,7 +7,6 @@ that is when it enters the folder's index, from which a restarted run reads. Old
 import json
 import logging
 import tempfile
-from pathlib import Path
 
 import ray.train
 import torch.distributed.checkpoint as dcp
@@ -15,6 +14,9 @@ from ray.train import Checkpoint
 from torch import nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
 from torch.optim import Optimizer
+
+from inbol_ray.local_copies import job_storage
+from inbol_ray.storage import open_filesystem
 
 INDEX = "checkpoint_manager_snapshot.json"
 """Ray Train's list of a run's complete checkpoints."""
@@ -69,16 +71,17 @@ class TrainingState:
             ray.train.report(metrics, checkpoint=Checkpoint.from_directory(folder), checkpoint_dir_name=name)
 
 
-def discard_torn_index(run_folder: Path) -> None:
+def discard_torn_index(run_folder: str) -> None:
     """Remove an index that a crash cut off in the middle, which Ray Train refuses to start from; training starts over.
 
-    Ray Train (2.60) writes it in place, a few hundred bytes at each checkpoint.
+    Ray Train (2.60) writes it in place, a few hundred bytes at each checkpoint. `run_folder` is a path or `s3://` URI.
     """
-    index = run_folder / INDEX
+    filesystem, index = open_filesystem(f"{run_folder}/{INDEX}", job_storage())
     try:
-        json.loads(index.read_text())
+        with filesystem.open_input_file(index) as file:
+            json.loads(file.read())
     except FileNotFoundError:
         return
     except ValueError:
         logger.warning("%s was cut off by a crash; training starts from its first step", index)
-        index.unlink()
+        filesystem.delete_file(index)

@@ -13,6 +13,7 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_
 from transformers import AutoConfig
 
 from inbol_ray.config.schema import TrainingConfig
+from inbol_ray.local_copies import written_to
 from inbol_ray.training.fsdp import add_adapter, load_model, load_processor
 
 MODEL, ADAPTER = "model", "adapter"
@@ -29,32 +30,37 @@ PROCESSOR_FILES = (
 )
 
 
-def export_model(model: nn.Module, config: TrainingConfig, init_checkpoint: str, out_dir: Path) -> None:
+def export_model(model: nn.Module, config: TrainingConfig, init_checkpoint: str, out_dir: str) -> None:
     """Write `model/` in the hub's layout, and `adapter/` of a LoRA run, to `out_dir`; all workers call this.
 
-    The first worker writes. A folder appears under its name only when complete, so a crash half-way leaves nothing
-    that could be loaded. Weights have the type of `init_checkpoint`; adapter weights are float32.
+    The first worker writes. In `out_dir`, a path or `s3://` URI, a folder appears under its name only when complete
+    (in a store only files do), so a crash half-way leaves nothing that could be loaded. `init_checkpoint` is a folder
+    or a hub name. Weights have its type; adapter weights are float32.
     """
-    lora = config.lora is not None
-    options = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=lora)
+    options = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=config.lora is not None)
     state = get_model_state_dict(model, options=options)
     if dist.get_rank() == 0:
-        # Loaded from the hub's layout, so transformers saves it back in that layout, which vLLM needs.
-        whole = load_model(init_checkpoint)
-        if lora:
-            adapted = add_adapter(whole, config)
-            unexpected = adapted.load_state_dict(state, strict=False).unexpected_keys
-            assert not unexpected, unexpected
-            with _appearing_complete(out_dir / ADAPTER) as folder:
-                adapted.save_pretrained(folder)
-                copy_processor(init_checkpoint, folder)
-            whole = adapted.merge_and_unload()
-        else:
-            whole.load_state_dict(state)
-        with _appearing_complete(out_dir / MODEL) as folder:
-            whole.to(AutoConfig.from_pretrained(init_checkpoint).dtype or torch.float32).save_pretrained(folder)
-            copy_processor(init_checkpoint, folder)
+        with written_to(out_dir) as folder:
+            _write_model(state, config, init_checkpoint, folder)
     dist.barrier()
+
+
+def _write_model(state: dict, config: TrainingConfig, init_checkpoint: str, out_dir: Path) -> None:
+    # Loaded from the hub's layout, so transformers saves it back in that layout, which vLLM needs.
+    whole = load_model(init_checkpoint)
+    if config.lora is not None:
+        adapted = add_adapter(whole, config)
+        unexpected = adapted.load_state_dict(state, strict=False).unexpected_keys
+        assert not unexpected, unexpected
+        with _appearing_complete(out_dir / ADAPTER) as folder:
+            adapted.save_pretrained(folder)
+            copy_processor(init_checkpoint, folder)
+        whole = adapted.merge_and_unload()
+    else:
+        whole.load_state_dict(state)
+    with _appearing_complete(out_dir / MODEL) as folder:
+        whole.to(AutoConfig.from_pretrained(init_checkpoint).dtype or torch.float32).save_pretrained(folder)
+        copy_processor(init_checkpoint, folder)
 
 
 @contextmanager

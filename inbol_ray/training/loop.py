@@ -1,13 +1,13 @@
 """The training loop that every Ray Train worker runs.
 
-one step's rows of this worker -> micro-batches -> summed gradients -> one optimiser step -> metrics, checkpoint
+one step's rows of this worker's shares -> micro-batches -> summed gradients -> one optimiser step -> metrics, checkpoint
 """
 
 import math
 import time
 from collections import defaultdict
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import chain
 
 import ray.train
 import torch
@@ -17,15 +17,17 @@ from torch import nn
 from torch.optim import AdamW, Optimizer
 
 from inbol_ray.config.schema import MethodConfig, TrackingConfig, TrainingConfig
+from inbol_ray.local_copies import local_copy
 from inbol_ray.rows import KNOWLEDGE_CLASSES
-from inbol_ray.training.batches import MicroBatches
+from inbol_ray.training.batches import MicroBatches, idle_passes, shares_of
 from inbol_ray.training.checkpoint import TrainingState
+from inbol_ray.training.divergence import LossWatch, save_offending_batch
 from inbol_ray.training.export import export_model
 from inbol_ray.training.fsdp import load_processor, parameter_groups, prepare_model, shard
 from inbol_ray.training.objectives import Batch, Objective, Reference, build_objective, move_to
 from inbol_ray.training.reference import build_reference
+from inbol_ray.training.stopping import StopSignal
 from inbol_ray.training.tracking import SUMS, Tracker, peak_memory_bytes
-from inbol_ray.training.watch import LossWatch, save_offending_batch
 
 _METHOD = TypeAdapter(MethodConfig)
 
@@ -42,7 +44,7 @@ class TrainingRun:
     run_dir: str
     seed: int
     num_steps: int
-    progress_dir: str | None = None
+    progress: str | None = None
 
 
 def learning_rate_factor(step: int, num_steps: int, config: TrainingConfig) -> float:
@@ -65,46 +67,61 @@ def build_optimizer(model: nn.Module, config: TrainingConfig) -> Optimizer:
 
 
 def train_worker(run_values: dict) -> None:
-    """Train from the last checkpoint to the end and export; stops early when the loss diverges (see `watch`)."""
+    """Train from the last checkpoint to the end and export.
+
+    Ends early, without an export, when the loss diverges (`divergence`) or the job is asked to stop (`stopping`).
+    """
     run = TrainingRun(**run_values)
     config: MethodConfig = _METHOD.validate_python(run.method)
-    rank = ray.train.get_context().get_world_rank()
+    context = ray.train.get_context()
+    rank, num_workers = context.get_world_rank(), context.get_world_size()
     torch.manual_seed(run.seed)  # the same fresh adapter on every worker
 
-    objective = build_objective(config, load_processor(run.init_checkpoint))
-    model = shard(prepare_model(run.init_checkpoint, config), config)
-    reference = build_reference(model, run.init_checkpoint, config)
+    init = local_copy(run.init_checkpoint)
+    objective = build_objective(config, load_processor(init))
+    model = shard(prepare_model(init, config), config)
+    reference = build_reference(model, init, config)
     optimizer = build_optimizer(model, config)
     state = TrainingState(model, optimizer, LossWatch.START, adapter_only=config.lora is not None)
     state.restore()
     watch = LossWatch(config.divergence_factor, state.progress)
     tracker = Tracker(run, TrackingConfig.model_validate(run.tracking), first_step=state.step, writes=rank == 0)
     step = OptimizerStep(model, objective, reference, optimizer, config)
+    should_stop = StopSignal(step.device)
     model.train()
 
-    batches = ray.train.get_dataset_shard(f"worker_{rank}").iter_torch_batches(
-        batch_size=config.global_batch_size // config.num_workers,
-        collate_fn=MicroBatches(objective, first_step=state.step),
-        prefetch_batches=2,
-    )
-    for micro_batches in batches:
+    shares = [
+        ray.train.get_dataset_shard(f"share_{share}").iter_torch_batches(
+            batch_size=config.global_batch_size // config.num_workers,
+            collate_fn=MicroBatches(objective, first_step=state.step, seed=run.seed, share=share),
+            prefetch_batches=2,
+        )
+        for share in shares_of(rank, num_workers, config.num_workers)
+    ]
+    for batches_of_shares in zip(*shares, strict=True):
+        micro_batches = list(chain(*batches_of_shares))
         if not micro_batches:
             continue
-        # Dropout depends on the step and the worker alone, so that a resumed run draws what it would have drawn.
-        torch.manual_seed(hash((run.seed, state.step, rank)))
-        metrics = step.run(micro_batches, learning_rate_factor(state.step, run.num_steps, config))
+        num_idle = idle_passes(rank, num_workers, config.num_workers, len(micro_batches))
+        rate_factor = learning_rate_factor(state.step, run.num_steps, config)
+        metrics = step.run(micro_batches, rate_factor, num_idle=num_idle)
         state.progress["step"] += 1
         if reason := watch.look(metrics["loss"], metrics["grad_norm"]):
-            save_offending_batch(Path(run.run_dir), rank, state.step, micro_batches, reason)
+            save_offending_batch(run.run_dir, rank, state.step, micro_batches, reason)
+            tracker.save()
             return
         tracker.record(state.step, metrics)
         is_last = state.step == run.num_steps
-        if state.step % config.checkpoint_every_steps == 0 and not is_last:
+        stopping = not is_last and should_stop()
+        if stopping or (state.step % config.checkpoint_every_steps == 0 and not is_last):
+            tracker.save()
             state.report(tracker.latest)
         elif tracker.has_news:
             ray.train.report(tracker.latest)
-    export_model(model, config, run.init_checkpoint, Path(run.out_dir))
-    tracker.finish()
+        if stopping:
+            return
+    export_model(model, config, init, run.out_dir)
+    tracker.finish(num_workers=num_workers)
     dist.barrier()
 
 
@@ -127,8 +144,11 @@ class OptimizerStep:
         self.optimizer, self.config = optimizer, config
         self.device = next(model.parameters()).device
 
-    def run(self, micro_batches: list[Batch], rate_factor: float) -> dict[str, float]:
-        """Update the weights; returns metrics over all workers. No update where loss or gradient is not finite."""
+    def run(self, micro_batches: list[Batch], rate_factor: float, *, num_idle: int = 0) -> dict[str, float]:
+        """Update the weights; returns metrics over all workers. No update where loss or gradient is not finite.
+
+        All workers must run as many passes: `num_idle` is the number of those that shall have no effect.
+        """
         started = time.monotonic()
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * rate_factor
@@ -136,13 +156,15 @@ class OptimizerStep:
         dist.all_reduce(normaliser)
         totals: dict[str, list] = defaultdict(lambda: [0.0, 0.0])
         for batch in micro_batches:
-            batch = move_to(batch, self.device)
-            loss, metrics = self.objective.loss(self.model, batch, self.reference)
+            loss, metrics = self._forward(batch)
             # FSDP averages gradients over workers; the loss is a sum over all of them.
             (loss * (dist.get_world_size() / normaliser)).backward()
             for name, (value, count) in {"loss": (loss.detach(), 0.0), **metrics, **self._counts(batch)}.items():
                 totals[name][0] += value
                 totals[name][1] += count
+        for _ in range(num_idle):
+            loss, _ = self._forward(micro_batches[0])
+            (loss * 0).backward()
         grad_norm = self._clip()
         values = self._sum_over_workers(totals)
         loss_sum, _ = values.pop("loss")
@@ -159,6 +181,11 @@ class OptimizerStep:
             "tokens_per_s": counts["tokens"] / step_s,
             "peak_memory_bytes": peak_memory_bytes(self.device),
         }
+
+    def _forward(self, batch: Batch) -> tuple[torch.Tensor, dict]:
+        if "dropout_seed" in batch:
+            torch.manual_seed(batch["dropout_seed"])
+        return self.objective.loss(self.model, move_to(batch, self.device), self.reference)
 
     def _counts(self, batch: Batch) -> dict[str, tuple[float, float]]:
         samples = {f"samples_{name}": (float(batch["knowledge"].count(name)), 0.0) for name in KNOWLEDGE_CLASSES}

@@ -3,8 +3,6 @@
 PREFERENCE_SET -> PREFERENCE_SET + `reference_logp_*`
 """
 
-from pathlib import Path
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,6 +12,8 @@ from torch import nn
 
 from inbol_ray.artifacts import write_rows
 from inbol_ray.config.schema import CaDpoConfig, MethodConfig
+from inbol_ray.local_copies import job_storage, local_copy, written_to
+from inbol_ray.storage import open_filesystem
 from inbol_ray.training.fsdp import load_model, load_processor, shard
 from inbol_ray.training.objectives import (
     REFERENCE_COLUMNS,
@@ -27,6 +27,7 @@ from inbol_ray.training.objectives import (
 
 SCORES = pa.schema([("id", pa.string()), *((column, pa.float32()) for column in REFERENCE_COLUMNS)])
 _ROWS_PER_FORWARD = 16
+_CACHE = "reference_logps.parquet"
 
 
 def build_reference(model: nn.Module, init_checkpoint: str, config: MethodConfig) -> Reference | None:
@@ -50,13 +51,14 @@ def build_reference(model: nn.Module, init_checkpoint: str, config: MethodConfig
     return adapter_off
 
 
-def add_reference_logps(rows: pa.Table, config: CaDpoConfig, init_checkpoint: str, cache: Path) -> pa.Table:
+def add_reference_logps(rows: pa.Table, config: CaDpoConfig, init_checkpoint: str, run_dir: str) -> pa.Table:
     """`rows` with one `reference_logp_*` column a response, float32; 0 for a response that no pair of its row uses.
 
-    A Ray Data stage: as many models as training has workers. The columns are kept in the file `cache`, which a
-    restarted training reads instead.
+    A Ray Data stage: as many models as training has workers. The columns are kept in `run_dir` (a path or `s3://`
+    URI), from which a restarted training reads them instead.
     """
-    if not cache.exists():
+    filesystem, path = open_filesystem(f"{run_dir}/{_CACHE}", job_storage())
+    if not filesystem.get_file_info(path).is_file:
         dataset = ray.data.from_arrow(rows).repartition(target_num_rows_per_block=_ROWS_PER_FORWARD)
         scored = dataset.map_batches(
             ReferenceScorer,
@@ -66,8 +68,9 @@ def add_reference_logps(rows: pa.Table, config: CaDpoConfig, init_checkpoint: st
             num_gpus=config.num_gpus_per_worker or None,
             compute=ray.data.ActorPoolStrategy(size=config.num_workers),
         )
-        write_rows(cache, scored.take_all(), SCORES)
-    scores = pq.read_table(cache)
+        with written_to(run_dir) as folder:
+            write_rows(folder / _CACHE, scored.take_all(), SCORES)
+    scores = pq.read_table(path, filesystem=filesystem)
     order = {row_id: index for index, row_id in enumerate(scores["id"].to_pylist())}
     scores = scores.take(pa.array([order[row_id] for row_id in rows["id"].to_pylist()]))
     for column in REFERENCE_COLUMNS:
@@ -80,8 +83,9 @@ class ReferenceScorer:
 
     def __init__(self, checkpoint: str, config: CaDpoConfig) -> None:
         self.device = "cuda" if config.num_gpus_per_worker else "cpu"
-        self.objective = build_objective(config, load_processor(checkpoint))
-        self.model = load_model(checkpoint).eval().to(self.device, getattr(torch, config.dtype))
+        folder = local_copy(checkpoint)
+        self.objective = build_objective(config, load_processor(folder))
+        self.model = load_model(folder).eval().to(self.device, getattr(torch, config.dtype))
 
     def __call__(self, columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]

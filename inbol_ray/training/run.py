@@ -3,8 +3,6 @@
 import importlib.util
 import json
 import os
-import shutil
-from pathlib import Path
 
 import pyarrow as pa
 import ray.data
@@ -13,12 +11,15 @@ from ray.train.torch import TorchConfig, TorchTrainer
 
 from inbol_ray.config.schema import CaDpoConfig, MethodConfig, TrackingConfig
 from inbol_ray.errors import ConfigError
+from inbol_ray.local_copies import copy_folder, job_storage
+from inbol_ray.storage import delete_folder, open_filesystem
 from inbol_ray.training.batches import plan_batches
 from inbol_ray.training.checkpoint import discard_torn_index
+from inbol_ray.training.divergence import forget_divergence, raise_if_diverged
 from inbol_ray.training.loop import TrainingRun, train_worker
 from inbol_ray.training.reference import add_reference_logps
-from inbol_ray.training.tracking import LOGS
-from inbol_ray.training.watch import forget_divergence, raise_if_diverged
+from inbol_ray.training.stopping import checkpoint_on_sigterm
+from inbol_ray.training.tracking import LOGS, SUMMARY
 
 CHECKPOINTS_KEPT = 2
 SECONDS_BETWEEN_LOOKS = 0.2
@@ -31,19 +32,20 @@ def run_training(
     *,
     name: str,
     init_checkpoint: str,
-    out_dir: Path,
-    run_dir: Path,
+    out_dir: str,
+    run_dir: str,
     seed: int,
     tracking: TrackingConfig | None = None,
-    progress_dir: Path | None = None,
+    progress: str | None = None,
 ) -> dict:
     """Train on `rows` (CONVERSATION or PREFERENCE_SET columns); returns the last metrics.
 
-    `out_dir` gets `model/`, `logs/`, and `adapter/` of a LoRA run; its parent must be reachable from every worker, as
-    must `run_dir`. Calling it again with the same `run_dir` after a crash goes on from the last checkpoint in it.
+    `out_dir` gets `model/`, `logs/`, and `adapter/` of a LoRA run; it and `run_dir` are absolute paths that every
+    worker reaches, or `s3://` URIs. Calling it again with the same `run_dir` after a crash goes on from the last
+    checkpoint in it.
 
-    Raises ConfigError for MLflow without its package, DataError for too few rows, TrainingDivergedError, and whatever
-    a worker raised `max_failures` times over.
+    Raises ConfigError for MLflow without its package, DataError for too few rows, TrainingDivergedError, SystemExit
+    after a SIGTERM (once there is a checkpoint), and whatever a worker raised `max_failures` times over.
     """
     tracking = tracking or TrackingConfig()
     if tracking.mlflow_tracking_uri and importlib.util.find_spec("mlflow") is None:
@@ -52,46 +54,53 @@ def run_training(
             "installed: install inbol-ray[mlflow] on every node, or set it to null"
         )
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", str(SECONDS_BETWEEN_LOOKS))
-    run_dir = run_dir.resolve()
-    run_dir.mkdir(parents=True, exist_ok=True)
+    filesystem, storage_path = open_filesystem(run_dir, job_storage())
+    filesystem.create_dir(storage_path, recursive=True)
     forget_divergence(run_dir)
-    discard_torn_index(run_dir / name)
+    discard_torn_index(f"{run_dir}/{name}")
     if isinstance(config, CaDpoConfig) and config.reference == "precomputed":
-        rows = add_reference_logps(rows, config, init_checkpoint, run_dir / "reference_logps.parquet")
-    shards, num_steps = plan_batches(rows, config, seed)
+        rows = add_reference_logps(rows, config, init_checkpoint, run_dir)
+    shares, num_steps = plan_batches(rows, config, seed)
     run = TrainingRun(
         name=name,
         method=config.model_dump(mode="json"),
         tracking=tracking.model_dump(mode="json"),
         init_checkpoint=init_checkpoint,
-        out_dir=str(out_dir.resolve()),
-        run_dir=str(run_dir),
+        out_dir=out_dir,
+        run_dir=run_dir,
         seed=seed,
         num_steps=num_steps,
-        progress_dir=str(progress_dir) if progress_dir else None,
+        progress=progress,
     )
     gpus = {"GPU": config.num_gpus_per_worker} if config.num_gpus_per_worker else {}
-    TorchTrainer(
+    trainer = TorchTrainer(
         train_worker,
         train_loop_config=vars(run),
-        # A dataset a worker, instead of one that Ray splits: which worker trains on which row is part of the plan.
-        datasets={f"worker_{rank}": ray.data.from_arrow(shard) for rank, shard in enumerate(shards)},
+        # A dataset a share, instead of one that Ray splits: which row is in which share is part of the plan.
+        datasets={f"share_{share}": ray.data.from_arrow(table) for share, table in enumerate(shares)},
         dataset_config=DataConfig(
             datasets_to_split=[], execution_options=ray.data.ExecutionOptions(preserve_order=True)
         ),
         torch_config=TorchConfig(backend="nccl" if gpus else "gloo"),
         scaling_config=ScalingConfig(
-            num_workers=config.num_workers, use_gpu=bool(gpus), resources_per_worker={"CPU": 1} | gpus
+            # A range lets Ray Train go on with the workers that are left, and grow again when nodes come back.
+            num_workers=(config.min_workers, config.num_workers) if config.min_workers else config.num_workers,
+            use_gpu=bool(gpus),
+            resources_per_worker={"CPU": 1} | gpus,
         ),
         run_config=RunConfig(
             name=name,
-            storage_path=str(run_dir),
+            storage_path=storage_path,
+            storage_filesystem=filesystem,
             failure_config=FailureConfig(max_failures=config.max_failures),
             checkpoint_config=CheckpointConfig(num_to_keep=CHECKPOINTS_KEPT),
         ),
-    ).fit()
+    )
+    with checkpoint_on_sigterm():
+        trainer.fit()
     raise_if_diverged(name, run_dir)
-    summary = json.loads((run_dir / LOGS / "summary.json").read_text())
-    shutil.rmtree(out_dir / LOGS, ignore_errors=True)
-    shutil.copytree(run_dir / LOGS, out_dir / LOGS)
+    with filesystem.open_input_file(f"{storage_path}/{LOGS}/{SUMMARY}") as file:
+        summary = json.loads(file.read())
+    delete_folder(f"{out_dir}/{LOGS}", job_storage())
+    copy_folder(f"{run_dir}/{LOGS}", f"{out_dir}/{LOGS}")
     return summary

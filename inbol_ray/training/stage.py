@@ -6,6 +6,7 @@ import pyarrow.dataset as pads
 from inbol_ray.artifacts import StageContext
 from inbol_ray.config.schema import CaDpoConfig, MethodConfig
 from inbol_ray.datagen.preference_pairs import pair_weights
+from inbol_ray.local_copies import local_copy
 from inbol_ray.rows import Rejected
 from inbol_ray.training.batches import NUM_TOKENS, add_token_counts
 from inbol_ray.training.card import write_model_cards
@@ -25,11 +26,11 @@ def train(context: StageContext) -> dict[str, int]:
         config,
         name=name,
         init_checkpoint=init,
-        out_dir=context.folder,
+        out_dir=context.uri,
         run_dir=context.resume,
         seed=context.config.seed,
         tracking=context.config.tracking,
-        progress_dir=context.progress,
+        progress=context.progress,
     )
     write_model_cards(context, config, init, metrics)
     return {"rows": rows.num_rows, "steps": metrics["num_steps"]}
@@ -56,7 +57,7 @@ def _read_rows(context: StageContext, config: MethodConfig) -> pa.Table:
 
 def _drop_long(context: StageContext, table: pa.Table, config: MethodConfig, init: str) -> pa.Table:
     """Rows within `max_length`; longer ones are rejected, since cutting could remove image tokens or the answer."""
-    objective = build_objective(config, load_processor(init))
+    objective = build_objective(config, load_processor(local_copy(init)))
     rows = table.to_pylist()
     if config.micro_batch_tokens is not None:
         table = add_token_counts(table, objective)

@@ -1,11 +1,13 @@
 """Where metrics go: Ray Train, `metrics.jsonl`, TensorBoard, and MLflow if configured; the first worker writes.
 
-What a step that is run again after a crash had written before is removed, so each step is there once.
+What a step that is run again after a crash had written before is removed, so each step is there once. A run whose
+folder is in a store is logged to a local folder, which is copied to the store with every checkpoint.
 """
 
 import json
 import resource
 import sys
+import tempfile
 from collections import defaultdict
 from pathlib import Path
 
@@ -13,11 +15,14 @@ import torch
 from tensorboardX import SummaryWriter
 
 from inbol_ray.config.schema import TrackingConfig
+from inbol_ray.local_copies import copy_folder
 from inbol_ray.progress import write_progress
 from inbol_ray.rows import KNOWLEDGE_CLASSES
+from inbol_ray.storage import is_remote
 
 LOGS = "logs"
 CURVE = "metrics.jsonl"
+SUMMARY = "summary.json"
 SUMS = (*(f"samples_{name}" for name in KNOWLEDGE_CLASSES), "tokens")
 """Metrics that a report adds up over its steps; of the others it gives the mean."""
 
@@ -43,8 +48,15 @@ class Tracker:
         self._window: dict[str, list[float]] = defaultdict(list)
         if not writes:
             return
-        self.folder = Path(run.run_dir) / LOGS
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self._uri = f"{run.run_dir}/{LOGS}"
+        if is_remote(self._uri):
+            self._local = tempfile.TemporaryDirectory(prefix="inbol_ray-")  # goes with this object
+            self.folder = Path(self._local.name)
+            if first_step:
+                copy_folder(self._uri, str(self.folder))
+        else:
+            self.folder = Path(self._uri)
+            self.folder.mkdir(parents=True, exist_ok=True)
         self._drop_later_lines(first_step)
         self._board = SummaryWriter(str(self.folder), purge_step=first_step + 1 if first_step else None)
         self._mlflow = _MlflowRun(run, config, self.folder) if config.mlflow_tracking_uri else None
@@ -86,17 +98,24 @@ class Tracker:
         if self._mlflow is not None:
             self._mlflow.log(values, step)
         note = f"loss {values['loss']:.3f}"
-        write_progress(self.run.progress_dir, step, self.run.num_steps, "steps", note)
+        # One part: after a restart another process goes on counting.
+        write_progress(self.run.progress, step, self.run.num_steps, "steps", note, part="training", measures=values)
 
-    def finish(self) -> None:
-        """Write the summary that `run_training` returns."""
+    def save(self) -> None:
+        """Copy what has been written to the run's folder, where that is in a store."""
+        if self.writes and is_remote(self._uri):
+            copy_folder(str(self.folder), self._uri)
+
+    def finish(self, *, num_workers: int) -> None:
+        """Write the summary that `run_training` returns; `num_workers` are those of the last attempt."""
         if not self.writes:
             return
         self._board.close()
         if self._mlflow is not None:
             self._mlflow.end()
-        summary = self.latest | {"num_steps": self.run.num_steps, "resumed_from_step": self.first_step}
-        (self.folder / "summary.json").write_text(json.dumps(summary, indent=1))
+        counts = {"num_steps": self.run.num_steps, "resumed_from_step": self.first_step, "num_workers": num_workers}
+        (self.folder / SUMMARY).write_text(json.dumps(self.latest | counts, indent=1))
+        self.save()
 
 
 class _MlflowRun:

@@ -93,7 +93,7 @@ def _write_questions(context: StageContext, train: list[Question], checkpoint: s
         requests,
         config,
         decoding,
-        folder=str(context.resume / "written"),
+        folder=f"{context.resume}/written",
         unit="questions written",
         progress=context.progress,
     )
@@ -135,7 +135,7 @@ def _judge(context: StageContext, candidates: list[Question], checkpoint: str) -
         requests,
         context.config,
         decoding,
-        folder=str(context.resume / "judged"),
+        folder=f"{context.resume}/judged",
         unit="judged",
         progress=context.progress,
     )

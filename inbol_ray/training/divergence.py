@@ -4,14 +4,16 @@ All workers see the same loss and gradient norm, so all stop after the same step
 take one for a failure to recover from, and run into the same batch again.
 """
 
+import io
 import json
 import math
-import shutil
-from pathlib import Path
 
+import pyarrow.fs as pafs
 import torch
 
 from inbol_ray.errors import TrainingDivergedError
+from inbol_ray.local_copies import job_storage
+from inbol_ray.storage import delete_folder, open_filesystem, write_whole
 from inbol_ray.training.objectives import Batch
 
 SMOOTHING = 0.9
@@ -45,27 +47,35 @@ class LossWatch:
         )
 
 
-def _folder(run_dir: Path) -> Path:
-    return run_dir / "diverged"
+def _folder(run_dir: str) -> str:
+    return f"{run_dir}/diverged"
 
 
-def save_offending_batch(run_dir: Path, rank: int, step: int, micro_batches: list[Batch], reason: str) -> None:
-    """Keep this worker's part of the batch (`torch.load` reads it), and the reason."""
-    folder = _folder(run_dir)
-    folder.mkdir(parents=True, exist_ok=True)
-    torch.save(micro_batches, folder / f"worker_{rank}.pt")
+def save_offending_batch(run_dir: str, rank: int, step: int, micro_batches: list[Batch], reason: str) -> None:
+    """Keep this worker's part of the batch (`torch.load` reads it), and the reason, in a path or `s3://` URI."""
+    filesystem, folder = open_filesystem(_folder(run_dir), job_storage())
+    filesystem.create_dir(folder, recursive=True)
+    batch = io.BytesIO()
+    torch.save(micro_batches, batch)
+    write_whole(filesystem, f"{folder}/worker_{rank}.pt", batch.getvalue())
     ids = [row_id for batch in micro_batches for row_id in batch["ids"]]
-    (folder / f"worker_{rank}.json").write_text(json.dumps({"step": step, "reason": reason, "ids": ids}, indent=1))
+    report = json.dumps({"step": step, "reason": reason, "ids": ids}, indent=1)
+    write_whole(filesystem, f"{folder}/worker_{rank}.json", report.encode())
 
 
-def forget_divergence(run_dir: Path) -> None:
+def forget_divergence(run_dir: str) -> None:
     """Remove what an earlier attempt left."""
-    shutil.rmtree(_folder(run_dir), ignore_errors=True)
+    delete_folder(_folder(run_dir), job_storage())
 
 
-def raise_if_diverged(name: str, run_dir: Path) -> None:
+def raise_if_diverged(name: str, run_dir: str) -> None:
     """Raise TrainingDivergedError where a worker has saved an offending batch."""
-    reports = [json.loads(path.read_text()) for path in sorted(_folder(run_dir).glob("worker_*.json"))]
+    filesystem, folder = open_filesystem(_folder(run_dir), job_storage())
+    infos = filesystem.get_file_info(pafs.FileSelector(folder, allow_not_found=True))
+    reports = []
+    for path in sorted(info.path for info in infos if info.extension == "json"):
+        with filesystem.open_input_file(path) as file:
+            reports.append(json.loads(file.read()))
     if reports:
         ids = [row_id for report in reports for row_id in report["ids"]]
         shown = ", ".join(ids[:5]) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")

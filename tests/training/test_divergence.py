@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from inbol_ray.training.watch import LossWatch
+from inbol_ray.training.divergence import LossWatch
 
 
 def look_at(losses, factor=3.0):

@@ -1,0 +1,36 @@
+"""Submit the stages of the demo as jobs to the cluster of `make cluster-local`, one after the other, as a user would.
+
+Options after the script's name go to every job. A cluster other than the local one is taken from Ray's own variables
+(RAY_API_SERVER_ADDRESS, RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH).
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+TOKEN = ROOT / "build" / "cluster" / "token"
+JOBS = ("base_model", "unanswerable", "confidence", "build_data", "train", "evaluate", "pipeline")
+
+
+def main() -> None:
+    environment = {"RAY_AUTH_MODE": "token", "RAY_API_SERVER_ADDRESS": "http://127.0.0.1:8265"} | os.environ
+    if "RAY_AUTH_TOKEN" not in environment and "RAY_AUTH_TOKEN_PATH" not in environment:
+        if not TOKEN.exists():
+            raise SystemExit("error: no cluster: run `make cluster-local` in another terminal first")
+        environment["RAY_AUTH_TOKEN_PATH"] = str(TOKEN)
+    options = sys.argv[1:] or ["--config", "jobs/configs/demo.yaml"]
+    # Later options win, so a user's own --output_dir does.
+    options = ["--output_dir", str(ROOT / "build" / "cluster-demo"), *options]
+    for job in JOBS:
+        command = [str(Path(sys.executable).with_name("ray")), "job", "submit", "--working-dir", "."]
+        command += ["--runtime-env", "cluster/runtime_env.yaml", "--", "python", f"jobs/{job}.py", *options]
+        print(f"\n$ ray {' '.join(command[1:])}", flush=True)
+        code = subprocess.call(command, cwd=ROOT, env=environment)
+        if code:
+            raise SystemExit(f"error: the job {job} failed ({code}); finished stages are kept, run this again to go on")
+
+
+if __name__ == "__main__":
+    main()

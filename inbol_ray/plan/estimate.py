@@ -1,0 +1,190 @@
+"""Work and rates -> seconds, GPU-hours, what-if over nodes, and warnings where a stage cannot scale.
+
+A rate is measured where the store has a finished stage of that name on the same base model; else it follows from the
+assumptions in the section `plan`, and says so.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from inbol_ray.artifacts import Store
+from inbol_ray.cluster_resources import ENGINE_STAGES
+from inbol_ray.config.schema import PipelineConfig
+from inbol_ray.plan.simulation import ENOUGH_BLOCKS, Scenario, best_rows_per_block, simulate
+from inbol_ray.plan.workload import Work, driver_bytes
+
+ASSUMED = "assumed"
+NODE_EFFICIENCY = 0.97
+"""Training speed that is left after each doubling of the nodes, for the all-gathers between them. Assumed."""
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Seconds that one process (engine or training worker) needs for a unit, and the rest of a stage's time.
+
+    `row_seconds` are those of single blocks.
+    """
+
+    unit_s: float
+    start_s: float
+    tail_s: float
+    source: str
+    row_seconds: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """What a stage takes on `num_processes` engines or workers (0: driver and tasks only)."""
+
+    work: Work
+    rate: Rate
+    num_processes: int
+    wall_s: float
+    gpu_hours: float
+
+
+def measured_manifests(store: Store, config: PipelineConfig) -> dict[str, dict]:
+    """The latest finished manifest of each stage name whose base model is this configuration's."""
+    base = config.base_model.model_dump(mode="json")
+    latest: dict[str, dict] = {}
+    for name in store.names():
+        manifest = store.read_manifest(name)
+        if manifest is None or manifest["settings"].get("base_model", base) != base:
+            continue
+        if manifest["finished"] >= latest.get(manifest["stage"], {}).get("finished", ""):
+            latest[manifest["stage"]] = manifest
+    return latest
+
+
+def find_rate(work: Work, config: PipelineConfig, manifest: dict | None) -> Rate:
+    """The measured rate of a stage, else the assumed one."""
+    measured = _measured_rate(work, manifest) if manifest else None
+    return measured or _assumed_rate(work, config)
+
+
+def _measured_rate(work: Work, manifest: dict) -> Rate | None:
+    units = [timing for timing in manifest.get("timing", {}).values() if timing["blocks"]]
+    if not units:
+        return None
+    main = max(units, key=lambda timing: timing["done"])
+    rows = sum(rows for rows, _ in main["blocks"])
+    seconds = sum(seconds for _, seconds in main["blocks"])
+    # The first report comes at the end of a block, so the start is what is left of it. A training reports at its
+    # first worker only, whose seconds are all workers' seconds.
+    start = max(0.0, main["first_report_s"] - seconds / len(main["blocks"]))
+    per_second_of_tail = main["done"] / main["tail_s"] if main["tail_s"] > 0 else float("inf")
+    row_seconds = tuple(seconds / rows for rows, seconds in main["blocks"])
+    source = f"measured: {manifest['artifact']}"
+    return Rate(seconds / rows, start, work.num_units / per_second_of_tail, source, row_seconds)
+
+
+def _assumed_rate(work: Work, config: PipelineConfig) -> Rate:
+    plan = config.plan
+    if work.stage in ENGINE_STAGES and work.num_units:
+        compute = work.flops_per_parameter * plan.model_parameters / (plan.gpu_flops * plan.utilisation)
+        seconds = (compute + work.response_tokens / plan.decode_tokens_per_s) / work.num_units
+        return Rate(seconds, plan.engine_start_s, work.num_units / plan.driver_rows_per_s, ASSUMED, (seconds,))
+    if work.stage in config.training and work.num_units:
+        compute = work.flops_per_parameter * plan.model_parameters / (plan.gpu_flops * plan.utilisation)
+        return Rate(compute / work.num_units, plan.engine_start_s, 0.0, ASSUMED)
+    return Rate(0.0, 0.0, work.num_units / plan.driver_rows_per_s, ASSUMED)
+
+
+def plan_stage(work: Work, rate: Rate, config: PipelineConfig, num_processes: int | None = None) -> StagePlan:
+    """What a stage takes on the configured engines or workers, or on `num_processes` of them."""
+    engine = config.engine
+    if work.stage in ENGINE_STAGES and work.num_units:
+        count = num_processes or engine.num_engines
+        wall = simulate(scenario_of(work, rate, config), count).wall_s
+        return StagePlan(work, rate, count, wall, wall * count * engine.num_gpus_per_engine / 3600)
+    if work.stage in config.training and work.num_units:
+        method = config.training[work.stage]
+        count = min(num_processes or method.num_workers, method.global_batch_size)
+        doublings = math.log2(max(1.0, count / config.plan.gpus_per_node))
+        # The assumption is one worker's seconds; a measured step took its seconds on all configured workers.
+        spent = rate.unit_s * work.num_units * (1 if rate.source == ASSUMED else method.num_workers)
+        wall = rate.start_s + spent / count / NODE_EFFICIENCY**doublings + rate.tail_s
+        return StagePlan(work, rate, count, wall, wall * count * method.num_gpus_per_worker / 3600)
+    return StagePlan(work, rate, 0, rate.tail_s, 0.0)
+
+
+def scenario_of(work: Work, rate: Rate, config: PipelineConfig, rows_per_block: int | None = None) -> Scenario:
+    """An engine stage for the simulation."""
+    return Scenario(
+        work.num_units,
+        rows_per_block or config.engine.batch_size,
+        rate.row_seconds,
+        rate.start_s,
+        rate.tail_s,
+        config.plan.dispatches_per_s,
+    )
+
+
+def warn(plans: Sequence[StagePlan], config: PipelineConfig) -> list[str]:
+    """One sentence for each stage that cannot scale as configured, with the numbers and the mend."""
+    warnings = []
+    plan = config.plan
+    for one in plans:
+        work = one.work
+        memory = driver_bytes(work, config)
+        if memory > 0.8 * plan.driver_memory_bytes:
+            warnings.append(
+                f"{work.stage}: the driver holds about {memory / 1e9:,.0f} GB of rows, it has "
+                f"{plan.driver_memory_bytes / 1e9:,.0f} GB; lower the corpora's limit or give the head more memory"
+            )
+        if work.stage in ENGINE_STAGES and one.num_processes:
+            warnings += _warn_engines(one, config)
+        if work.stage in config.training and work.num_units:
+            batch = config.training[work.stage].global_batch_size
+            wanted = config.training[work.stage].num_workers
+            most = max(plan.nodes) * plan.gpus_per_node
+            if most > batch:
+                warnings.append(
+                    f"{work.stage}: a global batch of {batch} keeps at most {batch} workers busy (configured "
+                    f"{wanted}, the largest cluster of the table holds {most}); more nodes do not help it"
+                )
+    return warnings
+
+
+def _warn_engines(one: StagePlan, config: PipelineConfig) -> list[str]:
+    work, plan, engine = one.work, config.plan, config.engine
+    found = []
+    num_blocks = -(-work.num_units // engine.batch_size)
+    if num_blocks < ENOUGH_BLOCKS * one.num_processes:
+        better = best_rows_per_block(work.num_units, one.num_processes, engine.batch_size)
+        found.append(
+            f"{work.stage}: {num_blocks:,} blocks for {one.num_processes} engines leave engines idle at the end; "
+            f"lower engine.batch_size from {engine.batch_size} to {better}"
+        )
+    reads = one.num_processes / one.rate.unit_s
+    if reads > plan.store_reads_per_s:
+        found.append(
+            f"{work.stage}: {one.num_processes} engines read about {reads:,.0f} images a second, one prefix of S3 "
+            f"serves {plan.store_reads_per_s:,}; spread the images over {-(-reads // plan.store_reads_per_s):,.0f} "
+            "prefixes"
+        )
+    per_node = plan.gpus_per_node * 3 * engine.batch_size * plan.image_bytes
+    if per_node > 0.5 * plan.object_store_bytes_per_node:
+        found.append(
+            f"{work.stage}: blocks in flight take about {per_node / 1e9:,.0f} GB of a node's object store of "
+            f"{plan.object_store_bytes_per_node / 1e9:,.0f} GB; lower engine.batch_size"
+        )
+    if one.rate.tail_s > 0.25 * one.wall_s:
+        found.append(
+            f"{work.stage}: the driver alone works for {one.rate.tail_s:,.0f} s of {one.wall_s:,.0f} s after the last "
+            "block (judging and sorting); more engines do not help that part"
+        )
+    return found
+
+
+def what_if(
+    works: Mapping[str, Work], rates: Mapping[str, Rate], config: PipelineConfig
+) -> list[tuple[int, float, float]]:
+    """(nodes, wall seconds, GPU-hours) of all stages, one after the other, on each of `plan.nodes`."""
+    table = []
+    for nodes in config.plan.nodes:
+        count = nodes * config.plan.gpus_per_node
+        plans = [plan_stage(work, rates[name], config, count) for name, work in works.items()]
+        table.append((nodes, sum(one.wall_s for one in plans), sum(one.gpu_hours for one in plans)))
+    return table

@@ -1,0 +1,155 @@
+"""How much work each stage is: configuration (and the counts of finished stages) -> questions, samples, tokens, bytes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from inbol_ray.artifacts import Stage
+from inbol_ray.cluster_resources import ENGINE_STAGES
+from inbol_ray.config.schema import TOYWORLD_PREFIX, CorpusConfig, PipelineConfig, TrainingConfig
+
+CORPUS_SIZES = {
+    ("vqav2", "train2014"): 443_757,
+    ("vqav2", "val2014"): 214_354,
+    ("scienceqa", "train"): 12_726,
+    ("scienceqa", "val"): 4_241,
+    ("scienceqa", "test"): 4_241,
+    ("oven", "entity_train"): 4_958_569,
+    ("oven", "entity_val"): 129_490,
+    ("oven", "entity_test"): 729_259,
+    ("vqav2_idk", "train"): 13_807,
+    ("vqav2_idk", "val"): 6_624,
+}
+"""Questions of the official splits, for corpora that have not been read yet."""
+UNKNOWN_CORPUS_SIZE = 10_000
+ROW_BYTES = 700
+"""A row of answers without its responses, compressed: id, question, references, gold answers."""
+RESPONSE_BYTES = 40
+"""A response, its outcome and score."""
+DRIVER_BYTES_PER_ROW = 6_000
+"""Memory of a row that the driver holds as Python objects, responses apart."""
+DRIVER_BYTES_PER_RESPONSE = 250
+
+
+@dataclass(frozen=True)
+class Work:
+    """One stage's work. `unit` names what `num_units` counts, as progress and manifests do."""
+
+    stage: str
+    unit: str
+    num_units: int
+    samples: int = 0
+    prompt_tokens: int = 0
+    response_tokens: int = 0
+    training_tokens: int = 0
+    passes: float = 0.0
+    """Forward passes that a trained token costs, a backward pass counting as two."""
+    bytes_written: int = 0
+    source: str = ""
+    """Where the number of units comes from, for a person."""
+
+    @property
+    def flops_per_parameter(self) -> float:
+        """Floating point operations for each parameter of the model: two a token and forward pass."""
+        return 2 * (self.prompt_tokens + self.training_tokens * self.passes)
+
+
+def build_work(stages: Mapping[str, Stage], config: PipelineConfig, manifests: Mapping[str, dict]) -> dict[str, Work]:
+    """Work by stage name. `manifests` of finished stages replace assumptions by counts."""
+    num_train, source = _corpus_size(config, config.corpora, manifests.get("questions"), "train")
+    num_test, _ = _corpus_size(config, config.evaluation.benchmarks, manifests.get("questions"), "test")
+    kept = manifests.get("unanswerable", {}).get("counts", {}).get("kept", config.unanswerable.num_kept)
+    candidates = config.unanswerable.num_mismatch + config.unanswerable.num_generated
+    num_sampled = num_train + kept + (num_test if config.evaluation.sample_confidence else 0)
+    num_data = num_train + kept
+    sampling, plan = config.sampling, config.plan
+    prompt = plan.image_tokens + plan.question_tokens
+    response = min(plan.response_tokens, sampling.max_tokens)
+    replies = num_test * len(config.evaluation.methods)
+    works = {
+        "questions": Work(
+            "questions", "questions", num_train + num_test, bytes_written=ROW_BYTES * (num_train + num_test)
+        ),
+        "unanswerable": Work(
+            "unanswerable",
+            "replies",
+            candidates + config.unanswerable.num_generated,
+            samples=candidates + config.unanswerable.num_generated,
+            prompt_tokens=prompt * (candidates + config.unanswerable.num_generated),
+            response_tokens=config.unanswerable.num_generated * config.unanswerable.max_question_tokens + candidates,
+            bytes_written=ROW_BYTES * candidates,
+        ),
+        "confidence": Work(
+            "confidence",
+            "questions",
+            num_sampled,
+            samples=num_sampled * sampling.num_samples,
+            # The prompt is computed once for all samples of a question.
+            prompt_tokens=num_sampled * prompt,
+            response_tokens=num_sampled * sampling.num_samples * response,
+            bytes_written=num_sampled * (ROW_BYTES + RESPONSE_BYTES * sampling.num_samples),
+        ),
+        "data": Work("data", "questions", num_data, bytes_written=3 * num_data * (ROW_BYTES + 3 * RESPONSE_BYTES)),
+        "evaluate": Work(
+            "evaluate",
+            "replies",
+            replies,
+            samples=replies,
+            prompt_tokens=replies * prompt,
+            response_tokens=replies * min(plan.response_tokens, config.evaluation.max_tokens),
+            bytes_written=replies * (ROW_BYTES + RESPONSE_BYTES),
+        ),
+    }
+    for name, method in config.training.items():
+        if name not in stages:
+            continue
+        rows = manifests.get(name, {}).get("counts", {}).get("rows") or _num_rows(method, config, num_data)
+        rows -= rows % method.global_batch_size
+        is_preference = method.kind == "ca_dpo"
+        tokens = prompt + response * (3 if is_preference else 1)
+        works[name] = Work(
+            name,
+            "steps",
+            rows // method.global_batch_size * method.num_epochs,
+            training_tokens=rows * tokens * method.num_epochs,
+            # Forward and backward, and for preferences the reference's forward; checkpointing computes forward twice.
+            passes=3.0 + (1.0 if is_preference else 0.0) + (1.0 if method.gradient_checkpointing else 0.0),
+            bytes_written=int(4 * plan.model_parameters),
+        )
+    return {name: Work(**vars(works.get(name) or Work(name, "", 0)) | {"source": source}) for name in stages}
+
+
+def driver_bytes(work: Work, config: PipelineConfig) -> int:
+    """Memory that a stage takes in the driver, which collects the replies of an engine stage and a training's rows."""
+    if work.stage in ENGINE_STAGES:
+        return work.num_units * DRIVER_BYTES_PER_ROW + work.samples * DRIVER_BYTES_PER_RESPONSE
+    if work.stage in config.training:
+        method = config.training[work.stage]
+        return work.num_units * method.global_batch_size // method.num_epochs * DRIVER_BYTES_PER_ROW
+    return work.num_units * DRIVER_BYTES_PER_ROW
+
+
+def _num_rows(method: TrainingConfig, config: PipelineConfig, num_data: int) -> int:
+    """Training rows of a method that has not been trained yet."""
+    is_pretraining = getattr(method, "data", None) in ("captions", "conversations")
+    rows = config.toyworld.num_pretrain_images if is_pretraining else num_data
+    return min(rows, getattr(method, "max_rows", None) or rows)
+
+
+def _corpus_size(
+    config: PipelineConfig, corpora: Sequence[CorpusConfig], manifest: dict | None, key: str
+) -> tuple[int, str]:
+    if manifest is not None:
+        return manifest["counts"][key], "counted"
+    toy = [corpus for corpus in corpora if corpus.root.startswith(TOYWORLD_PREFIX)]
+    total, unknown = 0, []
+    if toy:  # its sizes are those of all its corpora together; a test split has as many questions in each domain
+        total = config.toyworld.num_train_questions if key == "train" else 2 * config.toyworld.num_test_questions
+    for corpus in corpora:
+        if corpus in toy:
+            continue
+        size = CORPUS_SIZES.get((corpus.dataset, corpus.split))
+        if size is None:
+            unknown.append(f"{corpus.dataset}:{corpus.split}")
+            size = UNKNOWN_CORPUS_SIZE
+        total += min(size, corpus.limit or size)
+    return total, f"assumed ({', '.join(unknown)} unknown)" if unknown else "configured or official sizes"

@@ -1,0 +1,78 @@
+"""What has been computed: `ls` lists it, `show ID` prints one manifest, `lineage ID` what it was made from, and `gc`
+what the configuration does not refer to (`gc --delete` removes that).
+
+An ID may be cut short as long as it names one artifact: `python jobs/artifacts.py show ca_dpo --config FILE`.
+"""
+
+import json
+import sys
+
+from inbol_ray.config.load import parse_job_args
+from inbol_ray.config.schema import PipelineConfig
+
+COMMANDS = ("ls", "show", "lineage", "gc")
+
+
+def main() -> None:
+    command, name, options, delete = _split(sys.argv[1:])
+    config = parse_job_args(__doc__, options)
+    if command not in COMMANDS or (command in ("show", "lineage")) != (name is not None):
+        usage = "expected: ls | show ID | lineage ID | gc [--delete], then --config FILE"
+        print(f"error: found {' '.join(filter(None, (command, name))) or 'no command'}; {usage}", file=sys.stderr)
+        raise SystemExit(2)
+    from inbol_ray.pipeline import run_job
+
+    run_job(lambda: _run(command, name, config, delete))
+
+
+def _split(argv: list[str]) -> tuple[str | None, str | None, list[str], bool]:
+    """(command, artifact id, configuration options, --delete)."""
+    words = []
+    while argv and not argv[0].startswith("-") and len(words) < 2:
+        words.append(argv.pop(0))
+    delete = "--delete" in argv
+    options = [option for option in argv if option != "--delete"]
+    return *(words + [None, None])[:2], options, delete
+
+
+def _run(command: str, name: str | None, config: PipelineConfig, delete: bool) -> None:
+    from inbol_ray.artifacts import open_store
+    from inbol_ray.lineage import find_artifact, find_garbage, list_artifacts, walk_lineage
+    from inbol_ray.pipeline import build_stages
+
+    store = open_store(config)
+    wanted = {stage.artifact_id for stage in build_stages(config).values()}
+    if command == "ls":
+        print(f"{'artifact':<32} {'finished':<20} {'size':>9}  {'rows':<32} in this configuration")
+        for entry in list_artifacts(store):
+            manifest = entry.manifest or {}
+            counts = ", ".join(f"{value:,} {key}" for key, value in manifest.get("counts", {}).items())
+            mark = "yes" if entry.artifact_id in wanted else "no"
+            finished = manifest.get("finished", "unfinished")[:19]
+            size = _size(manifest.get("bytes", store.num_bytes(entry.artifact_id)))
+            print(f"{entry.artifact_id:<32} {finished:<20} {size:>9}  {counts[:32]:<32} {mark}")
+    elif command == "show":
+        entry = find_artifact(store, name)
+        print(json.dumps(entry.manifest or {"artifact": entry.artifact_id, "state": entry.state}, indent=1))
+    elif command == "lineage":
+        for depth, key, artifact_id, manifest in walk_lineage(store, find_artifact(store, name).artifact_id):
+            state = "" if manifest else "  (not in the store)"
+            print(f"{'  ' * depth}{key + ': ' if key else ''}{artifact_id}{state}")
+    else:
+        garbage = find_garbage(store, wanted)
+        for item in garbage:
+            where = "/".join(filter(None, (item.artifact_id, item.attempt)))
+            print(f"{where:<48} {_size(item.num_bytes):>9}  {item.reason}")
+            if delete:
+                store.delete(item.artifact_id, item.attempt)
+        total = f"{len(garbage)} to remove, {_size(sum(item.num_bytes for item in garbage))}"
+        print(f"{total}: {'removed' if delete else 'nothing removed; add --delete'}")
+
+
+def _size(num_bytes: int) -> str:
+    power = min(max(len(str(num_bytes)) - 1, 0) // 3, 4)
+    return f"{num_bytes / 1000**power:,.{1 if power else 0}f} {('B', 'kB', 'MB', 'GB', 'TB')[power]}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,171 @@
+"""Workload against hand counts, the simulation against hand schedules, rates measured before assumed."""
+
+import math
+
+import pytest
+
+from inbol_ray.artifacts import Stage, Store
+from inbol_ray.config.load import load_config
+from inbol_ray.pipeline import build_stages
+from inbol_ray.plan.estimate import ASSUMED, find_rate, measured_manifests, plan_stage, warn, what_if
+from inbol_ray.plan.simulation import Scenario, best_rows_per_block, largest_useful, simulate
+from inbol_ray.plan.workload import Work, build_work
+
+PAPER = ["--config", "jobs/configs/paper_llava15_7b.yaml"]
+
+
+def works_of(config, manifests=None) -> dict[str, Work]:
+    return build_work(build_stages(config), config, manifests or {})
+
+
+def manifest(stage: str, config, blocks: list, **timing) -> dict:
+    timing = {"parts": 1, "done": 100, "first_report_s": 30.0, "tail_s": 5.0, "blocks": blocks} | timing
+    return {
+        "stage": stage,
+        "artifact": f"{stage}-1",
+        "settings": {"base_model": config.base_model.model_dump(mode="json")},
+        "timing": {"questions": timing},
+        "finished": "2026-01-01T00:00:00",
+    }
+
+
+def test_workload_of_the_paper():
+    config = load_config([*PAPER, "--corpora", "[{dataset: scienceqa, split: train, root: x}]"])
+    works = works_of(config)
+    tests = 10_000 + 4_241 + 10_000 + 6_624 + 10_000  # VizWiz is the one whose size is not known
+    questions = 12_726 + 40_000 + tests
+    confidence = works["confidence"]
+    assert (confidence.num_units, confidence.samples) == (questions, 10 * questions)
+    assert confidence.prompt_tokens == questions * (576 + 40) and confidence.response_tokens == 10 * questions * 6
+    assert works["evaluate"].num_units == 5 * tests
+    rows = (12_726 + 40_000) // 128 * 128
+    assert works["sft"].num_units == rows // 128
+    assert works["sft"].training_tokens == rows * (576 + 40 + 6)
+    assert works["ca_dpo"].passes == 5 and works["sft"].passes == 4  # the reference; gradient checkpointing in both
+
+
+def test_finished_stages_replace_assumed_counts():
+    config = load_config(PAPER)
+    counts = {"questions": {"counts": {"train": 70, "test": 30}}, "unanswerable": {"counts": {"kept": 5}}}
+    works = works_of(config, counts)
+    assert works["confidence"].num_units == 105 and works["evaluate"].num_units == 150
+    assert works["confidence"].source == "counted"
+
+
+def test_workload_of_the_demo():
+    works = works_of(load_config(["--config", "jobs/configs/demo.yaml"]))
+    assert works["questions"].num_units == 6_000 + 2 * 1_000
+    assert works["confidence"].num_units == 6_000 + 2_000 + 2_000
+    assert (works["align"].num_units, works["base"].num_units) == (16_000 // 64, 32_000 // 32)
+    assert works["sft"].num_units == 2 * (8_000 // 32)
+
+
+def scenario(**values) -> Scenario:
+    defaults = {"num_rows": 40, "rows_per_block": 10, "row_seconds": (0.1,), "start_s": 1.0, "tail_s": 0.5}
+    return Scenario(**defaults | {"dispatches_per_s": 1e9} | values)
+
+
+@pytest.mark.parametrize(
+    ("engines", "wall"),
+    [(1, 1 + 4 + 0.5), (2, 1 + 2 + 0.5), (3, 1 + 2 + 0.5), (4, 1 + 1 + 0.5), (100, 1 + 1 + 0.5)],
+)
+def test_schedule_of_four_equal_blocks(engines, wall):
+    assert simulate(scenario(), engines).wall_s == pytest.approx(wall)
+
+
+def test_the_last_block_may_be_smaller():
+    assert simulate(scenario(num_rows=31), 4).wall_s == pytest.approx(2.5)
+    assert simulate(scenario(num_rows=31), 1).wall_s == pytest.approx(1 + 3.1 + 0.5)
+
+
+def test_what_binds_is_named():
+    assert simulate(scenario(num_rows=10_000), 4).bound == "engines"
+    assert simulate(scenario(tail_s=100), 4).bound == "driver's tail"
+    assert simulate(scenario(start_s=100), 4).bound == "start of the engines"
+    slow = simulate(scenario(num_rows=10_000, dispatches_per_s=2), 1000)
+    assert slow.bound == "dispatch by one thread" and slow.wall_s >= 1000 / 2
+    assert simulate(scenario(num_rows=20, row_seconds=(1.0,), tail_s=0.0), 10).bound == "uneven last blocks"
+
+
+def test_wall_time_falls_with_engines_until_something_else_binds():
+    one = scenario(num_rows=1_000_000, rows_per_block=100, row_seconds=(0.1, 0.05, 0.2), start_s=60, tail_s=20)
+    outcomes = [simulate(one, engines) for engines in (1, 10, 100, 1000)]
+    walls = [outcome.wall_s for outcome in outcomes]
+    assert walls == sorted(walls, reverse=True) and walls[0] / walls[1] > 9
+    assert all(outcome.wall_s > 80 for outcome in outcomes) and largest_useful(outcomes) == 1000
+    assert all(0 < outcome.busy_rate <= 1 for outcome in outcomes)
+    stuck = [simulate(scenario(), engines) for engines in (1, 2, 4, 8, 16)]
+    assert largest_useful(stuck) == 4
+
+
+def test_smaller_blocks_keep_many_engines_busy():
+    rows = best_rows_per_block(100_000, 1000, 256)
+    assert rows == 12 and best_rows_per_block(10_000_000, 8, 256) == 256 and best_rows_per_block(3, 1000, 256) == 1
+    coarse = simulate(scenario(num_rows=100_000, rows_per_block=256), 1000)
+    fine = simulate(scenario(num_rows=100_000, rows_per_block=rows), 1000)
+    assert fine.wall_s < 0.6 * coarse.wall_s
+
+
+def test_rates_are_measured_where_there_is_a_run_and_assumed_elsewhere():
+    config = load_config(PAPER)
+    work = works_of(config)["confidence"]
+    assumed = find_rate(work, config, None)
+    assert assumed.source == ASSUMED
+    flops = 2 * 616 * 7.06e9 / (312e12 * 0.4)
+    assert assumed.unit_s == pytest.approx(flops + 60 / 2500)
+    measured = find_rate(work, config, manifest("confidence", config, [[10, 2.0], [10, 4.0]]))
+    assert measured.unit_s == pytest.approx(0.3) and measured.row_seconds == (0.2, 0.4)
+    assert measured.start_s == pytest.approx(30 - 3) and "confidence-1" in measured.source
+    assert measured.tail_s == pytest.approx(5.0 * work.num_units / 100)
+    # A run without a second block of any engine has measured nothing.
+    assert find_rate(work, config, manifest("confidence", config, [])).source == ASSUMED
+
+
+def test_runs_on_another_model_are_not_evidence(tmp_path):
+    import json
+
+    config = load_config([*PAPER, "--output_dir", str(tmp_path)])
+    other = load_config([*PAPER, "--base_model.path", "someone/else"])
+    for one, name in ((config, "confidence-a"), (other, "evaluate-b")):
+        (tmp_path / "artifacts" / name).mkdir(parents=True)
+        text = json.dumps(manifest(name.split("-")[0], one, [[10, 2.0]]))
+        (tmp_path / "artifacts" / name / "manifest.json").write_text(text)
+    assert measured_manifests(Store(tmp_path / "artifacts"), config).keys() == {"confidence"}
+
+
+def test_more_nodes_help_until_the_batch_is_spread():
+    config = load_config(PAPER)
+    works = works_of(config)
+    rates = {name: find_rate(work, config, None) for name, work in works.items()}
+    ca_dpo = [plan_stage(works["ca_dpo"], rates["ca_dpo"], config, workers).wall_s for workers in (8, 64, 1000)]
+    assert ca_dpo[0] > 5 * ca_dpo[1] and ca_dpo[1] == ca_dpo[2]
+    table = what_if(works, rates, config)
+    assert [row[0] for row in table] == config.plan.nodes
+    walls = [wall for _, wall, _ in table]
+    assert walls == sorted(walls, reverse=True) and all(math.isfinite(wall) for wall in walls)
+
+
+def warnings_of(*options: str) -> str:
+    config = load_config([*PAPER, *options])
+    works = works_of(config)
+    return "\n".join(warn([plan_stage(work, find_rate(work, config, None), config) for work in works.values()], config))
+
+
+def test_warnings_name_what_does_not_scale():
+    text = warnings_of()
+    assert "confidence: the driver holds about" in text and "global batch of 64 keeps at most 64 workers" in text
+    small = ["--corpora", "[{dataset: scienceqa, split: train, root: x}]", "--plan.nodes", "[1, 2]"]
+    assert "the driver holds" not in warnings_of(*small) and "global batch" not in warnings_of(*small)
+    many = warnings_of(*small, "--engine.num_engines", "1000")
+    assert "confidence: " in many and "lower engine.batch_size from 512 to" in many
+    assert "images a second, one prefix of S3 serves 5,500" in many
+    assert "object store" in warnings_of(*small, "--engine.batch_size", "20000")
+    assert "the driver alone works for" in warnings_of(*small, "--plan.driver_rows_per_s", "1")
+
+
+def test_stage_names_are_those_of_the_pipeline():
+    for options in (PAPER, ["--config", "jobs/configs/demo.yaml"]):
+        config = load_config(options)
+        stages = build_stages(config)
+        assert build_work(stages, config, {}).keys() == stages.keys()
+        assert all(isinstance(stage, Stage) for stage in stages.values())
