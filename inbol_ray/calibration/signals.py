@@ -12,15 +12,15 @@ import pyarrow.parquet as pq
 import ray.data
 
 from inbol_ray.artifacts import StageContext, write_rows
-from inbol_ray.calibration.thresholds import checkpoint_digest
 from inbol_ray.config.schema import UNTRAINED_METHODS, EngineConfig
-from inbol_ray.corpora.read import read_questions
-from inbol_ray.corpora.stage import corpus_root
+from inbol_ray.corpora.read import read_corpora, stream_tables
+from inbol_ray.corpora.stage import corpus_source, keep_questions
 from inbol_ray.images import ImageError, load_images
 from inbol_ray.progress import write_progress
 from inbol_ray.prompts import chat_prompt, render_question
 from inbol_ray.rows import Question, Rejected
 from inbol_ray.sampling.chat_engine import ChatEngine, EngineDead, Prompt, PromptRefused, read_signals
+from inbol_ray.sampling.checkpoints import model_digest
 from inbol_ray.scoring.outcome import judge_reply
 
 SIGNAL = pa.schema(
@@ -45,16 +45,15 @@ def read_all_signals(context: StageContext) -> dict[str, int]:
     config = context.config
     test = pq.read_table(context.inputs["questions"] / "benchmarks.parquet").to_pylist()
     asked = [("test", row["domain"], Question.from_row(row)) for row in test]
-    for corpus in config.calibration.benchmarks:
-        for row in read_questions(corpus, str(corpus_root(context, corpus))):
-            if isinstance(row, Rejected):
-                context.reject([row])
-            else:
-                asked.append(("calibration", corpus.domain, row))
+    toyworld, image_folder = context.inputs.get("toyworld"), str(context.folder / "images")
+    sources = [corpus_source(corpus, config, toyworld, image_folder) for corpus in config.calibration.benchmarks]
+    for table in stream_tables(read_corpora(sources)):
+        rows = keep_questions(context, table).to_pylist()
+        asked += [("calibration", row["domain"], Question.from_row(row)) for row in rows]
     methods = {"test": config.evaluation.methods, "calibration": config.calibration.methods}
     names = dict.fromkeys([*methods["test"], *methods["calibration"]])
     checkpoints = {name: context.checkpoint("original" if name in UNTRAINED_METHODS else name) for name in names}
-    digests = {path: checkpoint_digest(path) for path in set(checkpoints.values())}
+    digests = {path: model_digest(path) for path in set(checkpoints.values())}
 
     meanings, requests = {}, []
     # Methods on the same weights stand together, so that each engine loads each checkpoint about once.
@@ -73,14 +72,14 @@ def read_all_signals(context: StageContext) -> dict[str, int]:
                     "num_samples": config.calibration.num_samples if part == "calibration" else 0,
                 }
             )
-    num_rejected = len(context.rejected)
+    num_rejected = context.rejected.total()
     signals = []
     for row in _read(context, pa.Table.from_pylist(requests)):
         part, domain, method, question = meanings[row["request"]]
         if row["reason"]:
             context.reject([Rejected(question.id, f"signals:{method}", row["reason"], row["detail"])])
             continue
-        outcome = judge_reply(row["response"], question, config.sampling.correct_threshold)
+        outcome = judge_reply(row["response"], question, config.sampling.correct_threshold, config.scoring)
         signals.append(
             {
                 "id": question.id,

@@ -11,7 +11,6 @@ strictest lambda to laxer ones and stops at the first that is not rejected. Stri
 questions and reject nothing, so the walk has several starts, which share delta.
 """
 
-import hashlib
 import json
 import math
 from pathlib import Path
@@ -22,11 +21,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from inbol_ray.config.schema import OpenFraction
 from inbol_ray.errors import ConfigError
+from inbol_ray.sampling.checkpoints import model_digest
 
 FORMAT = 1
 TARGET_RISKS = tuple(round(0.01 * k, 2) for k in range(1, 51))
 _STARTS = 8
-_DIGEST_BYTES = 1 << 20
 
 
 def threshold_grid(num_samples: int | None) -> np.ndarray:
@@ -99,7 +98,7 @@ class Calibration(_Stored):
     format: Literal[1]
     method: str
     checkpoint_digest: str
-    """`checkpoint_digest` of the model that the thresholds belong to; the server refuses any other."""
+    """`checkpoints.model_digest` of the model that the thresholds belong to; the server refuses any other."""
     delta: OpenFraction
     num_questions: int
     max_tokens: int
@@ -137,31 +136,12 @@ def load_calibration(path: Path, checkpoint: str) -> Calibration:
         fault = error.errors()[0]
         where = ".".join(map(str, fault["loc"]))
         raise ConfigError(f"{path}: not a calibration file ({where}: {fault['msg']}): run jobs/calibrate.py") from None
-    if calibration.checkpoint_digest != (digest := checkpoint_digest(checkpoint)):
+    if calibration.checkpoint_digest != (digest := model_digest(checkpoint)):
         raise ConfigError(
-            f"{path}: was made for checkpoint {calibration.checkpoint_digest[:12]}, but {checkpoint} is {digest[:12]}: "
+            f"{path}: was made for checkpoint {calibration.checkpoint_digest[:19]}, but {checkpoint} is {digest[:19]}: "
             "run jobs/calibrate.py for this model"
         )
     return calibration
-
-
-def checkpoint_digest(checkpoint: str) -> str:
-    """SHA-256 that tells checkpoints apart: names, sizes and both ends of the weight files; of the name for a hub name.
-
-    Both ends and not all of it: a large model's weights take minutes to read.
-    """
-    folder = Path(checkpoint)
-    if not folder.is_dir():
-        return hashlib.sha256(checkpoint.encode()).hexdigest()
-    digest = hashlib.sha256()
-    for path in sorted([*folder.glob("*.safetensors"), *folder.glob("config.json")]):
-        size = path.stat().st_size
-        digest.update(f"{path.name}\0{size}\0".encode())
-        with open(path, "rb") as file:
-            digest.update(file.read(_DIGEST_BYTES))
-            file.seek(max(0, size - _DIGEST_BYTES))
-            digest.update(file.read())
-    return digest.hexdigest()
 
 
 def write_calibration(calibration: Calibration, path: Path) -> None:

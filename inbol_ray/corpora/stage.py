@@ -37,7 +37,7 @@ def build_questions(context: StageContext) -> dict[str, int]:
         RowWriter(context.folder / "train.parquet", QUESTION) as train,
     ):
         for table in stream_tables(with_keys(rows, compare_content=config.leakage.compare_content)):
-            questions = _keep_questions(context, table)
+            questions = keep_questions(context, table)
             of_benchmark = pc.is_valid(questions["benchmark"])
             if (test := questions.filter(of_benchmark)).num_rows:
                 assert train.num_rows == 0, "benchmarks come before training corpora"
@@ -69,7 +69,7 @@ def raise_if_leaking(leaks: Leaks, config: PipelineConfig) -> None:
         )
 
 
-def _keep_questions(context: StageContext, table: pa.Table) -> pa.Table:
+def keep_questions(context: StageContext, table: pa.Table) -> pa.Table:
     """The questions of a table; its rejected rows go to `context`."""
     rejected = table.filter(pc.is_valid(table["reason"]))
     context.reject(

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from PIL import Image
 
 from inbol_ray.config.schema import EngineConfig
-from inbol_ray.sampling.vllm_engine import _check_checkpoint as check_checkpoint
-from inbol_ray.scoring.answer_match import normalise_vqa
+from inbol_ray.sampling.checkpoints import check_checkpoint
+from inbol_ray.scoring.vqa_accuracy import normalise_vqa
 
 SAMPLE_TEMPERATURE = 1.0
 """Temperature of the samples behind `agreement`: the distribution that the model was trained to have."""

@@ -10,8 +10,6 @@ from inbol_ray.local_copies import local_copy
 
 READ_SUFFIXES = (".safetensors", ".json", ".model", ".jinja", ".txt")
 """Files of a model folder that an engine may read. Pickled weights are not among them."""
-NOT_READ = ("training.json",)
-"""Notes of ours beside a model, which change no answer."""
 
 
 def check_checkpoint(checkpoint: str) -> None:
@@ -41,7 +39,7 @@ def model_digest(checkpoint: str) -> str:
         return f"hub:{checkpoint}@{_hub_commit(checkpoint)}"
     digest = hashlib.sha256()
     for path in sorted(folder.iterdir()):
-        if path.suffix in READ_SUFFIXES and path.name not in NOT_READ:
+        if path.suffix in READ_SUFFIXES:
             with open(path, "rb") as file:
                 digest.update(f"{path.name}\0".encode() + hashlib.file_digest(file, "sha256").digest())
     return f"sha256:{digest.hexdigest()}"

@@ -1,6 +1,7 @@
 """Thresholds: the guarantee over many draws where the true risk is known, and files that do not fit."""
 
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -10,13 +11,13 @@ from inbol_ray.calibration.thresholds import (
     Calibration,
     binomial_cdf,
     calibrate_signal,
-    checkpoint_digest,
     fit_threshold,
     load_calibration,
     threshold_grid,
     write_calibration,
 )
 from inbol_ray.errors import ConfigError
+from inbol_ray.sampling.checkpoints import model_digest
 
 DELTA = 0.1
 NUM_DRAWS = 300
@@ -88,6 +89,8 @@ def test_a_target_between_two_calibrated_ones_takes_the_stricter():
 def checkpoint(tmp_path):
     folder = tmp_path / "model"
     folder.mkdir()
+    for name in ("config.json", "tokenizer_config.json", "processor_config.json"):
+        (folder / name).write_text("{}")
     (folder / "model.safetensors").write_bytes(b"weights")
     return folder
 
@@ -98,7 +101,7 @@ def stored(tmp_path, checkpoint):
     calibration = Calibration(
         format=FORMAT,
         method="ca_dpo",
-        checkpoint_digest=checkpoint_digest(str(checkpoint)),
+        checkpoint_digest=model_digest(str(checkpoint)),
         delta=DELTA,
         num_questions=300,
         max_tokens=16,
@@ -113,9 +116,10 @@ def test_a_calibration_file_round_trips(tmp_path, stored, checkpoint):
 
 
 def test_a_calibration_of_another_model_is_refused(tmp_path, stored, checkpoint):
-    (checkpoint / "model.safetensors").write_bytes(b"other weights")
+    other = shutil.copytree(checkpoint, tmp_path / "other")
+    (other / "model.safetensors").write_bytes(b"other weights")
     with pytest.raises(ConfigError, match="was made for checkpoint"):
-        load_calibration(tmp_path / "ca_dpo.json", str(checkpoint))
+        load_calibration(tmp_path / "ca_dpo.json", str(other))
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"format": 2}', "[]", "\udcff"])

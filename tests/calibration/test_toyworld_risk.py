@@ -25,8 +25,8 @@ def trained_model() -> str:
 def population(trained_model, tmp_path_factory):
     """Confidence, agreement and wrongness of the model's answers to questions that no part of the project has seen."""
     from inbol_ray.calibration.signals import SignalBatch
-    from inbol_ray.config.schema import CorpusConfig, EngineConfig, PromptConfig, ToyWorldConfig
-    from inbol_ray.corpora.read import read_questions
+    from inbol_ray.config.schema import CorpusConfig, EngineConfig, PromptConfig, StorageConfig, ToyWorldConfig
+    from inbol_ray.corpora.read import CorpusSource, read_rows
     from inbol_ray.prompts import chat_prompt, render_question
     from inbol_ray.scoring.outcome import judge_reply
     from inbol_ray.toyworld.corpora import write_corpora
@@ -38,7 +38,11 @@ def population(trained_model, tmp_path_factory):
     questions = [
         question
         for dataset, split in splits.items()
-        for question in read_questions(CorpusConfig(dataset=dataset, split=split, root=""), str(root / dataset))
+        for question in read_rows(
+            CorpusSource(
+                CorpusConfig(dataset=dataset, split=split, root=""), str(root / dataset), StorageConfig(), str(root)
+            )
+        )
     ]
     prompts = PromptConfig(answer_suffix=False)
     rows = [

@@ -88,7 +88,7 @@ def test_questions_that_share_an_id_are_named(reuse):
 def test_the_digest_changes_with_any_weight_and_with_nothing_else(tiny_llava, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(tiny_llava, copy)
-    (copy / "training.json").write_text("{}")
+    (copy / "README.md").write_text("a model card")
     assert model_digest(str(copy)) == model_digest(str(tiny_llava))
     other = tmp_path / "other"
     shutil.copytree(tiny_llava, other)
