@@ -53,7 +53,7 @@ def autoscaler_config(folder: Path, gcs_address: str, head_node_id: str, options
             "log_dir": str(folder),
         },
         "available_node_types": {
-            HEAD_TYPE: {"resources": {"CPU": NODE_CPUS}, "node_config": {}, "min_workers": 0, "max_workers": 0},
+            HEAD_TYPE: {"resources": {"CPU": options.head_cpus}, "node_config": {}, "min_workers": 0, "max_workers": 0},
             WORKER_TYPE: {
                 "resources": resources,
                 "node_config": {},
@@ -140,6 +140,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=ROOT / "build" / "cluster", help="token and logs")
     parser.add_argument("--port", type=int, default=6390, help="port of the GCS")
     parser.add_argument("--dashboard-port", type=int, default=8265)
+    parser.add_argument("--head-cpus", type=int, default=NODE_CPUS, help="logical CPUs of the head")
     parser.add_argument("--min-workers", type=int, default=0)
     parser.add_argument("--max-workers", type=int, default=3)
     parser.add_argument("--idle-timeout-s", type=float, default=60, help="an idle worker node is stopped after this")
@@ -159,7 +160,8 @@ def run(folder: Path, options: argparse.Namespace) -> None:
     config = folder / "autoscaling.yaml"
     config.write_text(yaml.safe_dump(autoscaler_config(folder, f"127.0.0.1:{options.port}", head_node_id, options)))
     command = [*RAY, "start", "--head", "--block", "--node-ip-address=127.0.0.1", f"--port={options.port}"]
-    command += [f"--num-cpus={NODE_CPUS}", "--num-gpus=0", f"--object-store-memory={OBJECT_STORE_BYTES}", *ANY_PORTS]
+    command += [f"--num-cpus={options.head_cpus}", "--num-gpus=0", *ANY_PORTS]
+    command += [f"--object-store-memory={OBJECT_STORE_BYTES}"]
     command += ["--dashboard-host=127.0.0.1", f"--dashboard-port={options.dashboard_port}", "--disable-usage-stats"]
     command += [f"--ray-client-server-port={options.port + 1}", f"--autoscaling-config={config}"]
     log = folder / "head.log"
@@ -181,7 +183,8 @@ def run(folder: Path, options: argparse.Namespace) -> None:
     try:
         wait_for_job_server(address, (folder / "token").read_text(), head, log)
         print(
-            f"Cluster is up: one node of {NODE_CPUS} logical CPUs, up to {options.max_workers} more as jobs need them.\n"
+            f"Cluster is up: a head with {options.head_cpus} logical CPUs, up to {options.max_workers} nodes of {NODE_CPUS} as "
+            f"jobs need them.\n"
             f"Dashboard: {address} (asks for the token in {folder / 'token'})\n\n"
             "In another terminal:\n\n"
             f"  export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH={folder / 'token'} RAY_API_SERVER_ADDRESS={address}\n"

@@ -113,6 +113,8 @@ def largest_cluster(nodes: list[dict[str, float]], growth: list[NodeType]) -> li
 
 def waiting_for(asks: list[Ask], nodes: list[dict[str, float]]) -> str:
     """What the autoscaler still has to bring for a stage to run in full, for a person; empty when all is there."""
+    # The reading task is a precaution: a stage whose engines or workers are there is not waiting for it.
+    asks = [ask for ask in asks if ask.setting] or asks
     placed = place(asks, [_counted(node) for node in nodes])
     missing = [f"{ask} ({count} fit now)" for ask, count in zip(asks, placed, strict=True) if count < ask.count]
     return f"waiting for nodes: {' and '.join(missing)}, cluster has {_total(nodes)}" if missing else ""

@@ -33,7 +33,9 @@ def _run(config: PipelineConfig) -> None:
     rates = {name: find_rate(work, config, measured.get(name)) for name, work in works.items()}
     plans = [plan_stage(work, rates[name], config) for name, work in works.items()]
     print(render_stages(plans))
-    print(f"\nOn other clusters, all stages:\n{render_what_if(what_if(works, rates, config), config.plan.gpus_per_node)}")
+    print(
+        f"\nOn other clusters, all stages:\n{render_what_if(what_if(works, rates, config), config.plan.gpus_per_node)}"
+    )
     work, rate = works["confidence"], rates["confidence"]
     outcomes = [
         simulate(

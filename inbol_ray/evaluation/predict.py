@@ -8,6 +8,8 @@ import pyarrow.parquet as pq
 
 from inbol_ray.artifacts import StageContext, write_rows
 from inbol_ray.config.schema import UNTRAINED_METHODS
+from inbol_ray.evaluation.metrics import score_group
+from inbol_ray.progress import write_progress
 from inbol_ray.prompts import chat_prompt, render_question
 from inbol_ray.rows import PREDICTION, Question
 from inbol_ray.sampling.generate import generate
@@ -15,6 +17,16 @@ from inbol_ray.sampling.vllm_engine import Decoding
 from inbol_ray.scoring.outcome import Outcome, judge_reply
 
 ERROR = Outcome("error", 0.0, False)
+
+
+def _publish_trust(context: StageContext, predictions: list[dict]) -> None:
+    """S_trust of each method over the replies judged so far, as metrics that the dashboard shows."""
+    outcomes: dict[str, list[str]] = {}
+    for row in predictions:
+        outcomes.setdefault(row["method"], []).append(row["outcome"])
+    measures = {f"s_trust.{method}": score_group(kinds).s_trust for method, kinds in outcomes.items()}
+    known = {name: value for name, value in measures.items() if value is not None}
+    write_progress(context.progress, len(predictions), len(predictions), "judged", measures=known)
 
 
 def predict(context: StageContext) -> dict[str, int]:
@@ -77,6 +89,7 @@ def predict(context: StageContext) -> dict[str, int]:
             }
         )
     predictions.sort(key=lambda row: (row["method"], row["id"]))
+    _publish_trust(context, predictions)
     num_predictions = write_rows(context.folder / "predictions.parquet", predictions, PREDICTION)
     context.check_rows(len(requests["id"]), num_predictions)
     return {"predictions": num_predictions, "errors": sum(row["outcome"] == "error" for row in predictions)}

@@ -178,7 +178,9 @@ def _warn_engines(one: StagePlan, config: PipelineConfig) -> list[str]:
     return found
 
 
-def what_if(works: Mapping[str, Work], rates: Mapping[str, Rate], config: PipelineConfig) -> list[tuple[int, float, float]]:
+def what_if(
+    works: Mapping[str, Work], rates: Mapping[str, Rate], config: PipelineConfig
+) -> list[tuple[int, float, float]]:
     """(nodes, wall seconds, GPU-hours) of all stages, one after the other, on each of `plan.nodes`."""
     table = []
     for nodes in config.plan.nodes:

@@ -66,7 +66,9 @@ def build_work(stages: Mapping[str, Stage], config: PipelineConfig, manifests: M
     response = min(plan.response_tokens, sampling.max_tokens)
     replies = num_test * len(config.evaluation.methods)
     works = {
-        "questions": Work("questions", "questions", num_train + num_test, bytes_written=ROW_BYTES * (num_train + num_test)),
+        "questions": Work(
+            "questions", "questions", num_train + num_test, bytes_written=ROW_BYTES * (num_train + num_test)
+        ),
         "unanswerable": Work(
             "unanswerable",
             "replies",

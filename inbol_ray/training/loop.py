@@ -242,7 +242,7 @@ def train_worker(run_values: dict) -> None:
     with written_to(run.out_dir) if rank == 0 else nullcontext(Path()) as out_dir:
         export_merged(model, config, init, out_dir)
         if rank == 0:
-            summary = metrics | {"num_steps": run.num_steps, "resumed_from_step": first_step}
+            summary = metrics | {"num_steps": run.num_steps, "resumed_from_step": first_step, "num_workers": world_size}
             (out_dir / "training.json").write_text(json.dumps(summary, indent=1))
     dist.barrier()
 

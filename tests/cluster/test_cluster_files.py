@@ -189,9 +189,7 @@ def test_nothing_listens_openly_by_default():
     commands = yaml.safe_load((CLUSTER / "aws.yaml").read_text())
     head = " ".join(commands["head_start_ray_commands"])
     assert "--dashboard-host=127.0.0.1" in head and "RAY_AUTH_MODE=token" in head
-    assert all(
-        "RAY_AUTH_MODE=token" in line for line in commands["worker_start_ray_commands"] if "ray start" in line
-    )
+    assert all("RAY_AUTH_MODE=token" in line for line in commands["worker_start_ray_commands"] if "ray start" in line)
     local = (CLUSTER / "local.py").read_text()
     assert '"--dashboard-host=127.0.0.1"' in local and '"RAY_AUTH_MODE": "token"' in local
     assert "RAY_AUTH_MODE=token" in (CLUSTER / "Dockerfile").read_text()

@@ -1,0 +1,181 @@
+"""Jobs on a real local cluster: submitted, refused, watched, stopped, killed, and left by their nodes.
+
+One configuration runs undisturbed and disturbed. Every draw in it is greedy, so both must end alike.
+"""
+
+import json
+import re
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from local_cluster import LocalCluster, run_local_cluster
+
+from inbol_ray.artifacts import open_store
+from inbol_ray.config.load import load_config
+from inbol_ray.pipeline import build_stages
+
+ROOT = Path(__file__).parents[2]
+OPTIONS = [
+    *("--config", "jobs/configs/demo.yaml", "--config", str(ROOT / "tests" / "ray_local" / "small.yaml")),
+    *("--engine.num_engines", "2", "--engine.batch_size", "16"),
+    *("--sampling.num_samples", "1", "--sampling.temperature", "1e-6"),
+    *("--unanswerable.generation_temperature", "1e-6"),
+    *("--training.base.checkpoint_every_steps", "5", "--training.base.num_epochs", "3"),
+    *("--training.ca_dpo.checkpoint_every_steps", "3", "--training.ca_dpo.num_epochs", "4"),
+    *("--evaluation.methods", "[original, refusal_prompt, sft, ca_dpo]"),
+]
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """No work on the head: what a node runs is lost with it. Worker nodes come when there is work."""
+    options = ("--head-cpus", "0", "--max-workers", "2", "--idle-timeout-s", "15")
+    with run_local_cluster(tmp_path_factory.mktemp("cluster"), *options) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def undisturbed(cluster, tmp_path_factory):
+    """Output folder of the pipeline that nobody disturbed, on a cluster that had no node at its beginning."""
+    out = tmp_path_factory.mktemp("undisturbed")
+    assert cluster.worker_nodes() == set()
+    cluster.submit("undisturbed", "pipeline", *OPTIONS, "--output_dir", str(out))
+    record = cluster.wait("undisturbed")
+    assert record["status"] == "SUCCEEDED", cluster.logs("undisturbed")
+    return out
+
+
+def artifact(out: Path, stage: str) -> Path:
+    config = load_config([*OPTIONS, "--output_dir", str(out)])
+    return open_store(config).folder(build_stages(config)[stage])
+
+
+def finished(out: Path, stage: str) -> bool:
+    return any(out.glob(f"artifacts/{stage}-*/manifest.json"))
+
+
+def stage_of(cluster: LocalCluster, name: str) -> str:
+    return (cluster.job(name)["metadata"] or {}).get("stage", "")
+
+
+def assert_same_results(out: Path, expected: Path) -> None:
+    """Every stage's rows are the same, and every trained weight to what a float32 sum in another order leaves."""
+    from safetensors.torch import load_file
+
+    for stage, file, columns in (
+        ("questions", "train.parquet", ["id", "question", "gold_answers"]),
+        ("unanswerable", "questions.parquet", ["id", "question"]),
+        ("confidence", "answers.parquet", ["id", "responses", "outcomes", "confidence"]),
+        ("data", "preferences.parquet", ["id"]),
+        ("evaluate", "predictions.parquet", ["id", "method", "response", "outcome"]),
+    ):
+        one, other = (pq.read_table(artifact(path, stage) / file, columns=columns) for path in (out, expected))
+        assert one.equals(other), f"{stage}/{file}"
+    for stage in ("base", "sft", "ca_dpo"):
+        one, other = (load_file(artifact(path, stage) / "model" / "model.safetensors") for path in (out, expected))
+        assert one.keys() == other.keys()
+        for name, tensor in one.items():
+            assert (tensor - other[name]).abs().max() < 1e-4, f"{stage}: {name}"
+
+
+def test_nodes_come_with_work_and_go_without(cluster, undisturbed):
+    # `undisturbed` has run on nodes that were not there before it.
+    cluster.until(lambda: not cluster.worker_nodes(), 90)
+
+
+def test_a_job_that_never_fits_is_refused_with_the_numbers(cluster, tmp_path):
+    cluster.submit("too-large", "confidence", *OPTIONS, "--engine.num_engines", "9", "--output_dir", str(tmp_path))
+    record = cluster.wait("too-large", 60)
+    assert record["status"] == "FAILED" and record["driver_exit_code"] == 1
+    text = cluster.logs("too-large")
+    assert "asks for 9 vLLM engines of 1 CPU (engine.num_engines)" in text and "up to 2 worker (2 CPU)" in text
+    assert "Traceback" not in text and not any(tmp_path.glob("artifacts/*/manifest.json"))
+
+
+def test_a_wrong_option_is_exit_code_2(cluster):
+    cluster.submit("misspelt", "confidence", *OPTIONS, "--engine.num_engine", "2")
+    record = cluster.wait("misspelt", 60)
+    assert record["driver_exit_code"] == 2 and "did you mean 'num_engines'" in cluster.logs("misspelt")
+
+
+def test_results_in_the_job_folder_are_refused(cluster):
+    cluster.submit("relative", "confidence", *OPTIONS, "--output_dir", "build/here")
+    record = cluster.wait("relative", 60)
+    assert record["driver_exit_code"] == 1 and "absolute path that every node reaches" in cluster.logs("relative")
+
+
+def test_nobody_gets_in_without_the_token(cluster):
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(f"{cluster.address}/api/jobs/", timeout=10)
+    assert caught.value.code == 401
+
+
+def test_work_survives_lost_nodes_a_stop_and_a_killed_driver(cluster, undisturbed, tmp_path):
+    out = tmp_path / "out"
+    options = (*OPTIONS, "--output_dir", str(out))
+
+    def kill_node_under(process: str, name: str) -> None:
+        cluster.until(lambda: cluster.nodes_running(process), 120, name)
+        cluster.kill_node(sorted(cluster.nodes_running(process))[0])
+
+    def checkpoints(method: str) -> list[int]:
+        return [int(path.name.rpartition("_")[2]) for path in out.glob(f"artifacts/{method}-*/resume/{method}/step_*")]
+
+    def wait_for_checkpoint(method: str, name: str) -> None:
+        cluster.until(lambda: checkpoints(method) or finished(out, method), 200, name)
+        assert not finished(out, method), f"{method} had ended before anything was done to it"
+
+    cluster.submit("stopped", "pipeline", *options)
+    wait_for_checkpoint("base", "stopped")
+    assert cluster.ray("job", "stop", "stopped").returncode == 0
+    assert cluster.wait("stopped", 90)["status"] == "STOPPED"
+    stopped_at = max(checkpoints("base"))
+    assert not finished(out, "base"), "base had ended before it was stopped"
+
+    cluster.submit("driver-killed", "pipeline", *options)
+    kill_node_under("RayTrainWorker", "driver-killed")
+    for stage in ("unanswerable", "confidence"):
+        cluster.until(lambda stage=stage: stage_of(cluster, "driver-killed") == stage, 200, "driver-killed")
+        kill_node_under("MapWorker", "driver-killed")
+    wait_for_checkpoint("ca_dpo", "driver-killed")
+    cluster.kill_driver("driver-killed")
+    assert cluster.wait("driver-killed", 60)["status"] == "FAILED"
+
+    cluster.submit("last", "pipeline", *options)
+    cluster.until(lambda: stage_of(cluster, "last") == "evaluate", 200, "last")
+    kill_node_under("MapWorker", "last")
+    assert cluster.wait("last")["status"] == "SUCCEEDED", cluster.logs("last")
+
+    summary = json.loads((artifact(out, "base") / "model" / "training.json").read_text())
+    assert summary["resumed_from_step"] >= stopped_at > 0
+    assert_same_results(out, undisturbed)
+
+
+def test_the_dashboard_shows_what_a_job_does(cluster, tmp_path):
+    options = (*OPTIONS, "--output_dir", str(tmp_path), "--training.base.num_epochs", "12")
+    cluster.submit("watched", "base_model", *options)
+
+    def message() -> str:
+        return cluster.job("watched")["message"]
+
+    cluster.until(lambda: stage_of(cluster, "watched") == "base" and "steps" in message(), 200, "watched")
+    assert re.fullmatch(r"base progress [\d,]+/[\d,]+ steps  loss \d+\.\d+", message())
+    assert re.fullmatch(r"base-[0-9a-f]{12}", cluster.job("watched")["metadata"]["artifact"])
+
+    cluster.until(lambda: cluster.metrics("ray_inbol_done", stage="base"), 60)
+    [done] = cluster.metrics("ray_inbol_done", stage="base")
+    assert 'job="watched"' in done and 'unit="steps"' in done
+    assert cluster.metrics("ray_inbol_measure", stage="base", name="loss")
+    assert cluster.metrics("ray_inbol_rows", stage="toyworld", kind="questions")
+
+    lines = [json.loads(line) for line in cluster.log_file("inbol_ray-watched.jsonl").splitlines()]
+    assert all({"time", "job", "event", "stage", "artifact"} <= line.keys() for line in lines)
+    assert {line["job"] for line in lines} == {"watched"}
+    assert {"started", "finished", "progress"} <= {line["event"] for line in lines}
+    cluster.ray("job", "stop", "watched")
+    assert cluster.wait("watched", 90)["status"] == "STOPPED"

@@ -1,0 +1,111 @@
+"""A node goes in the middle of FSDP training: it goes on with the worker that is left, or waits, by configuration."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from inbol_ray.rows import CONVERSATION
+
+ROOT = Path(__file__).parents[2]
+CONFIGS = ["--config", "jobs/configs/demo.yaml", "--config", "tests/ray_local/small.yaml"]
+TRAIN = """
+import sys
+import pyarrow.parquet as pq
+from inbol_ray.config.load import load_config
+from inbol_ray.config.schema import SupervisedConfig
+from inbol_ray.pipeline import started_ray
+
+init, rows, out, min_workers = sys.argv[1:5]
+config = SupervisedConfig(
+    data="sft", init_from="original", learning_rate=1e-3, num_epochs=3, global_batch_size=8, checkpoint_every_steps=4,
+    num_workers=2, min_workers=int(min_workers) or None,
+)
+with started_ray(load_config(sys.argv[5:])):
+    from inbol_ray.training.loop import run_training
+
+    run_training(
+        pq.read_table(rows), config, name="spot", init_checkpoint=init, out_dir=f"{out}/model", run_dir=f"{out}/runs",
+        seed=0,
+    )
+"""
+
+
+@pytest.fixture
+def nodes():
+    """A cluster of a head without CPUs and two nodes that hold one training worker each."""
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": 200 << 20})
+    workers = [cluster.add_node(num_cpus=1, object_store_memory=100 << 20) for _ in range(2)]
+    yield cluster, workers
+    cluster.shutdown()
+
+
+def train(cluster, init: Path, rows: Path, out: Path, min_workers: int) -> subprocess.Popen:
+    command = [sys.executable, "-c", TRAIN, str(init), str(rows), str(out), str(min_workers), *CONFIGS]
+    command += ["--ray.address", cluster.address]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def wait_for_checkpoint(process: subprocess.Popen, out: Path) -> None:
+    deadline = time.monotonic() + 200
+    while not list(out.glob("runs/spot/step_*")):
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate()[0]
+        time.sleep(0.02)
+    assert not (out / "model").exists(), "the training had ended before its node was lost"
+
+
+def end(process: subprocess.Popen, out: Path) -> dict:
+    output = process.communicate(timeout=240)[0]
+    assert process.returncode == 0, output
+    return json.loads((out / "model" / "training.json").read_text())
+
+
+@pytest.mark.slow
+def test_training_goes_on_with_fewer_workers_or_waits(nodes, tiny_llava, scene_images, tmp_path):
+    from safetensors.torch import load_file
+
+    cluster, workers = nodes
+    rows = tmp_path / "rows.parquet"
+    examples = [
+        {
+            "id": f"{n:03d}",
+            "images": [scene_images[n % 4]],
+            "turns": [{"user": f"What is {n}?", "assistant": f"answer {n % 5}"}],
+            "knowledge": "known",
+        }
+        for n in range(200)
+    ]
+    pq.write_table(pa.Table.from_pylist(examples, schema=CONVERSATION), rows)
+    whole = end(train(cluster, tiny_llava, rows, tmp_path / "whole", 0), tmp_path / "whole")
+    assert whole["num_workers"] == 2 and whole["resumed_from_step"] == 0
+
+    fewer = train(cluster, tiny_llava, rows, tmp_path / "fewer", 1)
+    wait_for_checkpoint(fewer, tmp_path / "fewer")
+    cluster.remove_node(workers[0], allow_graceful=False)
+    summary = end(fewer, tmp_path / "fewer")
+    assert summary["num_workers"] == 1 and summary["resumed_from_step"] >= 4
+
+    cluster.add_node(num_cpus=1, object_store_memory=100 << 20)
+    waiting = train(cluster, tiny_llava, rows, tmp_path / "waiting", 0)
+    wait_for_checkpoint(waiting, tmp_path / "waiting")
+    cluster.remove_node(workers[1], allow_graceful=False)
+    time.sleep(10)
+    assert waiting.poll() is None and not (tmp_path / "waiting" / "model").exists()
+    cluster.add_node(num_cpus=1, object_store_memory=100 << 20)
+    summary = end(waiting, tmp_path / "waiting")
+    assert summary["num_workers"] == 2 and summary["resumed_from_step"] >= 4
+
+    expected = load_file(tmp_path / "whole" / "model" / "model.safetensors")
+    for name in ("fewer", "waiting"):
+        weights = load_file(tmp_path / name / "model" / "model.safetensors")
+        largest = max(float((weights[key] - tensor).abs().max()) for key, tensor in expected.items())
+        print(name, "differs by at most", largest)
+        # One worker adds up a batch's gradients in another order than two.
+        assert largest < 1e-4, name
