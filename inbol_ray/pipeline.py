@@ -254,9 +254,9 @@ def run_job(work: Callable[[], object]) -> None:
     signal.signal(signal.SIGTERM, stop)
     try:
         work()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as stopped:
         print("stopped; run the same command again to go on from the last finished stage", file=sys.stderr)
-        raise SystemExit(130) from None
+        raise SystemExit(getattr(stopped, "code", 130)) from None
     except InbolError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1) from None
