@@ -55,7 +55,10 @@ def stage_asks(stage: Stage, config: PipelineConfig) -> list[Ask]:
     if stage.name in config.training:
         method = config.training[stage.name]
         worker = {"CPU": 1.0} | ({"GPU": method.num_gpus_per_worker} if method.num_gpus_per_worker else {})
-        return [Ask("training workers", method.num_workers, worker, f"training.{stage.name}.num_workers"), reader]
+        count, setting = (
+            (method.min_workers, "min_workers") if method.min_workers else (method.num_workers, "num_workers")
+        )
+        return [Ask("training workers", count, worker, f"training.{stage.name}.{setting}"), reader]
     if stage.name in ENGINE_STAGES:
         engine = config.engine
         # Ray Data reserves one CPU for an actor that names only GPUs.

@@ -255,3 +255,19 @@ def test_the_dashboard_is_a_dashboard():
         assert panel["targets"] and all(target["expr"] for target in panel["targets"])
     variables = {variable["name"] for variable in dashboard["templating"]["list"]}
     assert variables == {"datasource", "job"}
+
+
+def test_the_service_names_a_builder_that_exists():
+    from ray.serve.schema import ServeDeploySchema
+
+    from inbol_ray.errors import ConfigError
+    from inbol_ray.service import build_service
+
+    [document] = documents(CLUSTER / "kuberay" / "rayservice.yaml")
+    [settings] = documents(CLUSTER / "kuberay" / "settings.yaml")
+    config = ServeDeploySchema.model_validate(yaml.safe_load(document["spec"]["serveConfigV2"]))
+    [application] = config.applications
+    assert application.import_path == f"{build_service.__module__}:{build_service.__name__}"
+    assert set(re.findall(r"\$\{(\w+)\}", application.args["options"])) <= settings["data"].keys()
+    with pytest.raises(ConfigError, match="--nothing|nothing: unknown key"):
+        build_service({"options": "--config jobs/configs/demo.yaml --nothing 1"})

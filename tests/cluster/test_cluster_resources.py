@@ -37,6 +37,8 @@ def test_asks_follow_the_configuration():
         assert (reader.count, reader.resources) == (1, {"CPU": 1.0})
     assert (asks["ca_dpo"][0].count, asks["ca_dpo"][0].resources) == (8, {"CPU": 1.0, "GPU": 1.0})
     assert [ask.resources for ask in asks["data"]] == [{"CPU": 1.0}]
+    elastic = asks_of(PAPER, "--training.ca_dpo.min_workers", "2")["ca_dpo"][0]
+    assert (elastic.count, elastic.setting) == (2, "training.ca_dpo.min_workers")
     demo = asks_of("jobs/configs/demo.yaml", "--engine.num_cpus_per_engine", "1.5")
     assert (demo["confidence"][0].count, demo["confidence"][0].resources) == (2, {"CPU": 1.5})
     assert (demo["base"][0].count, demo["base"][0].resources) == (2, {"CPU": 1.0})
