@@ -257,6 +257,7 @@ def test_the_dashboard_is_a_dashboard():
     assert variables == {"datasource", "job"}
 
 
+@pytest.mark.filterwarnings("ignore:Using extra keyword arguments")  # Ray's own
 def test_the_service_names_a_builder_that_exists():
     from ray.serve.schema import ServeDeploySchema
 
@@ -271,3 +272,22 @@ def test_the_service_names_a_builder_that_exists():
     assert set(re.findall(r"\$\{(\w+)\}", application.args["options"])) <= settings["data"].keys()
     with pytest.raises(ConfigError, match="--nothing|nothing: unknown key"):
         build_service({"options": "--config jobs/configs/demo.yaml --nothing 1"})
+
+
+def test_the_local_cluster_follows_rays_schema(tmp_path):
+    import argparse
+    import importlib.util
+
+    from ray.autoscaler._private.util import prepare_config, validate_config
+
+    spec = importlib.util.spec_from_file_location("cluster_local", CLUSTER / "local.py")
+    local = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(local)
+    options = argparse.Namespace(max_workers=3, min_workers=0, idle_timeout_s=60, head_cpus=2)
+    validate_config(prepare_config(local.autoscaler_config(tmp_path, "127.0.0.1:6390", "ab", options)))
+    environment = local.cluster_environment(tmp_path, options)
+    [growth] = growth_limits(environment)
+    assert (growth.resources, growth.max_nodes) == ({"CPU": 2.0}, 3)
+    token = tmp_path / "token"
+    assert environment["RAY_AUTH_TOKEN_PATH"] == str(token) and token.stat().st_mode & 0o777 == 0o600
+    assert len(token.read_text()) == 64 and local.cluster_environment(tmp_path, options) == environment
