@@ -6,9 +6,11 @@ never down (2.60.0).
 
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from threading import RLock
 
@@ -71,7 +73,10 @@ class LocalNodes(NodeProvider):
             node = secrets.token_hex(NODE_ID_BYTES)
             command = [*RAY, "start", "--block", f"--address={self.provider_config['gcs_address']}"]
             command += [f"--num-cpus={int(resources.get('CPU', 0))}", f"--num-gpus={int(resources.get('GPU', 0))}"]
-            command += [f"--object-store-memory={int(resources['object_store_memory'])}", *ANY_PORTS]
+            # Nodes that share a folder delete each other's copies of a job's working directory. The path must be short:
+            # it is part of the names of sockets.
+            command += [f"--temp-dir={_temporary_folder(node)}", *ANY_PORTS]
+            command += [f"--object-store-memory={int(resources['object_store_memory'])}"]
             with open(Path(self.provider_config["log_dir"]) / f"node-{node[:8]}.log", "wb") as log:
                 process = subprocess.Popen(
                     command,
@@ -100,7 +105,12 @@ class LocalNodes(NodeProvider):
     def _forget(self, node_id: str) -> None:
         self._processes.pop(node_id).wait()
         self._tags.pop(node_id)
+        shutil.rmtree(_temporary_folder(node_id), ignore_errors=True)
 
     @staticmethod
     def bootstrap_config(cluster_config: dict) -> dict:
         return cluster_config
+
+
+def _temporary_folder(node_id: str) -> Path:
+    return Path(tempfile.gettempdir()) / f"ray-{node_id[:8]}"
