@@ -8,7 +8,7 @@ import json
 import math
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from inbol_ray.artifacts import Stage
 from inbol_ray.config.schema import PipelineConfig
@@ -158,7 +158,10 @@ def _refusal(stage: str, wanted: list[Ask], short: list[tuple[Ask, int]], nodes,
     lacking = " and ".join(f"{count} of {ask}" for ask, count in short)
     kinds = ", ".join(f"up to {kind.max_nodes} {kind.name} ({describe_resources(kind.resources)})" for kind in growth)
     grows = f"its autoscaler adds {kinds}" if growth else f"no growth is declared ({NODE_TYPES_VARIABLE} is not set)"
-    mends = [f"lower {ask.setting} to {count}" for ask, count in short if ask.setting and count]
+    most = largest_cluster(nodes, growth)
+    mends = [
+        f"lower {ask.setting} to {count}" for ask, _ in short if ask.setting and (count := _largest(ask, wanted, most))
+    ]
     mends.append("give the cluster more or larger nodes")
     if not growth:
         mends.append("pass --ray.nodes_may_join true if nodes can still join")
@@ -166,6 +169,15 @@ def _refusal(stage: str, wanted: list[Ask], short: list[tuple[Ask, int]], nodes,
         f"stage {stage!r} can never run here: it asks for {' and '.join(map(str, wanted))} at the same time, and the "
         f"cluster has room for {lacking}. Up now: {_total(nodes)}; {grows}. To mend it, {', or '.join(mends)}"
     )
+
+
+def _largest(ask: Ask, wanted: list[Ask], most: list[dict[str, float]]) -> int:
+    """The largest count of `ask` with which all that is wanted fits; 0 if there is none."""
+    for count in range(ask.count - 1, 0, -1):
+        asks = [replace(ask, count=count) if one is ask else one for one in wanted]
+        if place(asks, most) == [one.count for one in asks]:
+            return count
+    return 0
 
 
 def _total(nodes: list[dict[str, float]]) -> str:

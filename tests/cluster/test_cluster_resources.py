@@ -73,6 +73,14 @@ def test_refusal_gives_the_numbers_and_the_mend():
     assert "up to 4 gpu (8 CPU + 1 GPU)" in text and "lower engine.num_engines to 4" in text
 
 
+def test_the_mend_leaves_room_for_everything():
+    asks = {
+        "confidence": [Ask("vLLM engines", 9, {"CPU": 1.0}, "engine.num_engines"), Ask("reading task", 1, {"CPU": 1.0})]
+    }
+    with pytest.raises(ResourcesError, match="lower engine.num_engines to 3"):
+        check_asks(asks, [{HEAD_RESOURCE: 1.0}], [NodeType("worker", {"CPU": 2.0}, 2)])
+
+
 def test_a_cluster_that_can_grow_far_enough_is_not_refused():
     asks = asks_of(PAPER)
     check_asks(asks, [HEAD], [NodeType("gpu", {"CPU": 8.0, "GPU": 1.0}, 8)])
