@@ -1,11 +1,11 @@
 """How much work each stage is: configuration (and the counts of finished stages) -> questions, samples, tokens, bytes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from inbol_ray.artifacts import Stage
 from inbol_ray.cluster_resources import ENGINE_STAGES
-from inbol_ray.config.schema import CorpusConfig, PipelineConfig
+from inbol_ray.config.schema import TOYWORLD_PREFIX, CorpusConfig, PipelineConfig, TrainingConfig
 
 CORPUS_SIZES = {
     ("vqav2", "train2014"): 443_757,
@@ -55,8 +55,8 @@ class Work:
 
 def build_work(stages: Mapping[str, Stage], config: PipelineConfig, manifests: Mapping[str, dict]) -> dict[str, Work]:
     """Work by stage name. `manifests` of finished stages replace assumptions by counts."""
-    num_train, source = _corpus_size(config.corpora, manifests.get("questions"), "train")
-    num_test, _ = _corpus_size(config.evaluation.benchmarks, manifests.get("questions"), "test")
+    num_train, source = _corpus_size(config, config.corpora, manifests.get("questions"), "train")
+    num_test, _ = _corpus_size(config, config.evaluation.benchmarks, manifests.get("questions"), "test")
     kept = manifests.get("unanswerable", {}).get("counts", {}).get("kept", config.unanswerable.num_kept)
     candidates = config.unanswerable.num_mismatch + config.unanswerable.num_generated
     num_sampled = num_train + kept + (num_test if config.evaluation.sample_confidence else 0)
@@ -102,7 +102,7 @@ def build_work(stages: Mapping[str, Stage], config: PipelineConfig, manifests: M
     for name, method in config.training.items():
         if name not in stages:
             continue
-        rows = manifests.get(name, {}).get("counts", {}).get("rows") or getattr(method, "max_rows", None) or num_data
+        rows = manifests.get(name, {}).get("counts", {}).get("rows") or _num_rows(method, config, num_data)
         rows -= rows % method.global_batch_size
         is_preference = method.kind == "ca_dpo"
         tokens = prompt + response * (3 if is_preference else 1)
@@ -115,9 +115,7 @@ def build_work(stages: Mapping[str, Stage], config: PipelineConfig, manifests: M
             passes=3.0 + (1.0 if is_preference else 0.0) + (1.0 if method.gradient_checkpointing else 0.0),
             bytes_written=int(4 * plan.model_parameters),
         )
-    return {
-        name: Work(**vars(works[name]) | {"source": source}) if name in works else Work(name, "", 0) for name in stages
-    }
+    return {name: Work(**vars(works.get(name) or Work(name, "", 0)) | {"source": source}) for name in stages}
 
 
 def driver_bytes(work: Work, config: PipelineConfig) -> int:
@@ -130,14 +128,28 @@ def driver_bytes(work: Work, config: PipelineConfig) -> int:
     return work.num_units * DRIVER_BYTES_PER_ROW
 
 
-def _corpus_size(corpora: list[CorpusConfig], manifest: dict | None, key: str) -> tuple[int, str]:
+def _num_rows(method: TrainingConfig, config: PipelineConfig, num_data: int) -> int:
+    """Training rows of a method that has not been trained yet."""
+    is_pretraining = getattr(method, "data", None) in ("captions", "conversations")
+    rows = config.toyworld.num_pretrain_images if is_pretraining else num_data
+    return min(rows, getattr(method, "max_rows", None) or rows)
+
+
+def _corpus_size(
+    config: PipelineConfig, corpora: Sequence[CorpusConfig], manifest: dict | None, key: str
+) -> tuple[int, str]:
     if manifest is not None:
         return manifest["counts"][key], "counted"
+    toy = [corpus for corpus in corpora if corpus.root.startswith(TOYWORLD_PREFIX)]
     total, unknown = 0, []
+    if toy:  # its sizes are those of all its corpora together; a test split has as many questions in each domain
+        total = config.toyworld.num_train_questions if key == "train" else 2 * config.toyworld.num_test_questions
     for corpus in corpora:
+        if corpus in toy:
+            continue
         size = CORPUS_SIZES.get((corpus.dataset, corpus.split))
         if size is None:
             unknown.append(f"{corpus.dataset}:{corpus.split}")
             size = UNKNOWN_CORPUS_SIZE
         total += min(size, corpus.limit or size)
-    return total, f"assumed ({', '.join(unknown)} unknown)" if unknown else "official sizes"
+    return total, f"assumed ({', '.join(unknown)} unknown)" if unknown else "configured or official sizes"

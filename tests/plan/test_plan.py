@@ -52,6 +52,14 @@ def test_finished_stages_replace_assumed_counts():
     assert works["confidence"].source == "counted"
 
 
+def test_workload_of_the_demo():
+    works = works_of(load_config(["--config", "jobs/configs/demo.yaml"]))
+    assert works["questions"].num_units == 6_000 + 2 * 1_000
+    assert works["confidence"].num_units == 6_000 + 2_000 + 2_000
+    assert (works["align"].num_units, works["base"].num_units) == (16_000 // 64, 32_000 // 32)
+    assert works["sft"].num_units == 2 * (8_000 // 32)
+
+
 def scenario(**values) -> Scenario:
     defaults = {"num_rows": 40, "rows_per_block": 10, "row_seconds": (0.1,), "start_s": 1.0, "tail_s": 0.5}
     return Scenario(**defaults | {"dispatches_per_s": 1e9} | values)
