@@ -108,3 +108,17 @@ def test_rejected_rows_are_kept_and_counted(functions, tmp_path):
 def test_a_lost_row_is_an_error(functions, tmp_path):
     with pytest.raises(RowCountError, match="3 rows in, but 2 out and 0 rejected"):
         Store(tmp_path).compute(stage("lose"), None)
+
+
+def test_how_a_training_survives_does_not_make_it_stale():
+    from inbol_ray.config.load import load_config
+    from inbol_ray.pipeline import SURVIVAL_SETTINGS, build_stages
+
+    def fingerprint(*options: str) -> str:
+        config = load_config(["--config", "jobs/configs/demo.yaml", *options])
+        return build_stages(config)["ca_dpo"].fingerprint
+
+    whole = fingerprint()
+    for name in SURVIVAL_SETTINGS:
+        assert fingerprint(f"--training.ca_dpo.{name}", "1") == whole, name
+    assert fingerprint("--training.ca_dpo.num_epochs", "1") != whole
