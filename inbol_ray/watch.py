@@ -6,6 +6,7 @@ Each sink has `changed(event, stage, text)` and `finished(manifest)`; all of the
 import asyncio
 import json
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from inbol_ray.progress import BOARD, ProgressBoard, ProgressLine, StageProgress
 MAX_REASON_CHARS = 500
 MESSAGE_EVERY_S = 5.0
 LOG_EVERY_S = 10.0
+METRICS_EVERY_S = 5.0
 JOB_CONFIG_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 
 
@@ -66,7 +68,10 @@ class _WatchedBoard(ProgressBoard):
 
 
 class MetricsSink:
-    """Gauges on the Prometheus endpoint of the node (`ray_inbol_*`), one series a job, stage and artifact."""
+    """Gauges on the Prometheus endpoint of the node (`ray_inbol_*`), one series a job, stage and artifact.
+
+    Ray's agent was seen to drop a series that nobody sets any more (2.60), so all are set again every few seconds.
+    """
 
     def __init__(self, job: str) -> None:
         from ray.util.metrics import Gauge
@@ -80,24 +85,40 @@ class MetricsSink:
         self.rows = Gauge("inbol_rows", "What a finished stage counted.", (*tags, "kind"))
         self.rejected = Gauge("inbol_rejected", "Rows that a finished stage rejected.", (*tags, "reason"))
         self.wall = Gauge("inbol_wall_s", "Seconds that a finished stage took.", tags)
+        self._values: dict[tuple, float] = {}
+        self._lock = threading.Lock()
+        threading.Thread(target=self._set_again, daemon=True).start()
 
     def changed(self, event: str, stage: StageProgress | None, text: str) -> None:
         if event != "progress":
             return
         tags = self._tags | {"stage": stage.stage, "artifact": stage.artifact}
-        self.done.set(stage.done, tags | {"unit": stage.unit})
-        self.total.set(stage.total, tags | {"unit": stage.unit})
-        self.rate.set(stage.rate_per_s, tags | {"unit": stage.unit})
+        self._set(self.done, stage.done, tags | {"unit": stage.unit})
+        self._set(self.total, stage.total, tags | {"unit": stage.unit})
+        self._set(self.rate, stage.rate_per_s, tags | {"unit": stage.unit})
         for name, value in stage.measures.items():
-            self.measure.set(value, tags | {"name": name})
+            self._set(self.measure, value, tags | {"name": name})
 
     def finished(self, manifest: dict) -> None:
         tags = self._tags | {"stage": manifest["stage"], "artifact": manifest["artifact"]}
         for kind, count in manifest["counts"].items():
-            self.rows.set(count, tags | {"kind": kind})
+            self._set(self.rows, count, tags | {"kind": kind})
         for reason, count in manifest["rejected"].items():
-            self.rejected.set(count, tags | {"reason": reason})
-        self.wall.set(manifest["wall_s"], tags)
+            self._set(self.rejected, count, tags | {"reason": reason})
+        self._set(self.wall, manifest["wall_s"], tags)
+
+    def _set(self, gauge, value: float, tags: dict[str, str]) -> None:
+        with self._lock:
+            self._values[gauge, tuple(tags.items())] = value
+        gauge.set(value, tags)
+
+    def _set_again(self) -> None:
+        while True:
+            time.sleep(METRICS_EVERY_S)
+            with self._lock:
+                values = dict(self._values)
+            for (gauge, tags), value in values.items():
+                gauge.set(value, dict(tags))
 
 
 class JsonLog:
