@@ -23,8 +23,15 @@ from inbol_ray.storage import is_remote, open_filesystem
 CACHE_VARIABLE = "INBOL_RAY_CACHE"
 """Folder of the copies; by default one in the machine's temporary folder."""
 STORAGE_VARIABLE = "INBOL_RAY_STORAGE"
-"""The run's `storage` section as JSON. `pipeline.started_ray` sets it in the driver and in all its workers, so that
-any process can open any artifact. It holds no keys: each machine has credentials of its own."""
+"""The run's `storage` section as JSON, in the driver and in all its workers, so that any process can open any artifact.
+It holds no keys: each machine has credentials of its own."""
+
+
+def set_job_storage(storage: StorageConfig) -> dict[str, str]:
+    """Make this process one of a run with this `storage` section; returns the variable for the run's other processes."""
+    variable = {STORAGE_VARIABLE: storage.model_dump_json()}
+    os.environ |= variable
+    return variable
 
 
 def job_storage() -> StorageConfig:

@@ -13,7 +13,7 @@ from inbol_ray.artifacts import Stage, open_store
 from inbol_ray.cluster_resources import check_asks, growth_limits, nodes_up, place_engines, stage_asks, waiting_for
 from inbol_ray.config.schema import PRETRAINING_STEPS, TOYWORLD_PREFIX, UNTRAINED_METHODS, PipelineConfig
 from inbol_ray.errors import ConfigError, InbolError
-from inbol_ray.local_copies import STORAGE_VARIABLE
+from inbol_ray.local_copies import set_job_storage
 from inbol_ray.prompts import PROMPTS_VERSION
 from inbol_ray.watch import start_board, submission_id, watched
 
@@ -248,15 +248,14 @@ def started_ray(config: PipelineConfig) -> Iterator[None]:
         yield
         return
     address = config.ray.address or os.environ.get("RAY_ADDRESS")
-    os.environ[STORAGE_VARIABLE] = config.storage.model_dump_json()
     environment = {
         "env_vars": {
             # vLLM starts three times slower without compiled bytecode, which this variable prevents.
             "PYTHONDONTWRITEBYTECODE": "",
             "HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", "0"),
             "TOKENIZERS_PARALLELISM": "false",
-            STORAGE_VARIABLE: os.environ[STORAGE_VARIABLE],
         }
+        | set_job_storage(config.storage)
     }
     started = time.monotonic()
     if address:

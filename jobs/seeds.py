@@ -1,7 +1,5 @@
 """Run the whole pipeline once a seed and compare the methods over seeds, with paired differences."""
 
-from pathlib import Path
-
 from inbol_ray.config.load import parse_job_args
 
 
@@ -11,6 +9,7 @@ def main() -> None:
     from inbol_ray.evaluation.metrics import summarise_seeds
     from inbol_ray.evaluation.publish import publish
     from inbol_ray.evaluation.report import write_seeds_report
+    from inbol_ray.local_copies import written_to
     from inbol_ray.pipeline import run_job, run_stages
 
     def run() -> None:
@@ -20,10 +19,11 @@ def main() -> None:
         for seed in config.seeds:
             print(f"\nseed {seed}", flush=True)
             run_config = config.model_copy(
-                update={"seed": seed, "output_dir": str(Path(config.output_dir) / f"seed-{seed}")}
+                update={"seed": seed, "output_dir": f"{config.output_dir.rstrip('/')}/seed-{seed}"}
             )
             results.append(publish(run_config, run_stages(run_config)))
-        write_seeds_report(summarise_seeds(results), Path(config.output_dir))
+        with written_to(config.output_dir, config.storage) as out_dir:
+            write_seeds_report(summarise_seeds(results), out_dir)
 
     run_job(run)
 

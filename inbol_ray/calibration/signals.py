@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import ray.data
 
 from inbol_ray.artifacts import StageContext, write_rows
+from inbol_ray.cluster_resources import engine_resources, place_engines
 from inbol_ray.config.schema import UNTRAINED_METHODS, EngineConfig
 from inbol_ray.corpora.read import read_corpora, stream_tables
 from inbol_ray.corpora.stage import corpus_source, keep_questions
@@ -45,7 +46,7 @@ def read_all_signals(context: StageContext) -> dict[str, int]:
     config = context.config
     test = pq.read_table(context.inputs["questions"] / "benchmarks.parquet").to_pylist()
     asked = [("test", row["domain"], Question.from_row(row)) for row in test]
-    toyworld, image_folder = context.inputs.get("toyworld"), str(context.folder / "images")
+    toyworld, image_folder = context.input_uris.get("toyworld"), f"{context.uri}/images"
     sources = [corpus_source(corpus, config, toyworld, image_folder) for corpus in config.calibration.benchmarks]
     for table in stream_tables(read_corpora(sources)):
         rows = keep_questions(context, table).to_pylist()
@@ -101,7 +102,8 @@ def read_all_signals(context: StageContext) -> dict[str, int]:
 
 
 def _read(context: StageContext, requests: pa.Table) -> list[dict]:
-    engine = context.config.engine
+    engine = place_engines(context.config.engine)
+    resources = engine_resources(engine)
     dataset = (
         ray.data.from_arrow(requests)
         .repartition(target_num_rows_per_block=engine.batch_size)
@@ -111,14 +113,14 @@ def _read(context: StageContext, requests: pa.Table) -> list[dict]:
                 engine.model_dump(),
                 context.config.seed,
                 context.config.evaluation.max_tokens,
-                str(context.progress),
+                context.progress,
                 requests.num_rows,
             ),
             batch_format="pyarrow",
             batch_size=engine.batch_size,
             compute=ray.data.ActorPoolStrategy(size=engine.num_engines),
-            num_cpus=engine.num_cpus_per_engine if not engine.num_gpus_per_engine else None,
-            num_gpus=engine.num_gpus_per_engine or None,
+            num_cpus=resources["CPU"],
+            num_gpus=resources.get("GPU"),
         )
     )
     return dataset.take_all()

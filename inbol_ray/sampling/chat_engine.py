@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from PIL import Image
 
 from inbol_ray.config.schema import EngineConfig
+from inbol_ray.local_copies import local_copy
 from inbol_ray.sampling.checkpoints import check_checkpoint
 from inbol_ray.scoring.vqa_accuracy import normalise_vqa
 
@@ -71,7 +72,8 @@ class ChatEngine:
     def __init__(
         self, checkpoint: str, config: EngineConfig, seed: int, adapters: dict[str, str] | None = None
     ) -> None:
-        check_checkpoint(checkpoint)
+        folder = local_copy(checkpoint)
+        check_checkpoint(folder)
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.lora.request import LoRARequest
@@ -85,7 +87,7 @@ class ChatEngine:
         processor = f"{ForbidFirstTokens.__module__}:{ForbidFirstTokens.__qualname__}"
         self.engine = AsyncLLM.from_engine_args(
             AsyncEngineArgs(
-                model=checkpoint,
+                model=folder,
                 dtype=config.dtype,
                 max_model_len=config.max_model_len,
                 max_num_seqs=config.max_num_seqs,
@@ -153,8 +155,9 @@ class ChatEngine:
         """Switch to another checkpoint of the same architecture while idle. Raises CheckpointError."""
         if checkpoint == self.checkpoint:
             return
-        check_checkpoint(checkpoint)
-        await self.engine.collective_rpc("reload_weights", kwargs={"weights_path": checkpoint})
+        folder = local_copy(checkpoint)
+        check_checkpoint(folder)
+        await self.engine.collective_rpc("reload_weights", kwargs={"weights_path": folder})
         await self.engine.reset_prefix_cache()
         await self.engine.reset_encoder_cache()
         self.checkpoint = checkpoint

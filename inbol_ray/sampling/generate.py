@@ -29,7 +29,7 @@ import ray
 import ray.data
 
 from inbol_ray.artifacts import package_versions
-from inbol_ray.cluster_resources import Ask, engine_asks, place_engines
+from inbol_ray.cluster_resources import Ask, engine_asks, engine_resources, place_engines
 from inbol_ray.config.schema import EngineConfig, PipelineConfig
 from inbol_ray.errors import EngineError, InbolError
 from inbol_ray.progress import this_process, write_progress
@@ -113,6 +113,7 @@ def _run(
     num_engines = min(engine.num_engines, len(blocks))
     min_engines = min(engine.min_engines or num_engines, num_engines)
     _await_room(engine_asks(engine, min_engines), engine.start_timeout_s)
+    resources = engine_resources(engine)
     restarts = {"max_restarts": engine.max_restarts, "max_task_retries": -1}
     # Ray 2.60 calls these deprecated, but has no other way to bound restarts.
     warnings.filterwarnings("ignore", message="`ray_remote_args` is deprecated")
@@ -140,8 +141,8 @@ def _run(
                 max_tasks_in_flight_per_actor=2 * engine.batches_in_flight,
                 enable_true_multi_threading=True,
             ),
-            num_cpus=None if engine.num_gpus_per_engine else engine.num_cpus_per_engine,
-            num_gpus=engine.num_gpus_per_engine or None,
+            num_cpus=resources["CPU"],
+            num_gpus=resources.get("GPU"),
             **restarts,
         )
     )

@@ -1,15 +1,19 @@
 """Configuration -> the Ray Serve application: a gateway, and an engine deployment a checkpoint."""
 
+import os
 import time
 from pathlib import Path
 
 from ray import serve
 from ray.serve.schema import LoggingConfig
 
-from inbol_ray.artifacts import Store
+from inbol_ray.artifacts import open_store
 from inbol_ray.calibration.thresholds import load_calibration
+from inbol_ray.cluster_resources import engine_resources, place_engines
+from inbol_ray.config.load import load_config
 from inbol_ray.config.schema import PipelineConfig, ServedModel
 from inbol_ray.errors import ConfigError, MissingInputError
+from inbol_ray.local_copies import set_job_storage
 from inbol_ray.pipeline import build_stages
 from inbol_ray.serving.engine_replica import EngineReplica
 from inbol_ray.serving.gateway import Gateway, Offer
@@ -19,8 +23,21 @@ HEALTH_CHECK_PERIOD_S = 2
 _QUIET = LoggingConfig(enable_access_log=False, log_level="WARNING")
 
 
+def build(args: dict[str, str | list[str]]) -> serve.Application:
+    """What a Serve configuration names: `args` are options of the configuration, `config` one or more files.
+
+    `${NAME}` is taken from the environment. Raises what `build_application` raises.
+    """
+    options = []
+    for key, value in args.items():
+        for text in value if isinstance(value, list) else [value]:
+            options += [f"--{key}", os.path.expandvars(str(text))]
+    return build_application(load_config(options))
+
+
 def build_application(config: PipelineConfig) -> serve.Application:
-    """Raises ConfigError and MissingInputError for whatever would keep a replica from starting."""
+    """Raises ConfigError and MissingInputError for whatever would keep a replica from starting. Ray must be up."""
+    set_job_storage(config.storage)
     serving = config.serving
     if serving is None:
         raise ConfigError("serving: missing; add the section, see jobs/configs/demo.yaml")
@@ -53,7 +70,8 @@ def build_application(config: PipelineConfig) -> serve.Application:
 
 
 def _engine(name: str, checkpoint: str, adapters: dict[str, str], config: PipelineConfig) -> serve.Application:
-    serving, engine = config.serving, config.engine
+    serving, engine = config.serving, place_engines(config.engine)
+    resources = engine_resources(engine)
     deployment = serve.deployment(
         name=f"engine-{name}",
         max_ongoing_requests=serving.max_ongoing,
@@ -67,9 +85,9 @@ def _engine(name: str, checkpoint: str, adapters: dict[str, str], config: Pipeli
         health_check_period_s=HEALTH_CHECK_PERIOD_S,
         max_surge_percent=100,  # a new version starts before the old one stops
         ray_actor_options={
-            "num_cpus": engine.num_cpus_per_engine,
-            "num_gpus": engine.num_gpus_per_engine,
-            "runtime_env": {"env_vars": {"VLLM_LOGGING_LEVEL": "ERROR"}},
+            "num_cpus": resources["CPU"],
+            "num_gpus": resources.get("GPU", 0),
+            "runtime_env": {"env_vars": {"VLLM_LOGGING_LEVEL": "ERROR"} | set_job_storage(config.storage)},
         },
         logging_config=_QUIET,
     )(EngineReplica)
@@ -77,8 +95,8 @@ def _engine(name: str, checkpoint: str, adapters: dict[str, str], config: Pipeli
 
 
 def _offer(name: str, model: ServedModel, config: PipelineConfig) -> Offer:
-    store, stages = Store(Path(config.output_dir) / "artifacts"), build_stages(config)
-    checkpoint, calibration = model.path, model.calibration
+    store, stages = open_store(config), build_stages(config)
+    checkpoint, calibration_file = model.path, model.calibration
     if model.method is not None:
         stage = stages.get("base" if model.method == "original" else model.method)
         if stage is None:  # `original` is a checkpoint from outside
@@ -89,15 +107,14 @@ def _offer(name: str, model: ServedModel, config: PipelineConfig) -> Offer:
                 "or python jobs/pipeline.py with the same --config, first"
             )
         else:
-            checkpoint = str(store.folder(stage) / "model")
+            checkpoint = f"{store.uri(stage)}/model"
         fitted = stages.get("calibrate")
-        if calibration is None and model.lora is None and fitted is not None and store.manifest(fitted):
+        if calibration_file is None and model.lora is None and fitted is not None and store.manifest(fitted):
             file = store.folder(fitted) / f"{model.method}.json"
-            calibration = str(file) if file.exists() else None
-    checkpoint = _absolute(checkpoint)
-    if calibration is not None:
-        calibration = _absolute(calibration)
-        load_calibration(Path(calibration), checkpoint)
+            calibration_file = file if file.exists() else None
+    checkpoint, calibration = _absolute(checkpoint), None
+    if calibration_file is not None:
+        calibration = load_calibration(Path(calibration_file), checkpoint)
     elif model.target_risk is not None:
         raise ConfigError(f"serving.models.{name}.target_risk needs a calibration: run python jobs/calibrate.py first")
     sharing = [other for other, entry in config.serving.models.items() if _same_base(entry, model)]

@@ -9,7 +9,6 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
 from fastapi import FastAPI, Request
@@ -21,7 +20,7 @@ from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle, DeploymentResponse, DeploymentResponseGenerator
 from starlette.exceptions import HTTPException
 
-from inbol_ray.calibration.thresholds import load_calibration
+from inbol_ray.calibration.thresholds import Calibration
 from inbol_ray.config.schema import ServingConfig
 from inbol_ray.prompts import dialogue_prompt
 from inbol_ray.sampling.chat_engine import ReplyOptions
@@ -49,7 +48,7 @@ class Offer:
     """Key of the engine deployment; models on one checkpoint share it."""
     checkpoint: str
     adapter: str | None
-    calibration: str | None
+    calibration: Calibration | None
 
 
 api = FastAPI(
@@ -138,8 +137,7 @@ class Gateway:
         for name, offer in self._offers.items():
             model = self._config.models[name]
             model = type(model)(**(model.model_dump() | user_config.get(name, {})))
-            calibration = load_calibration(Path(offer.calibration), offer.checkpoint) if offer.calibration else None
-            self._dials[name] = ModelDial(calibration, model.target_risk, model.threshold)
+            self._dials[name] = ModelDial(offer.calibration, model.target_risk, model.threshold)
 
     @api.get("/", include_in_schema=False)
     async def page(self) -> Response:

@@ -32,10 +32,10 @@ def serve_here(load: Callable[[], PipelineConfig]) -> None:
     from inbol_ray.serving.app import build_application
 
     config = load()
-    application = build_application(config)
-    where = {"host": config.serving.host, "port": config.serving.port}
     signals: queue.SimpleQueue[int] = queue.SimpleQueue()
     with started_ray(config):
+        application = build_application(config)
+        where = {"host": config.serving.host, "port": config.serving.port}
         serve.start(http_options=where, logging_config={"log_level": "WARNING"})
         try:
             _run(application, f"Serving {', '.join(config.serving.models)} at http://{where['host']}:{where['port']}")

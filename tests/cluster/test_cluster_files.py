@@ -258,20 +258,21 @@ def test_the_dashboard_is_a_dashboard():
 
 
 @pytest.mark.filterwarnings("ignore:Using extra keyword arguments")  # Ray's own
-def test_the_service_names_a_builder_that_exists():
+def test_the_service_names_a_builder_that_exists(monkeypatch):
     from ray.serve.schema import ServeDeploySchema
 
     from inbol_ray.errors import ConfigError
-    from inbol_ray.service import build_service
+    from inbol_ray.serving.app import build
 
     [document] = documents(CLUSTER / "kuberay" / "rayservice.yaml")
     [settings] = documents(CLUSTER / "kuberay" / "settings.yaml")
     config = ServeDeploySchema.model_validate(yaml.safe_load(document["spec"]["serveConfigV2"]))
     [application] = config.applications
-    assert application.import_path == f"{build_service.__module__}:{build_service.__name__}"
-    assert set(re.findall(r"\$\{(\w+)\}", application.args["options"])) <= settings["data"].keys()
+    assert application.import_path == f"{build.__module__}:{build.__name__}"
+    assert set(re.findall(r"\$\{(\w+)\}", " ".join(application.args.values()))) <= settings["data"].keys()
+    monkeypatch.setenv("INBOL_CONFIG", "jobs/configs/demo.yaml")
     with pytest.raises(ConfigError, match="--nothing|nothing: unknown key"):
-        build_service({"options": "--config jobs/configs/demo.yaml --nothing 1"})
+        build({"config": "${INBOL_CONFIG}", "nothing": "1"})
 
 
 def test_the_local_cluster_follows_rays_schema(tmp_path):

@@ -27,10 +27,10 @@ config = SupervisedConfig(
     num_workers=2, min_workers=int(min_workers) or None,
 )
 with started_ray(load_config(sys.argv[5:])):
-    from inbol_ray.training.loop import run_training
+    from inbol_ray.training.run import run_training
 
     run_training(
-        pq.read_table(rows), config, name="spot", init_checkpoint=init, out_dir=f"{out}/model", run_dir=f"{out}/runs",
+        pq.read_table(rows), config, name="spot", init_checkpoint=init, out_dir=out, run_dir=f"{out}/runs",
         seed=0,
     )
 """
@@ -64,7 +64,7 @@ def wait_for_checkpoint(process: subprocess.Popen, out: Path) -> None:
 def end(process: subprocess.Popen, out: Path) -> dict:
     output = process.communicate(timeout=240)[0]
     assert process.returncode == 0, output
-    return json.loads((out / "model" / "training.json").read_text())
+    return json.loads((out / "logs" / "summary.json").read_text())
 
 
 @pytest.mark.slow

@@ -6,8 +6,9 @@ import shutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from stage_context import stage_context
 
-from inbol_ray.artifacts import StageContext, write_rows
+from inbol_ray.artifacts import write_rows
 from inbol_ray.confidence.dataset import DESCRIPTION, describe, publish
 from inbol_ray.confidence.estimate import estimate_confidence, judge_samples
 from inbol_ray.config.load import load_config
@@ -51,7 +52,7 @@ def reuse(tiny_llava, tmp_path):
             (inputs["checkpoint"] / "model").symlink_to(tiny_llava)
         write_rows(inputs["questions"] / "train.parquet", [row.to_row() for row in train], QUESTION)
         pq.write_table(pa.Table.from_pylist([], schema=QUESTION), inputs["unanswerable"] / "questions.parquet")
-        context = StageContext(tmp_path, inputs, config, {}, tmp_path / "progress")
+        context = stage_context(tmp_path, config, **inputs)
         return context, estimate_confidence(context)
 
     return run

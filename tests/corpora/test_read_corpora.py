@@ -7,8 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 import ray
 from corpus_writers import png, write
+from stage_context import stage_context
 
-from inbol_ray.artifacts import StageContext
 from inbol_ray.config.schema import (
     BenchmarkConfig,
     CorpusConfig,
@@ -152,10 +152,10 @@ def make_config(tmp_path, train, test, **fields) -> PipelineConfig:
     )
 
 
-def make_context(tmp_path, config) -> StageContext:
+def make_context(tmp_path, config):
     folder = tmp_path / "stage"
     folder.mkdir()
-    return StageContext(folder=folder, inputs={}, config=config, settings={}, progress=tmp_path / "progress")
+    return stage_context(folder, config)
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from benchmark_files import REFUSAL, SPLITS, write_benchmarks
+from stage_context import stage_context
 
-from inbol_ray.artifacts import StageContext
 from inbol_ray.config.schema import BenchmarkConfig, ClassConfig, PipelineConfig
 from inbol_ray.corpora.read import CorpusSource, read_rows
 from inbol_ray.corpora.registry import READERS
@@ -136,7 +136,7 @@ def run(corpora, tmp_path, model_folder, monkeypatch):
         ]
         table = pa.Table.from_pylist(rows, schema=BENCHMARK_QUESTION)
         pq.write_table(table, folder / "questions" / "benchmarks.parquet")
-        context = StageContext(folder, {"questions": folder / "questions"}, config, {}, folder / "progress")
+        context = stage_context(folder, config, questions=folder / "questions")
         counts = predict(context)
         found = pq.read_table(folder / "predictions.parquet").to_pylist()
         assert counts["predictions"] == len(found)

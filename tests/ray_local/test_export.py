@@ -30,7 +30,7 @@ def exported(tiny_llava, tmp_path_factory):
         for name, parameter in model.named_parameters():
             if "lora_B" in name:
                 parameter.normal_(std=0.1)
-    export_model(shard(model, CONFIG), CONFIG, str(tiny_llava), folder)
+    export_model(shard(model, CONFIG), CONFIG, str(tiny_llava), str(folder))
     dist.destroy_process_group()
     return folder
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from inbol_ray.artifacts import Store
+from inbol_ray.artifacts import open_store
 from inbol_ray.config.load import load_config
 from inbol_ray.pipeline import build_stages
 from inbol_ray.toyworld import questions, scenes
@@ -33,7 +33,7 @@ def test_the_filter_keeps_unanswerable_questions(tmp_path_factory, capsys):
     options = ["--config", "jobs/configs/demo.yaml", "--output_dir", str(out_dir)]
     subprocess.run([sys.executable, "jobs/unanswerable.py", *options], cwd=ROOT, check=True, timeout=1500)
     config = load_config(options)
-    stages, store = build_stages(config), Store(out_dir / "artifacts")
+    stages, store = build_stages(config), open_store(config)
     scene_of = read_scenes(store.folder(stages["toyworld"]) / "corpora")
     candidates = pq.read_table(store.folder(stages["unanswerable"]) / "candidates.parquet").to_pylist()
     for source in ("mismatch", "generated"):

@@ -74,8 +74,8 @@ def train(tiny_llava, scene_images, tmp_path_factory):
             CONFIG.model_copy(update=changes),
             name=name,
             init_checkpoint=str(tiny_llava),
-            out_dir=root / name,
-            run_dir=root / name / "resume",
+            out_dir=str(root / name),
+            run_dir=str(root / name / "resume"),
             seed=0,
             tracking=TrackingConfig(report_every_steps=1),
         )

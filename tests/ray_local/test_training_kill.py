@@ -31,8 +31,8 @@ def train(name, init, rows, out):
     from inbol_ray.training.run import run_training
 
     run_training(
-        pq.read_table(rows), CONFIG, name=name, init_checkpoint=init, out_dir=Path(out),
-        run_dir=Path(out) / "runs", seed=0, tracking=TrackingConfig(report_every_steps=1),
+        pq.read_table(rows), CONFIG, name=name, init_checkpoint=init, out_dir=out,
+        run_dir=f"{out}/runs", seed=0, tracking=TrackingConfig(report_every_steps=1),
     )
 """
 ON_THIS_MACHINE = """

@@ -176,11 +176,11 @@ def test_the_deployment_file_is_valid_and_its_options_are_known():
     from ray.serve.schema import ServeDeploySchema
 
     from inbol_ray.config.load import load_config
+    from inbol_ray.serving.app import build
 
     deployment = ServeDeploySchema.model_validate(yaml.safe_load((ROOT / "serve/deployment.yaml").read_text()))
     application = deployment.applications[0]
-    module, _, function = application.import_path.partition(":")
-    assert (ROOT / module.replace(".", "/")).with_suffix(".py").exists() and function == "build"
+    assert application.import_path == f"{build.__module__}:{build.__name__}"
     options = dict(application.args)
     options["config"] = str(ROOT / options["config"])
     assert load_config([f"--{key}={value}" for key, value in options.items()]).serving.max_replicas == 4

@@ -1,8 +1,9 @@
 import json
 
 import yaml
+from stage_context import stage_context
 
-from inbol_ray.artifacts import MANIFEST, StageContext
+from inbol_ray.artifacts import MANIFEST
 from inbol_ray.config.load import load_config
 from inbol_ray.training.card import write_model_cards
 
@@ -23,7 +24,7 @@ def test_the_card_names_base_data_configuration_and_metrics(tmp_path):
     folder = tmp_path / "ca_dpo-1"
     for part in ("model", "adapter"):
         (folder / part).mkdir(parents=True)
-    context = StageContext(folder, {"data": data}, config, {"method": "ca_dpo"}, tmp_path / "progress")
+    context = stage_context(folder, config, {"method": "ca_dpo"}, data=data)
     write_model_cards(context, config.training["ca_dpo"], "some/base", {"loss": 0.51234567, "num_steps": 468})
 
     card = (folder / "model" / "README.md").read_text()

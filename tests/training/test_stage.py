@@ -2,8 +2,8 @@
 
 import pyarrow as pa
 import pytest
+from stage_context import stage_context
 
-from inbol_ray.artifacts import StageContext
 from inbol_ray.config.load import load_config
 from inbol_ray.config.schema import SupervisedConfig
 from inbol_ray.rows import CONVERSATION
@@ -27,7 +27,7 @@ def test_long_rows_are_rejected_with_their_length(budget, tiny_llava, tmp_path):
         init_from="original", learning_rate=1, data="idk", max_length=80, micro_batch_tokens=budget
     )
     demo = load_config(["--config", "jobs/configs/demo.yaml"])
-    context = StageContext(tmp_path, {}, demo, {}, tmp_path / "progress")
+    context = stage_context(tmp_path, demo)
     kept = _drop_long(context, table, config, str(tiny_llava))
     assert kept["id"].to_pylist() == ["1", "20"]
     assert [(row.id, row.reason) for row in context.rejected] == [("90", "too_long")]

@@ -15,7 +15,7 @@ def make_run(folder, **method):
         name="ca_dpo",
         run_dir=str(folder),
         num_steps=7,
-        progress_dir=None,
+        progress=None,
         init_checkpoint="base",
         seed=0,
         method=method,
@@ -53,7 +53,7 @@ def test_a_step_that_runs_again_after_a_crash_is_logged_once(tmp_path):
     track(tmp_path, 0, range(1, 6))
     with open(tmp_path / "logs" / "metrics.jsonl", "a") as file:
         file.write('{"step": 6, "lo')  # the crash
-    track(tmp_path, 3, range(4, 8)).finish()
+    track(tmp_path, 3, range(4, 8)).finish(num_workers=2)
     assert [line["step"] for line in curve(tmp_path)] == list(range(1, 8))
     assert json.loads((tmp_path / "logs" / "summary.json").read_text())["resumed_from_step"] == 3
 
@@ -67,7 +67,7 @@ def test_a_report_holds_means_and_sums_since_the_last(tmp_path):
 
 
 def test_tensorboard_gets_every_metric(tmp_path):
-    track(tmp_path, 0, range(1, 4)).finish()
+    track(tmp_path, 0, range(1, 4)).finish(num_workers=2)
     scalars = tensorboard_scalars(tmp_path)
     assert [(step, value) for tag, step, value in scalars if tag == "train/loss"] == [
         (step, pytest.approx(1 / step)) for step in (1, 2, 3)
@@ -77,7 +77,7 @@ def test_tensorboard_gets_every_metric(tmp_path):
 
 def test_other_workers_write_nothing(tmp_path):
     tracker = track(tmp_path, 0, range(1, 4), writes=False)
-    tracker.finish()
+    tracker.finish(num_workers=2)
     assert tracker.has_news and tracker.latest["loss"] == pytest.approx(1 / 3)
     assert list(tmp_path.iterdir()) == []
 
@@ -87,7 +87,7 @@ def test_mlflow_keeps_one_run_over_a_resume(tmp_path, monkeypatch):
     mlflow = pytest.importorskip("mlflow", reason="the optional package mlflow is not installed")
     uri = (tmp_path / "server").as_uri()
     track(tmp_path, 0, range(1, 4), mlflow_tracking_uri=uri)
-    track(tmp_path, 2, range(3, 8), mlflow_tracking_uri=uri).finish()
+    track(tmp_path, 2, range(3, 8), mlflow_tracking_uri=uri).finish(num_workers=2)
     client = mlflow.MlflowClient(tracking_uri=uri)
     [run] = client.search_runs([client.get_experiment_by_name("inbol_ray").experiment_id])
     history = client.get_metric_history(run.info.run_id, "loss")
