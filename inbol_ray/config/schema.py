@@ -515,8 +515,8 @@ class PlanConfig(Section):
     measured on one core."""
     driver_memory_bytes: PositiveInt = 32_000_000_000
     object_store_bytes_per_node: PositiveInt = 60_000_000_000
-    image_bytes: PositiveInt = 160_000
-    """An encoded image; a COCO JPEG's."""
+    rendered_image_bytes: PositiveInt = 1_354_752
+    """An image as an engine takes it; LLaVA-1.5's 3 x 336 x 336 numbers in float32."""
     store_reads_per_s: PositiveInt = 5_500
     """GET requests a second that S3 serves from one prefix."""
     dispatches_per_s: PositiveFloat = 500

@@ -97,7 +97,7 @@ def plan_stage(work: Work, rate: Rate, config: PipelineConfig, num_processes: in
     if work.stage in ENGINE_STAGES and work.num_units:
         count = num_processes or engine.num_engines
         wall = simulate(scenario_of(work, rate, config), count).wall_s
-        return StagePlan(work, rate, count, wall, wall * count * engine.num_gpus_per_engine / 3600)
+        return StagePlan(work, rate, count, wall, wall * count * _gpus_per_engine(config) / 3600)
     if work.stage in config.training and work.num_units:
         method = config.training[work.stage]
         count = min(num_processes or method.num_workers, method.global_batch_size)
@@ -107,6 +107,15 @@ def plan_stage(work: Work, rate: Rate, config: PipelineConfig, num_processes: in
         wall = rate.start_s + spent / count / NODE_EFFICIENCY**doublings + rate.tail_s
         return StagePlan(work, rate, count, wall, wall * count * method.num_gpus_per_worker / 3600)
     return StagePlan(work, rate, 0, rate.tail_s, 0.0)
+
+
+def _gpus_per_engine(config: PipelineConfig) -> float:
+    """The configured number; where the cluster is to decide, it is planned as one that has GPUs if trainings use them."""
+    engine = config.engine
+    if engine.num_gpus_per_engine is not None:
+        return engine.num_gpus_per_engine
+    trains_on_gpus = any(method.num_gpus_per_worker for method in config.training.values())
+    return float(engine.tensor_parallel_size * trains_on_gpus)
 
 
 def scenario_of(work: Work, rate: Rate, config: PipelineConfig, rows_per_block: int | None = None) -> Scenario:
@@ -164,7 +173,8 @@ def _warn_engines(one: StagePlan, config: PipelineConfig) -> list[str]:
             f"serves {plan.store_reads_per_s:,}; spread the images over {-(-reads // plan.store_reads_per_s):,.0f} "
             "prefixes"
         )
-    per_node = plan.gpus_per_node * 3 * engine.batch_size * plan.image_bytes
+    # A block is rendered while it waits for an engine; Ray Data hands an engine twice the blocks it works on.
+    per_node = plan.gpus_per_node * 2 * engine.batches_in_flight * engine.batch_size * plan.rendered_image_bytes
     if per_node > 0.5 * plan.object_store_bytes_per_node:
         found.append(
             f"{work.stage}: blocks in flight take about {per_node / 1e9:,.0f} GB of a node's object store of "

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from inbol_ray.artifacts import Stage
-from inbol_ray.cluster_resources import ENGINE_STAGES
 from inbol_ray.config.schema import TOYWORLD_PREFIX, CorpusConfig, PipelineConfig, TrainingConfig
 
 CORPUS_SIZES = {
@@ -26,8 +25,7 @@ ROW_BYTES = 700
 RESPONSE_BYTES = 40
 """A response, its outcome and score."""
 DRIVER_BYTES_PER_ROW = 6_000
-"""Memory of a row that the driver holds as Python objects, responses apart."""
-DRIVER_BYTES_PER_RESPONSE = 250
+"""Memory of a row that the driver holds as Python objects. Replies stay in their parts and pass through one by one."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +97,20 @@ def build_work(stages: Mapping[str, Stage], config: PipelineConfig, manifests: M
             bytes_written=replies * (ROW_BYTES + RESPONSE_BYTES),
         ),
     }
+    if config.calibration is not None:
+        num_validation, _ = _corpus_size(config, config.calibration.benchmarks, None, "test")
+        calibrated = num_validation * len(config.calibration.methods)
+        answers = calibrated + num_test * len(config.evaluation.methods)
+        samples = answers + calibrated * config.calibration.num_samples
+        works["signals"] = Work(
+            "signals",
+            "answers",
+            answers,
+            samples=samples,
+            prompt_tokens=answers * prompt,
+            response_tokens=samples * min(plan.response_tokens, config.evaluation.max_tokens),
+            bytes_written=answers * ROW_BYTES,
+        )
     for name, method in config.training.items():
         if name not in stages:
             continue
@@ -119,9 +131,7 @@ def build_work(stages: Mapping[str, Stage], config: PipelineConfig, manifests: M
 
 
 def driver_bytes(work: Work, config: PipelineConfig) -> int:
-    """Memory that a stage takes in the driver, which collects the replies of an engine stage and a training's rows."""
-    if work.stage in ENGINE_STAGES:
-        return work.num_units * DRIVER_BYTES_PER_ROW + work.samples * DRIVER_BYTES_PER_RESPONSE
+    """Memory that a stage takes in the driver, which holds an engine stage's questions and a training's rows."""
     if work.stage in config.training:
         method = config.training[work.stage]
         return work.num_units * method.global_batch_size // method.num_epochs * DRIVER_BYTES_PER_ROW
