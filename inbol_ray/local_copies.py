@@ -86,4 +86,5 @@ def copy_folder(source: str, target: str, storage: StorageConfig | None = None) 
     """Copy the files of a folder into another, each a path or `s3://` URI; of what is there, equal names go."""
     from_filesystem, from_path = open_filesystem(source, storage or job_storage())
     to_filesystem, to_path = open_filesystem(target, storage or job_storage())
+    to_filesystem.create_dir(to_path, recursive=True)
     pafs.copy_files(from_path, to_path, from_filesystem, to_filesystem)

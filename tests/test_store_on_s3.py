@@ -14,7 +14,7 @@ from inbol_ray.artifacts import MANIFEST, Stage, Store
 from inbol_ray.errors import MissingInputError
 from inbol_ray.leases import object_lease, put_once
 from inbol_ray.local_copies import CACHE_VARIABLE, local_copy, written_to
-from inbol_ray.storage import open_s3_client
+from inbol_ray.storage import open_s3_client, reference_to
 
 HERE = "tests_stages_on_s3"
 FUNCTIONS = """
@@ -189,8 +189,8 @@ def test_images_are_read_from_the_store(s3_bucket, scene_images):
 
     data = Path(scene_images[0]).read_bytes()
     s3_bucket.server.client().put_object(Bucket=s3_bucket.name, Key="a/images.bin", Body=b"xx" + data + b"yy")
-    reference = f"{s3_bucket.uri}/a/images.bin#2:{len(data)}"
+    reference = f"{reference_to(f'{s3_bucket.uri}/a/images.bin', s3_bucket.storage)}#2:{len(data)}"
     assert read_image_bytes(reference) == data
     assert load_image(reference).tobytes() == load_image(scene_images[0]).tobytes()
     with pytest.raises(ImageError, match="cannot read the image"):
-        read_image_bytes(f"{s3_bucket.uri}/a/none.png")
+        read_image_bytes(reference_to(f"{s3_bucket.uri}/a/none.png", s3_bucket.storage))

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from inbol_ray.config.schema import PromptConfig
+from inbol_ray.local_copies import job_storage
 from inbol_ray.prompts import (
     GENERATE_ANSWERABLE,
     GENERATE_UNANSWERABLE,
@@ -24,6 +25,7 @@ from inbol_ray.prompts import (
     render_question,
 )
 from inbol_ray.rows import CONVERSATION, Question
+from inbol_ray.storage import reference_to
 from inbol_ray.toyworld.questions import (
     HELD_OUT_FAMILY,
     KNOWLEDGE,
@@ -73,6 +75,7 @@ def write_conversations(
     """
     root.mkdir(parents=True, exist_ok=True)
     images_path = root / f"images-{start:07d}.bin"
+    reference = reference_to(f"{uri or root}/{images_path.name}", job_storage())
     conversations, captions = [], []
     offset = 0
     with open(images_path, "wb") as images:
@@ -81,7 +84,7 @@ def write_conversations(
             scene = draw_scene(rng, PRETRAINING)
             data = encode_png(render_scene(scene))
             images.write(data)
-            images_column = [f"{uri or root}/{images_path.name}#{offset}:{len(data)}"]
+            images_column = [f"{reference}#{offset}:{len(data)}"]
             offset += len(data)
             for rows, name, turns in (
                 (conversations, "instruct", draw_turns(rng, scene, prompts)),

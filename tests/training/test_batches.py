@@ -8,7 +8,7 @@ import pytest
 
 from inbol_ray.config.schema import SupervisedConfig
 from inbol_ray.errors import DataError
-from inbol_ray.training.batches import MICRO_BATCH, NUM_TOKENS, STEP, plan_batches
+from inbol_ray.training.batches import MICRO_BATCH, NUM_TOKENS, STEP, idle_passes, plan_batches, shares_of
 
 NUM_ROWS, BATCH = 70, 16
 
@@ -63,6 +63,17 @@ def test_micro_batches_keep_to_the_budget_and_are_alike_on_all_workers(rows, num
             assert max(lengths) * len(lengths) <= 1000
         sizes.append({key: len(lengths) for key, lengths in groups.items()})
     assert all(size == sizes[0] for size in sizes) and max(Counter(step for step, _ in sizes[0]).values()) > 1
+
+
+@pytest.mark.parametrize("num_workers", range(1, 9))
+def test_fewer_workers_share_the_batch_and_run_as_many_passes(num_workers):
+    shares = [shares_of(rank, num_workers, 8) for rank in range(num_workers)]
+    assert sorted(share for own in shares for share in own) == list(range(8))
+    passes = [
+        3 * len(own) + idle_passes(rank, num_workers, 8, num_micro_batches=3 * len(own))
+        for rank, own in enumerate(shares)
+    ]
+    assert set(passes) == {3 * len(shares[0])}
 
 
 def test_sorting_by_length_spares_padding(rows):

@@ -5,6 +5,7 @@ from stage_context import stage_context
 
 from inbol_ray.artifacts import MANIFEST
 from inbol_ray.config.load import load_config
+from inbol_ray.config.schema import LoraSettings
 from inbol_ray.training.card import write_model_cards
 
 
@@ -25,7 +26,8 @@ def test_the_card_names_base_data_configuration_and_metrics(tmp_path):
     for part in ("model", "adapter"):
         (folder / part).mkdir(parents=True)
     context = stage_context(folder, config, {"method": "ca_dpo"}, data=data)
-    write_model_cards(context, config.training["ca_dpo"], "some/base", {"loss": 0.51234567, "num_steps": 468})
+    method = config.training["ca_dpo"].model_copy(update={"lora": LoraSettings()})
+    write_model_cards(context, method, "some/base", {"loss": 0.51234567, "num_steps": 468})
 
     card = (folder / "model" / "README.md").read_text()
     _, front, body = card.split("---\n", 2)
