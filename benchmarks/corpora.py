@@ -96,7 +96,7 @@ def read_streaming(root: Path) -> dict:
     """The project's reader: rows through Ray Data, counted in the driver as they come."""
     import ray
 
-    from inbol_ray.config.schema import CorpusConfig
+    from inbol_ray.config.corpora import CorpusConfig
     from inbol_ray.corpora.read import CorpusSource, read_corpora, stream_tables
 
     ray.init(

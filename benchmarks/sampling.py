@@ -123,7 +123,7 @@ def report(runs: dict[str, list[dict]], args, trained: bool) -> None:
 
 def build_model(work: Path) -> str:
     """An untrained tiny LLaVA of the demo's size."""
-    from inbol_ray.config.schema import PromptConfig, ToyBaseModel
+    from inbol_ray.config.model import PromptConfig, ToyBaseModel
     from inbol_ray.toyworld.base_model import build_model, build_processor, save_new_model
 
     processor = build_processor(PromptConfig())
@@ -162,7 +162,7 @@ def read_questions(args) -> list[dict]:
 
 
 def engine_config():
-    from inbol_ray.config.schema import EngineConfig
+    from inbol_ray.config.machines import EngineConfig
 
     return EngineConfig(num_gpus_per_engine=0)
 

@@ -34,7 +34,7 @@ def write_model(folder: Path, shape: Shape) -> dict[str, int]:
     from transformers import CLIPImageProcessor, CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaProcessor
     from transformers import LlavaForConditionalGeneration as Llava
 
-    from inbol_ray.config.schema import PromptConfig
+    from inbol_ray.config.model import PromptConfig
     from inbol_ray.prompts import CHAT_TEMPLATE
     from inbol_ray.toyworld.base_model import build_tokenizer, save_new_model
 
@@ -116,7 +116,7 @@ def write_samples(folder: Path, kind: str) -> list[dict]:
 
 
 def training_config():
-    from inbol_ray.config.schema import CaDpoConfig, LoraSettings
+    from inbol_ray.config.training import CaDpoConfig, LoraSettings
 
     return CaDpoConfig(
         init_from="original",

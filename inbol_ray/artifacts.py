@@ -29,7 +29,8 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from inbol_ray.config.schema import PipelineConfig, StorageConfig
+from inbol_ray.config.machines import StorageConfig
+from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.errors import MissingInputError, RowCountError
 from inbol_ray.leases import file_lock, is_leased, is_locked, object_lease, put_once
 from inbol_ray.local_copies import local_copy, written_to

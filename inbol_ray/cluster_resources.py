@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from inbol_ray.artifacts import Stage
-from inbol_ray.config.schema import EngineConfig, PipelineConfig
+from inbol_ray.config.machines import EngineConfig
+from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.errors import ConfigError, ResourcesError
 
 NODE_TYPES_VARIABLE = "INBOL_RAY_NODE_TYPES"

@@ -11,7 +11,10 @@ from pathlib import Path
 
 from inbol_ray.artifacts import Stage, open_store
 from inbol_ray.cluster_resources import check_asks, growth_limits, nodes_up, place_engines, stage_asks, waiting_for
-from inbol_ray.config.schema import PRETRAINING_STEPS, TOYWORLD_PREFIX, UNTRAINED_METHODS, PipelineConfig
+from inbol_ray.config.corpora import TOYWORLD_PREFIX
+from inbol_ray.config.evaluation import UNTRAINED_METHODS
+from inbol_ray.config.schema import PipelineConfig
+from inbol_ray.config.training import PRETRAINING_STEPS
 from inbol_ray.errors import ConfigError, InbolError
 from inbol_ray.local_copies import set_job_storage
 from inbol_ray.prompts import PROMPTS_VERSION

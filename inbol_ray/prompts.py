@@ -9,7 +9,7 @@ import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from inbol_ray.config.schema import PromptConfig
+from inbol_ray.config.model import PromptConfig
 from inbol_ray.rows import Question
 
 PROMPTS_VERSION = 2

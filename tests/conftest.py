@@ -29,7 +29,7 @@ def s3_bucket(s3_server, monkeypatch):
 @pytest.fixture(scope="session")
 def tiny_llava(tmp_path_factory):
     """Folder of an untrained tiny LLaVA with its processor."""
-    from inbol_ray.config.schema import PromptConfig, ToyBaseModel
+    from inbol_ray.config.model import PromptConfig, ToyBaseModel
     from inbol_ray.toyworld.base_model import build_model, build_processor, save_new_model
 
     folder = tmp_path_factory.mktemp("tiny-llava")

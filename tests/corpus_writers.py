@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from inbol_ray.config.schema import StorageConfig
+from inbol_ray.config.machines import StorageConfig
 from inbol_ray.corpora.corpus_files import CorpusFiles
 from inbol_ray.corpora.registry import READERS
 from inbol_ray.rows import Question, Rejected

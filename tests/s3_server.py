@@ -14,7 +14,7 @@ from pathlib import Path
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from inbol_ray.config.schema import StorageConfig
+from inbol_ray.config.machines import StorageConfig
 
 REGION = "us-east-1"
 START_TIMEOUT_S = 60

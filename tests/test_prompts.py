@@ -2,7 +2,7 @@
 
 import pytest
 
-from inbol_ray.config.schema import PromptConfig
+from inbol_ray.config.model import PromptConfig
 from inbol_ray.prompts import chat_prompt, render_question
 from inbol_ray.rows import Question
 

@@ -1,7 +1,7 @@
 import pyarrow.fs as pafs
 import pytest
 
-from inbol_ray.config.schema import StorageConfig
+from inbol_ray.config.machines import StorageConfig
 from inbol_ray.errors import ConfigError
 from inbol_ray.storage import open_filesystem
 

@@ -41,7 +41,7 @@ def fail(context):
 RUN = """
 import sys
 from inbol_ray.artifacts import Stage, Store
-from inbol_ray.config.schema import StorageConfig
+from inbol_ray.config.machines import StorageConfig
 uri, endpoint, log = sys.argv[1:]
 import tests_stages_on_s3 as functions
 store = Store(uri, StorageConfig(endpoint_url=endpoint, region='us-east-1'))

@@ -13,7 +13,8 @@ import ray.data
 
 from inbol_ray.artifacts import StageContext, write_rows
 from inbol_ray.cluster_resources import engine_resources, place_engines
-from inbol_ray.config.schema import UNTRAINED_METHODS, EngineConfig
+from inbol_ray.config.evaluation import UNTRAINED_METHODS
+from inbol_ray.config.machines import EngineConfig
 from inbol_ray.corpora.read import read_corpora, stream_tables
 from inbol_ray.corpora.stage import corpus_source, keep_questions
 from inbol_ray.images import ImageError, load_images

@@ -19,7 +19,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from inbol_ray.config.schema import OpenFraction
+from inbol_ray.config.section import OpenFraction
 from inbol_ray.errors import ConfigError
 from inbol_ray.sampling.checkpoints import model_digest
 

@@ -1,6 +1,6 @@
 """Confidence -> Known, Mixed or Unknown."""
 
-from inbol_ray.config.schema import ClassConfig
+from inbol_ray.config.sampling import ClassConfig
 from inbol_ray.rows import Knowledge
 
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from inbol_ray.config.schema import StorageConfig
+from inbol_ray.config.machines import StorageConfig
 from inbol_ray.errors import CheckpointError, DataError
 from inbol_ray.rows import SAMPLED_ANSWERS
 from inbol_ray.storage import open_filesystem, write_whole

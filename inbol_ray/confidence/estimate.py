@@ -14,7 +14,7 @@ from inbol_ray.artifacts import StageContext, package_versions, write_rows
 from inbol_ray.confidence.dataset import DESCRIPTION, describe, publish, read_dataset
 from inbol_ray.confidence.estimators import likelihood, self_consistency
 from inbol_ray.confidence.stopping import AdaptiveRounds
-from inbol_ray.config.schema import SamplingConfig, ScoringConfig
+from inbol_ray.config.sampling import SamplingConfig, ScoringConfig
 from inbol_ray.errors import DataError
 from inbol_ray.prompts import chat_prompt, render_question
 from inbol_ray.rows import QUESTION, SAMPLED_ANSWERS, Question, Rejected

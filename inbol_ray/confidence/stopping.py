@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from math import comb
 
 from inbol_ray.confidence.classes import classify
-from inbol_ray.config.schema import ClassConfig, SamplingConfig, ScoringConfig
+from inbol_ray.config.sampling import ClassConfig, SamplingConfig, ScoringConfig
 from inbol_ray.rows import Knowledge, Question
 from inbol_ray.sampling.vllm_engine import Reply
 from inbol_ray.scoring.outcome import judge_reply

@@ -1,1 +1,1 @@
-"""Configuration: schema and loader, free of ML imports."""
+"""Configuration: its sections, the whole of them (`schema`) and the loader, free of ML imports."""

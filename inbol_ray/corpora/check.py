@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from inbol_ray.config.schema import BenchmarkConfig, CorpusConfig, PipelineConfig
+from inbol_ray.config.corpora import BenchmarkConfig, CorpusConfig
+from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.corpora.disk_index import DiskIndex
 from inbol_ray.corpora.leakage import EvaluationKeys, Leaks, with_keys
 from inbol_ray.corpora.read import CorpusSource, read_corpora, stream_tables

@@ -14,7 +14,7 @@ from types import TracebackType
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from inbol_ray.config.schema import StorageConfig
+from inbol_ray.config.machines import StorageConfig
 from inbol_ray.corpora.disk_index import DiskIndex
 from inbol_ray.errors import DataError
 from inbol_ray.storage import is_remote, open_filesystem, reference_to, write_whole

@@ -15,7 +15,8 @@ import ray
 import ray.data
 from ray.data.block import BlockMetadata
 
-from inbol_ray.config.schema import BenchmarkConfig, CorpusConfig, StorageConfig
+from inbol_ray.config.corpora import BenchmarkConfig, CorpusConfig
+from inbol_ray.config.machines import StorageConfig
 from inbol_ray.corpora.corpus_files import CorpusFiles
 from inbol_ray.corpora.disk_index import DiskIndex
 from inbol_ray.corpora.registry import READERS

@@ -7,7 +7,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from inbol_ray.artifacts import RowWriter, StageContext
-from inbol_ray.config.schema import TOYWORLD_PREFIX, CorpusConfig, PipelineConfig
+from inbol_ray.config.corpora import TOYWORLD_PREFIX, CorpusConfig
+from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.corpora.leakage import EvaluationKeys, Leaks, with_keys
 from inbol_ray.corpora.read import CorpusSource, read_corpora, stream_tables
 from inbol_ray.errors import LeakageError

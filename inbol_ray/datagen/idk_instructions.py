@@ -1,6 +1,6 @@
 """SampledAnswers -> Conversation."""
 
-from inbol_ray.config.schema import PromptConfig
+from inbol_ray.config.model import PromptConfig
 from inbol_ray.prompts import answer_text, pick_refusal, render_question
 from inbol_ray.rows import Knowledge, Question
 

@@ -1,6 +1,6 @@
 """SampledAnswers -> PreferenceSet: (correct, incorrect, refusal) and the weight of each pair."""
 
-from inbol_ray.config.schema import PromptConfig
+from inbol_ray.config.model import PromptConfig
 from inbol_ray.prompts import answer_text, draw_index, pick_refusal, render_question
 from inbol_ray.rows import Knowledge, Question
 

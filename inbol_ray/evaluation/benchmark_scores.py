@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from inbol_ray.confidence.classes import classify
-from inbol_ray.config.schema import ClassConfig
+from inbol_ray.config.sampling import ClassConfig
 from inbol_ray.evaluation.scores import outcome_codes, score_codes
 from inbol_ray.rows import OUTCOMES
 

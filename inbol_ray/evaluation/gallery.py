@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from PIL import Image
 
 from inbol_ray.confidence.classes import classify
-from inbol_ray.config.schema import ClassConfig
+from inbol_ray.config.sampling import ClassConfig
 from inbol_ray.evaluation.metrics import DOMAINS, method_order
 from inbol_ray.images import FORMATS, MAX_PIXELS
 

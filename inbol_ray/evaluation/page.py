@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from inbol_ray.calibration.page_section import render_risk_coverage
 from inbol_ray.confidence.classes import classify
-from inbol_ray.config.schema import ClassConfig
+from inbol_ray.config.sampling import ClassConfig
 from inbol_ray.evaluation.estimators import render_estimators
 from inbol_ray.evaluation.gallery import Example, choose_examples, embed_image
 from inbol_ray.evaluation.metrics import DOMAINS, method_order

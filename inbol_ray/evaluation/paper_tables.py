@@ -8,7 +8,7 @@ Source: InBoL (arXiv 2412.11196) Sec. 4.
 
 from collections.abc import Mapping, Sequence
 
-from inbol_ray.config.schema import EvaluationConfig
+from inbol_ray.config.evaluation import EvaluationConfig
 from inbol_ray.evaluation.metrics import method_order
 
 Figures = tuple[float | None, float | None, float | None]

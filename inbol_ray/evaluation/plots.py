@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from inbol_ray.confidence.classes import classify
-from inbol_ray.config.schema import ClassConfig
+from inbol_ray.config.sampling import ClassConfig
 from inbol_ray.evaluation.metrics import METHODS, method_order
 from inbol_ray.evaluation.wording import DOMAIN_LABELS, escape, method_label, number
 

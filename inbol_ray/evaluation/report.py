@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from inbol_ray.config.schema import ClassConfig
+from inbol_ray.config.sampling import ClassConfig
 from inbol_ray.evaluation.metrics import DOMAINS, SCORES
 from inbol_ray.evaluation.page import render_page
 from inbol_ray.evaluation.wording import DOMAIN_LABELS, duration, headline, method_label, number, seeds_of, span

@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from inbol_ray.artifacts import Stage
-from inbol_ray.config.schema import TOYWORLD_PREFIX, CorpusConfig, PipelineConfig, TrainingConfig
+from inbol_ray.config.corpora import TOYWORLD_PREFIX, CorpusConfig
+from inbol_ray.config.schema import PipelineConfig
+from inbol_ray.config.training import TrainingConfig
 
 CORPUS_SIZES = {
     ("vqav2", "train2014"): 443_757,

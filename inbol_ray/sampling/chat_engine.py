@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from inbol_ray.config.schema import EngineConfig
+from inbol_ray.config.machines import EngineConfig
 from inbol_ray.local_copies import local_copy
 from inbol_ray.sampling.checkpoints import check_checkpoint
 from inbol_ray.scoring.vqa_accuracy import normalise_vqa

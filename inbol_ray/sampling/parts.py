@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from inbol_ray.config.schema import StorageConfig
+from inbol_ray.config.machines import StorageConfig
 from inbol_ray.errors import DataError, RowCountError
 from inbol_ray.storage import open_filesystem, write_whole
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from inbol_ray.config.schema import EngineConfig
+from inbol_ray.config.machines import EngineConfig
 from inbol_ray.images import ImageError, load_images
 from inbol_ray.local_copies import local_copy
 from inbol_ray.prompts import IMAGE_TOKEN

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from inbol_ray.config.schema import EngineConfig
+from inbol_ray.config.machines import EngineConfig
 from inbol_ray.errors import CheckpointError, EngineError
 from inbol_ray.local_copies import local_copy
 from inbol_ray.sampling.checkpoints import check_checkpoint

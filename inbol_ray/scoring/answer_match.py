@@ -16,7 +16,7 @@ import json
 from collections.abc import Callable
 from functools import lru_cache
 
-from inbol_ray.config.schema import ScoringConfig
+from inbol_ray.config.sampling import ScoringConfig
 from inbol_ray.errors import DataError
 from inbol_ray.rows import Question
 from inbol_ray.scoring.choice_parsers import ChoiceParser, parse_choice

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from inbol_ray.config.schema import ScoringConfig
+from inbol_ray.config.sampling import ScoringConfig
 from inbol_ray.rows import OutcomeKind, Question
 from inbol_ray.scoring.answer_match import OURS, is_unparsed, score_answer
 from inbol_ray.scoring.refusal import detect_refusal

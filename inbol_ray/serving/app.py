@@ -11,7 +11,8 @@ from inbol_ray.artifacts import open_store
 from inbol_ray.calibration.thresholds import load_calibration
 from inbol_ray.cluster_resources import engine_resources, place_engines
 from inbol_ray.config.load import load_config
-from inbol_ray.config.schema import PipelineConfig, ServedModel
+from inbol_ray.config.schema import PipelineConfig
+from inbol_ray.config.serving import ServedModel
 from inbol_ray.errors import ConfigError, MissingInputError
 from inbol_ray.local_copies import set_job_storage
 from inbol_ray.pipeline import build_stages

@@ -5,7 +5,7 @@ import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from inbol_ray.config.schema import EngineConfig
+from inbol_ray.config.machines import EngineConfig
 from inbol_ray.images import ImageError, decode_image
 from inbol_ray.prompts import chat_prompt
 from inbol_ray.sampling.chat_engine import ChatEngine, EngineDead, Prompt, PromptRefused, ReplyOptions

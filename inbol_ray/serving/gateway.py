@@ -21,7 +21,7 @@ from ray.serve.handle import DeploymentHandle, DeploymentResponse, DeploymentRes
 from starlette.exceptions import HTTPException
 
 from inbol_ray.calibration.thresholds import Calibration
-from inbol_ray.config.schema import ServingConfig
+from inbol_ray.config.serving import ServingConfig
 from inbol_ray.prompts import dialogue_prompt
 from inbol_ray.sampling.chat_engine import ReplyOptions
 from inbol_ray.serving.answer import End, Event, Fault, Work

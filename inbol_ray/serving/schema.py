@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import from_json
 
-from inbol_ray.config.schema import Fraction, OpenFraction
+from inbol_ray.config.section import Fraction, OpenFraction
 from inbol_ray.serving.answer import Signal
 
 MAX_MESSAGES = 64

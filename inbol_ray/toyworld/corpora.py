@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from inbol_ray.config.schema import ToyWorldConfig
+from inbol_ray.config.corpora import ToyWorldConfig
 from inbol_ray.toyworld.questions import (
     ALIGNMENT_PHRASINGS,
     HELD_OUT_FAMILY,

@@ -6,7 +6,7 @@ import ray
 import ray.data
 
 from inbol_ray.artifacts import StageContext
-from inbol_ray.config.schema import PromptConfig
+from inbol_ray.config.model import PromptConfig
 from inbol_ray.local_copies import written_to
 from inbol_ray.progress import write_progress
 

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from ray.data.collate_fn import NumpyBatchCollateFn
 
-from inbol_ray.config.schema import TrainingConfig
+from inbol_ray.config.training import TrainingConfig
 from inbol_ray.errors import DataError
 from inbol_ray.training.objectives import Batch, Objective
 

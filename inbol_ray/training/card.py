@@ -6,7 +6,7 @@ import posixpath
 import yaml
 
 from inbol_ray.artifacts import StageContext, Store, home_of
-from inbol_ray.config.schema import CaDpoConfig, MethodConfig
+from inbol_ray.config.training import CaDpoConfig, MethodConfig
 from inbol_ray.lineage import walk_lineage
 from inbol_ray.training.export import ADAPTER, MODEL
 

@@ -12,7 +12,7 @@ from torch import nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from transformers import AutoConfig
 
-from inbol_ray.config.schema import TrainingConfig
+from inbol_ray.config.training import TrainingConfig
 from inbol_ray.local_copies import written_to
 from inbol_ray.training.fsdp import add_adapter, load_model, load_processor
 

@@ -8,7 +8,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
 from transformers import AutoProcessor, LlavaForConditionalGeneration
 
-from inbol_ray.config.schema import TrainingConfig
+from inbol_ray.config.training import TrainingConfig
 from inbol_ray.errors import CheckpointError
 
 PROJECTOR = "multi_modal_projector"

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 from torch import nn
 from torch.optim import AdamW, Optimizer
 
-from inbol_ray.config.schema import MethodConfig, TrackingConfig, TrainingConfig
+from inbol_ray.config.training import MethodConfig, TrackingConfig, TrainingConfig
 from inbol_ray.local_copies import local_copy
 from inbol_ray.rows import KNOWLEDGE_CLASSES
 from inbol_ray.training.batches import MicroBatches, idle_passes, shares_of

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from inbol_ray.config.schema import CaDpoConfig, SupervisedConfig
+from inbol_ray.config.training import CaDpoConfig, SupervisedConfig
 from inbol_ray.images import load_image
 from inbol_ray.rows import PAIRS, RESPONSES
 from inbol_ray.training.encode import IGNORED, TextEncoder, count_image_tokens, pad_conversations

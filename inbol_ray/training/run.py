@@ -9,7 +9,7 @@ import ray.data
 from ray.train import CheckpointConfig, DataConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
-from inbol_ray.config.schema import CaDpoConfig, MethodConfig, TrackingConfig
+from inbol_ray.config.training import CaDpoConfig, MethodConfig, TrackingConfig
 from inbol_ray.errors import ConfigError
 from inbol_ray.local_copies import copy_folder, job_storage
 from inbol_ray.storage import delete_folder, open_filesystem

@@ -4,7 +4,7 @@ import pyarrow as pa
 import pyarrow.dataset as pads
 
 from inbol_ray.artifacts import StageContext
-from inbol_ray.config.schema import CaDpoConfig, MethodConfig
+from inbol_ray.config.training import CaDpoConfig, MethodConfig
 from inbol_ray.datagen.preference_pairs import pair_weights
 from inbol_ray.local_copies import local_copy
 from inbol_ray.rows import Rejected

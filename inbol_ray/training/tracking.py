@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from tensorboardX import SummaryWriter
 
-from inbol_ray.config.schema import TrackingConfig
+from inbol_ray.config.training import TrackingConfig
 from inbol_ray.local_copies import copy_folder
 from inbol_ray.progress import write_progress
 from inbol_ray.rows import KNOWLEDGE_CLASSES

@@ -25,7 +25,9 @@ def trained_model() -> str:
 def population(trained_model, tmp_path_factory):
     """Confidence, agreement and wrongness of the model's answers to questions that no part of the project has seen."""
     from inbol_ray.calibration.signals import SignalBatch
-    from inbol_ray.config.schema import CorpusConfig, EngineConfig, PromptConfig, StorageConfig, ToyWorldConfig
+    from inbol_ray.config.corpora import CorpusConfig, ToyWorldConfig
+    from inbol_ray.config.machines import EngineConfig, StorageConfig
+    from inbol_ray.config.model import PromptConfig
     from inbol_ray.corpora.read import CorpusSource, read_rows
     from inbol_ray.prompts import chat_prompt, render_question
     from inbol_ray.scoring.outcome import judge_reply

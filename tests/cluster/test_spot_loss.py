@@ -18,7 +18,7 @@ TRAIN = """
 import sys
 import pyarrow.parquet as pq
 from inbol_ray.config.load import load_config
-from inbol_ray.config.schema import SupervisedConfig
+from inbol_ray.config.training import SupervisedConfig
 from inbol_ray.pipeline import started_ray
 
 init, rows, out, min_workers = sys.argv[1:5]

@@ -7,7 +7,7 @@ import pytest
 
 from inbol_ray.confidence.classes import classify
 from inbol_ray.confidence.stopping import AdaptiveRounds, confidence_bounds, error_bound, next_round
-from inbol_ray.config.schema import AdaptiveConfig, ClassConfig, SamplingConfig
+from inbol_ray.config.sampling import AdaptiveConfig, ClassConfig, SamplingConfig
 from inbol_ray.rows import Question
 from inbol_ray.sampling.vllm_engine import Reply
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from inbol_ray.config.schema import CorpusConfig
+from inbol_ray.config.corpora import CorpusConfig
 from inbol_ray.corpora.read import CorpusSource, read_rows
 from inbol_ray.rows import QUESTION, REJECTED, Question, Rejected
 

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from inbol_ray.config.schema import CorpusConfig, StorageConfig
+from inbol_ray.config.corpora import CorpusConfig
+from inbol_ray.config.machines import StorageConfig
 from inbol_ray.corpora.corpus_files import CorpusFiles
 from inbol_ray.corpora.read import CorpusSource, read_rows
 from inbol_ray.corpora.registry import READERS

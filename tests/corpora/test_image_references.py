@@ -8,7 +8,7 @@ from corpus_writers import png, write
 from PIL import Image
 
 from inbol_ray import images
-from inbol_ray.config.schema import StorageConfig
+from inbol_ray.config.machines import StorageConfig
 from inbol_ray.images import ImageError, decode_image, load_image, read_image_bytes
 from inbol_ray.storage import open_reference, reference_to
 

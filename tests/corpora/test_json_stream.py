@@ -8,7 +8,7 @@ from corpus_writers import write
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from inbol_ray.config.schema import StorageConfig
+from inbol_ray.config.machines import StorageConfig
 from inbol_ray.corpora import json_stream
 from inbol_ray.corpora.corpus_files import CorpusFiles
 from inbol_ray.corpora.json_stream import stream_list, stream_object

@@ -9,14 +9,10 @@ import ray
 from corpus_writers import png, write
 from stage_context import stage_context
 
-from inbol_ray.config.schema import (
-    BenchmarkConfig,
-    CorpusConfig,
-    EvaluationConfig,
-    LeakageConfig,
-    PipelineConfig,
-    StorageConfig,
-)
+from inbol_ray.config.corpora import BenchmarkConfig, CorpusConfig, LeakageConfig
+from inbol_ray.config.evaluation import EvaluationConfig
+from inbol_ray.config.machines import StorageConfig
+from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.corpora.check import check_corpora
 from inbol_ray.corpora.leakage import with_keys
 from inbol_ray.corpora.read import BLOCK_BYTES, CORPUS_ROW, CorpusSource, read_corpora, stream_tables

@@ -1,7 +1,8 @@
 import pytest
 
 from inbol_ray.confidence.classes import classify
-from inbol_ray.config.schema import ClassConfig, PromptConfig
+from inbol_ray.config.model import PromptConfig
+from inbol_ray.config.sampling import ClassConfig
 from inbol_ray.datagen.idk_instructions import build_idk_instruction, build_sft_example
 from inbol_ray.datagen.preference_pairs import build_preference_set, pair_weights
 from inbol_ray.prompts import REFUSALS

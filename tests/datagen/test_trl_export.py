@@ -81,7 +81,7 @@ def test_a_later_turn_has_the_earlier_ones_in_its_prompt():
 def test_trl_trains_a_dpo_step_on_our_very_tokens(exported, tiny_llava, tmp_path, data_folder):
     from trl import DPOConfig, DPOTrainer
 
-    from inbol_ray.config.schema import CaDpoConfig
+    from inbol_ray.config.training import CaDpoConfig
     from inbol_ray.training.fsdp import load_model, load_processor
     from inbol_ray.training.objectives import build_objective
 
@@ -124,7 +124,7 @@ def test_trl_trains_a_dpo_step_on_our_very_tokens(exported, tiny_llava, tmp_path
 def test_trl_trains_an_sft_step_on_our_very_tokens(exported, tiny_llava, tmp_path):
     from trl import SFTConfig, SFTTrainer
 
-    from inbol_ray.config.schema import SupervisedConfig
+    from inbol_ray.config.training import SupervisedConfig
     from inbol_ray.training.encode import IGNORED
     from inbol_ray.training.fsdp import load_model, load_processor
     from inbol_ray.training.objectives import build_objective

@@ -5,7 +5,7 @@ import json
 import pyarrow as pa
 import pytest
 
-from inbol_ray.config.schema import ClassConfig
+from inbol_ray.config.sampling import ClassConfig
 from inbol_ray.evaluation.benchmark_scores import merge_rotations, score_benchmarks
 from inbol_ray.evaluation.breakdown import question_classes, question_group
 from inbol_ray.rows import PREDICTION, Question

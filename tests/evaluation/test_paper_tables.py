@@ -2,7 +2,7 @@
 
 import pytest
 
-from inbol_ray.config.schema import EvaluationConfig, OutsideModel
+from inbol_ray.config.evaluation import EvaluationConfig, OutsideModel
 from inbol_ray.evaluation.paper_tables import (
     IN_DOMAIN,
     OUT_OF_DOMAIN,

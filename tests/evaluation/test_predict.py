@@ -13,7 +13,9 @@ import pytest
 from benchmark_files import REFUSAL, SPLITS, write_benchmarks
 from stage_context import stage_context
 
-from inbol_ray.config.schema import BenchmarkConfig, ClassConfig, PipelineConfig
+from inbol_ray.config.corpora import BenchmarkConfig
+from inbol_ray.config.sampling import ClassConfig
+from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.corpora.read import CorpusSource, read_rows
 from inbol_ray.corpora.registry import READERS
 from inbol_ray.corpora.stage import BENCHMARK_QUESTION

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from inbol_ray.config.schema import ClassConfig
+from inbol_ray.config.sampling import ClassConfig
 from inbol_ray.evaluation.gallery import choose_examples, embed_image
 from inbol_ray.evaluation.metrics import METHODS, build_results, summarise_seeds
 from inbol_ray.evaluation.report import render_seeds_table, render_terminal_table, write_report, write_seeds_report

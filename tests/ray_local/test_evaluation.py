@@ -13,7 +13,7 @@ import pytest
 import yaml
 from benchmark_files import SPLITS, write_benchmarks
 
-from inbol_ray.config.schema import PromptConfig
+from inbol_ray.config.model import PromptConfig
 from inbol_ray.prompts import chat_prompt, render_question
 from inbol_ray.rows import Question
 from inbol_ray.scoring.outcome import judge_reply

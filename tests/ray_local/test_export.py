@@ -5,7 +5,8 @@ import os
 import pytest
 import torch
 
-from inbol_ray.config.schema import CaDpoConfig, EngineConfig, LoraSettings
+from inbol_ray.config.machines import EngineConfig
+from inbol_ray.config.training import CaDpoConfig, LoraSettings
 from inbol_ray.images import load_image
 from inbol_ray.prompts import chat_prompt
 

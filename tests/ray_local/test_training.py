@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from inbol_ray.config.load import load_config
-from inbol_ray.config.schema import CaDpoConfig, LoraSettings, TrackingConfig
+from inbol_ray.config.training import CaDpoConfig, LoraSettings, TrackingConfig
 from inbol_ray.datagen.preference_pairs import pair_weights
 from inbol_ray.errors import TrainingDivergedError
 from inbol_ray.pipeline import started_ray

@@ -21,7 +21,7 @@ TRAIN = """
 import sys
 from pathlib import Path
 import pyarrow.parquet as pq
-from inbol_ray.config.schema import SupervisedConfig, TrackingConfig
+from inbol_ray.config.training import SupervisedConfig, TrackingConfig
 
 CONFIG = SupervisedConfig(
     data="sft", init_from="original", learning_rate=1e-3, num_epochs=2, global_batch_size=8, checkpoint_every_steps=4

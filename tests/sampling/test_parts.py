@@ -5,7 +5,7 @@ import pickle
 import pyarrow as pa
 import pytest
 
-from inbol_ray.config.schema import StorageConfig
+from inbol_ray.config.machines import StorageConfig
 from inbol_ray.errors import DataError, RowCountError
 from inbol_ray.sampling.generate import reply_table
 from inbol_ray.sampling.parts import open_parts

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from inbol_ray.config.schema import EngineConfig
+from inbol_ray.config.machines import EngineConfig
 from inbol_ray.errors import CheckpointError, EngineError
 from inbol_ray.prompts import chat_prompt
 from inbol_ray.sampling.render import Renderer

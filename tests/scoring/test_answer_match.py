@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from inbol_ray.config.schema import ScoringConfig
+from inbol_ray.config.sampling import ScoringConfig
 from inbol_ray.errors import DataError
 from inbol_ray.rows import Question
 from inbol_ray.scoring.answer_match import is_unparsed, score_answer

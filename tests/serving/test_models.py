@@ -16,7 +16,7 @@ def adapter(tiny_llava, tmp_path_factory):
     import torch
     from peft import LoraConfig, get_peft_model
 
-    from inbol_ray.config.schema import LoraSettings
+    from inbol_ray.config.training import LoraSettings
     from inbol_ray.training.fsdp import load_model
 
     torch.manual_seed(0)

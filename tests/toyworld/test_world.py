@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from inbol_ray.config.schema import PromptConfig, ToyWorldConfig
+from inbol_ray.config.corpora import ToyWorldConfig
+from inbol_ray.config.model import PromptConfig
 from inbol_ray.toyworld import questions, scenes
 from inbol_ray.toyworld.corpora import write_corpora
 from inbol_ray.toyworld.instruct import write_conversations

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from inbol_ray.config.schema import SupervisedConfig
+from inbol_ray.config.training import SupervisedConfig
 from inbol_ray.errors import DataError
 from inbol_ray.training.batches import MICRO_BATCH, NUM_TOKENS, STEP, idle_passes, plan_batches, shares_of
 

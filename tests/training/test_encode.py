@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from inbol_ray.config.schema import CaDpoConfig, SupervisedConfig
+from inbol_ray.config.training import CaDpoConfig, SupervisedConfig
 from inbol_ray.datagen.preference_pairs import pair_weights
 from inbol_ray.rows import RESPONSES
 from inbol_ray.training.encode import IGNORED

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from inbol_ray.config.schema import CaDpoConfig, LoraSettings
+from inbol_ray.config.training import CaDpoConfig, LoraSettings
 from inbol_ray.datagen.preference_pairs import pair_weights
 from inbol_ray.rows import KNOWLEDGE_CLASSES
 from inbol_ray.training.fsdp import freeze_unused_layers, load_model, load_processor, prepare_model, shard

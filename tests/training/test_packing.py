@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
-from inbol_ray.config.schema import CaDpoConfig, LoraSettings
+from inbol_ray.config.training import CaDpoConfig, LoraSettings
 from inbol_ray.training.fsdp import add_adapter
 from inbol_ray.training.objectives import response_logps
 from inbol_ray.training.packing import pack_responses

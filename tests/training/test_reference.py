@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from inbol_ray.config.schema import CaDpoConfig, LoraSettings
+from inbol_ray.config.training import CaDpoConfig, LoraSettings
 from inbol_ray.datagen.preference_pairs import pair_weights
 from inbol_ray.rows import KNOWLEDGE_CLASSES
 from inbol_ray.training.fsdp import load_processor, prepare_model

@@ -6,7 +6,7 @@ import pytest
 from stage_context import stage_context
 
 from inbol_ray.config.load import load_config
-from inbol_ray.config.schema import SupervisedConfig
+from inbol_ray.config.training import SupervisedConfig
 from inbol_ray.rows import CONVERSATION
 from inbol_ray.training.batches import NUM_TOKENS
 from inbol_ray.training.stage import _drop_long

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from inbol_ray.config.schema import TrackingConfig
+from inbol_ray.config.training import TrackingConfig
 from inbol_ray.training.tracking import Tracker
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from inbol_ray.config.schema import CaDpoConfig
+from inbol_ray.config.training import CaDpoConfig
 from inbol_ray.datagen.preference_pairs import pair_weights
 from inbol_ray.prompts import END_TOKEN, chat_prompt
 from inbol_ray.rows import PAIRS

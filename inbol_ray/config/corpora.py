@@ -1,0 +1,65 @@
+"""Which questions are read: the toy world, corpora, benchmarks, and the check for leakage."""
+
+import importlib
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveInt, field_validator
+
+from inbol_ray.config.section import Fraction, Section
+
+Domain = Literal["in_domain", "out_of_domain"]
+TOYWORLD_PREFIX = "toyworld:"
+
+
+class ToyWorldConfig(Section):
+    """The rendered world that stands in for downloaded corpora and for LLaVA's pretraining."""
+
+    num_pretrain_images: PositiveInt = 32_000
+    """Scenes in the visual instruction corpus that the base model is trained on."""
+    num_train_questions: PositiveInt = 6_000
+    """Answerable questions in the training corpora (VQAv2, ScienceQA and OVEN formats together)."""
+    num_validation_questions: PositiveInt = 1_000
+    """Questions a domain in the validation split, on which every choice is made."""
+    num_test_questions: PositiveInt = 1_000
+    """Questions a domain in the test split."""
+    unanswerable_test_rate: Fraction = 0.25
+    """Share of test and validation questions that their image cannot answer."""
+
+
+class CorpusConfig(Section):
+    """One corpus or benchmark, in its official format or as the hub's Parquet copy."""
+
+    dataset: str
+    """A name in `inbol_ray.corpora.registry`: `vqav2`, `scienceqa`, `oven`, `own` (your data) and others."""
+    split: Annotated[str, Field(pattern=r"^[\w.-]+$")]
+    """Split as the corpus names it, for example `train2014` (VQAv2), `train` (ScienceQA), `entity_train` (OVEN)."""
+    root: str
+    """Folder with the corpus's files, or `s3://bucket/prefix`; `toyworld:NAME` is a folder that the toy world wrote."""
+    limit: PositiveInt | None = None
+    """Read at most this many questions: the first ones of the file."""
+
+    @field_validator("dataset")
+    @classmethod
+    def _has_a_reader(cls, dataset: str) -> str:
+        # By name: an import would make every reader part of the code of every stage that has a configuration.
+        readers = importlib.import_module("inbol_ray.corpora.registry").READERS
+        if dataset not in readers:
+            raise ValueError(f"no reader for this dataset; expected one of {', '.join(readers)}")
+        return dataset
+
+
+class BenchmarkConfig(CorpusConfig):
+    """A corpus to evaluate on."""
+
+    domain: Domain
+    """`in_domain` (shares its corpus with the training data) or `out_of_domain`."""
+
+
+class LeakageConfig(Section):
+    """Training questions that show or ask what the evaluation uses."""
+
+    on_leak: Literal["error", "drop", "allow"] = "error"
+    """`error` stops before any training; `drop` rejects the training questions; `allow` trains on them all the same.
+    The choice and what it met are in the manifest of the stage `questions`."""
+    compare_content: bool = True
+    """Compare images by the SHA-256 of their files, which reads every image once; false leaves COCO's numbers."""

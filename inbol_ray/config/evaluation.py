@@ -1,0 +1,55 @@
+"""What is evaluated and calibrated."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveInt
+
+from inbol_ray.config.corpora import BenchmarkConfig
+from inbol_ray.config.section import OpenFraction, Section
+
+UNTRAINED_METHODS = ("original", "refusal_prompt")
+"""Methods that need no training: the model as it is, without and with the refusal instruction."""
+PaperMethod = Literal["original", "refusal_prompt", "sft", "idk_it", "ca_dpo"]
+
+
+class OutsideModel(Section):
+    """A checkpoint that this run does not train."""
+
+    checkpoint: str
+    """Local folder or hub name in the hub's llava-hf layout."""
+    refusal_instruction: bool = False
+    """Ask with the refusal prompt."""
+    size: Literal["7b", "13b"] | None = None
+    """Size of LLaVA-1.5; null means that the paper has no figure to compare with."""
+    method: PaperMethod = "original"
+    """Row of the paper's tables to compare with, where `size` is given."""
+
+
+class EvaluationConfig(Section):
+    """What is compared, and on what."""
+
+    benchmarks: list[BenchmarkConfig]
+    methods: list[str] = ["original", "refusal_prompt", "sft", "idk_it", "ca_dpo"]
+    """Rows of the table: `original`, `refusal_prompt`, and names of `training` entries."""
+    models: dict[str, OutsideModel] = {}
+    """More rows: checkpoints from outside, by the name that results give them."""
+    pairs: list[tuple[str, str]] | None = None
+    """(method or model, dataset) pairs to evaluate; null means every one on every benchmark."""
+    size: Literal["7b", "13b"] | None = None
+    """Size of the LLaVA-1.5 that `base_model` is: the methods are then compared with the paper's figures for it."""
+    max_tokens: PositiveInt = 16
+    sample_confidence: bool = True
+    """Sample the original model on the test questions too, as `sampling` says, for figure 4; false leaves it out."""
+
+
+class CalibrationConfig(Section):
+    """Thresholds for a target risk (`jobs/calibrate.py`)."""
+
+    benchmarks: list[BenchmarkConfig]
+    """Validation questions: of the kind that will be asked, and not the ones that a model was trained or chosen on."""
+    methods: list[str] = ["ca_dpo"]
+    """`original` and entries of `training`."""
+    delta: OpenFraction = 0.1
+    """Chance that a threshold misses its target risk, over the draw of the validation questions."""
+    num_samples: Annotated[int, Field(ge=2)] = 8
+    """Samples a question for `agreement`."""

@@ -1,0 +1,77 @@
+"""Where a run computes and where it keeps its files: Ray, the store, the vLLM engines."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from inbol_ray.config.section import Section
+
+
+class RayConfig(Section):
+    """Where Ray runs."""
+
+    address: str | None = None
+    """Address of a running cluster ("auto" inside a job); null starts Ray on this machine for the run."""
+    num_cpus: PositiveInt = 6
+    """Logical CPUs of a Ray started here. May exceed the cores: Ray Data needs CPUs beside the training workers."""
+    object_store_memory_bytes: PositiveInt = 400_000_000
+    """Object store of a Ray started here, in bytes."""
+    nodes_may_join: bool = False
+    """Wait for nodes instead of refusing a stage that fits neither the nodes that are up nor the declared growth."""
+
+
+class StorageConfig(Section):
+    """The S3-compatible store behind `s3://` paths; credentials come from the usual boto3 chain."""
+
+    endpoint_url: Annotated[str, Field(pattern=r"^https?://[^/]+/?$")] | None = None
+    """For example `http://minio:9000`; null means AWS."""
+    region: str | None = None
+    """null leaves it to boto3's configuration."""
+
+
+class EngineConfig(Section):
+    """The pool of vLLM engines that sampling, generation and evaluation share."""
+
+    num_engines: PositiveInt = 1
+    """Engines in the pool at most; each is one Ray actor with a copy of the model."""
+    min_engines: PositiveInt | None = None
+    """Engines that must be up before work starts; the pool grows from here to `num_engines` while there is work for
+    more. null: all of them."""
+    tensor_parallel_size: PositiveInt = 1
+    """Devices that one engine is spread over."""
+    num_gpus_per_engine: Annotated[float, Field(ge=0)] | None = None
+    """GPUs that each engine reserves. null: `tensor_parallel_size` where the cluster has GPUs when work starts, else 0,
+    which is vLLM's CPU build."""
+    num_cpus_per_engine: PositiveFloat = 1
+    start_timeout_s: PositiveInt = 1800
+    """Longest wait for `min_engines` engines, in seconds; then the job fails and says what the cluster lacks."""
+    max_restarts: Annotated[int, Field(ge=0)] = 3
+    """Deaths of one engine after which the job fails; before that it is started again and its requests are retried."""
+    stall_timeout_s: PositiveInt = 600
+    """An engine that has work and makes no step for so many seconds counts as dead."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    max_model_len: PositiveInt = 256
+    """Longest prompt plus response, in tokens; a longer prompt is a rejected row."""
+    max_num_seqs: PositiveInt = 256
+    """Sequences an engine decodes at once."""
+    kv_cache_bytes: PositiveInt | None = 256 << 20
+    """Key-value cache of a CPU engine, in bytes; null leaves it to vLLM (GPUs)."""
+    enforce_eager: bool = True
+    """No graph capture: right for the tiny model on CPU; set false on GPUs."""
+    batch_size: PositiveInt = 128
+    """Questions in a block: what an engine is handed at once, and what a kill can cost."""
+    batches_in_flight: PositiveInt = 3
+    """Blocks that an engine works on at a time, so that it never waits at the end of one."""
+    renderers_per_engine: PositiveInt = 1
+    """Processes that decode images and tokenize for one engine, at most; each takes a CPU."""
+
+    @model_validator(mode="after")
+    def _pool(self) -> "EngineConfig":
+        if self.min_engines is not None and self.min_engines > self.num_engines:
+            raise ValueError(f"min_engines ({self.min_engines}) must not exceed num_engines ({self.num_engines})")
+        if self.num_gpus_per_engine and self.tensor_parallel_size > max(1, self.num_gpus_per_engine):
+            raise ValueError(
+                f"tensor_parallel_size ({self.tensor_parallel_size}) needs as many GPUs an engine: raise "
+                f"num_gpus_per_engine ({self.num_gpus_per_engine:g}) or leave it null"
+            )
+        return self

@@ -1,0 +1,43 @@
+"""Which model a run starts from, and how it is asked."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from inbol_ray.config.section import Section
+
+
+class ToyBaseModel(Section):
+    """Train a tiny LLaVA from scratch on the toy world."""
+
+    kind: Literal["toyworld"] = "toyworld"
+    vision_steps: PositiveInt = 900
+    """Optimiser steps of the vision tower's own pretraining, which stands in for CLIP's."""
+    vision_batch_size: PositiveInt = 64
+    vision_learning_rate: PositiveFloat = 3e-3
+    hidden_size: PositiveInt = 96
+    num_layers: PositiveInt = 3
+    vision_hidden_size: PositiveInt = 64
+    vision_num_layers: PositiveInt = 3
+
+
+class CheckpointBaseModel(Section):
+    """Start from an existing LLaVA checkpoint in the hub's llava-hf layout."""
+
+    kind: Literal["checkpoint"] = "checkpoint"
+    path: str
+    """Local folder, or a hub name such as `llava-hf/llava-1.5-7b-hf`. Only safetensors weights are read."""
+
+
+BaseModelConfig = Annotated[ToyBaseModel | CheckpointBaseModel, Field(discriminator="kind")]
+
+
+class PromptConfig(Section):
+    """Wording of the prompts; the templates are in `inbol_ray.prompts`."""
+
+    answer_suffix: bool = True
+    """Append LLaVA-1.5's answer instruction (single word or phrase / option's letter). It discourages refusal."""
+    vizwiz_invitation: bool = True
+    """Append LLaVA-1.5's VizWiz line too, which asks for 'Unanswerable' where the information is insufficient."""
+    refusal_instruction: str = "If you cannot answer the question, reply: Sorry, I can't answer that."
+    """Sentence added before the question in the refusal-prompt baseline. Wording: ours."""

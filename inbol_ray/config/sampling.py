@@ -1,0 +1,89 @@
+"""How the model's knowledge is sampled, judged and divided into classes, and unanswerable questions are made."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from inbol_ray.config.section import Fraction, Section
+
+
+class AdaptiveConfig(Section):
+    """Stop sampling a question once its class is decided (`inbol_ray.confidence.stopping` has the test)."""
+
+    error_rate: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+    """Among questions that stop early, the accepted share whose class all `num_samples` would have made another. Ours."""
+    num_undoubted: PositiveInt = 2
+    """Samples of a question that its corpus marks as unanswerable: it is Unknown whatever the model says."""
+
+
+class SamplingConfig(Section):
+    """How the model's knowledge is sampled (paper section 2, confidence estimation)."""
+
+    num_samples: PositiveInt = 10
+    """Responses a question, N. Ours: the paper's text at hand does not state it."""
+    temperature: PositiveFloat = 1.0
+    """Ours."""
+    max_tokens: PositiveInt = 16
+    """Longest response, in tokens."""
+    correct_threshold: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """A response with at least this score (VQA accuracy is graded) counts as correct. Ours."""
+    adaptive: AdaptiveConfig | None = None
+    """Draw fewer than N samples where fewer decide the class (`{}` for the defaults); null draws N, as in the paper."""
+    publish_uri: str | None = None
+    """Folder or `s3://` prefix that the sampled dataset is also written to, its manifest last."""
+    reuse_uri: str | None = None
+    """Take the answers from the dataset that another run published here, instead of sampling."""
+    allow_other_checkpoint: bool = False
+    """Accept a `reuse_uri` that was sampled from another model. What one model knows says little about another."""
+
+    @model_validator(mode="after")
+    def _adaptive_at_temperature_1(self) -> "SamplingConfig":
+        if self.adaptive is not None and self.temperature != 1:
+            raise ValueError(
+                f"adaptive sampling needs temperature 1, found {self.temperature:g}: its test takes the model's "
+                "log-probabilities for those of the samples. Set temperature to 1, or adaptive to null"
+            )
+        return self
+
+
+class ScoringConfig(Section):
+    """Which rule decides whether an answer is right; `scoring.answer_match` has the table."""
+
+    rules: Literal["ours", "official"] = "ours"
+    """`ours` normalises both sides of VQA accuracy always and reads an option in any usual form; `official` is each
+    benchmark's own code to the digit, quirks included. Results name the rule they used."""
+    entity_match: Literal["contains", "exact"] = "contains"
+    """Whether an entity's name must be the whole first sentence of the reply, or be in it."""
+
+
+class UnanswerableConfig(Section):
+    """Questions outside the extrinsic boundary: built two ways, then filtered (paper figure 2)."""
+
+    num_mismatch: PositiveInt = 2_000
+    """Candidates made by pairing an image with a question written for another image."""
+    num_generated: PositiveInt = 1_000
+    """Candidates that the model writes about an image, asked for one the image cannot answer."""
+    generation_temperature: PositiveFloat = 1.0
+    max_question_tokens: PositiveInt = 24
+    filter_threshold: Fraction = 0.5
+    """A candidate is dropped when the judge's probability that the image answers it reaches this. Ours."""
+    num_kept: PositiveInt = 2_000
+    """At most this many questions survive, half from each way where both have enough."""
+
+
+class ClassConfig(Section):
+    """Thresholds between Known, Mixed and Unknown (paper section 2; values ours)."""
+
+    delta_known: Fraction = 0.7
+    """delta_k: Known if confidence >= this."""
+    delta_unknown: Fraction = 0.3
+    """delta_uk: Unknown if confidence <= this."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "ClassConfig":
+        if self.delta_unknown >= self.delta_known:
+            raise ValueError(
+                f"delta_unknown ({self.delta_unknown}) must be below delta_known ({self.delta_known}): "
+                "lower delta_unknown or raise delta_known"
+            )
+        return self
