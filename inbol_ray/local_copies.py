@@ -18,7 +18,7 @@ import pyarrow.fs as pafs
 
 from inbol_ray.config.machines import StorageConfig
 from inbol_ray.errors import MissingInputError
-from inbol_ray.storage import is_remote, open_filesystem
+from inbol_ray.storage import create_folder, is_remote, open_filesystem
 
 CACHE_VARIABLE = "INBOL_RAY_CACHE"
 """Folder of the copies; by default one in the machine's temporary folder."""
@@ -86,5 +86,5 @@ def copy_folder(source: str, target: str, storage: StorageConfig | None = None) 
     """Copy the files of a folder into another, each a path or `s3://` URI; of what is there, equal names go."""
     from_filesystem, from_path = open_filesystem(source, storage or job_storage())
     to_filesystem, to_path = open_filesystem(target, storage or job_storage())
-    to_filesystem.create_dir(to_path, recursive=True)
+    create_folder(to_filesystem, to_path)
     pafs.copy_files(from_path, to_path, from_filesystem, to_filesystem)

@@ -59,6 +59,12 @@ def open_reference(reference: str) -> tuple[pafs.FileSystem, str]:
     return open_filesystem(unquote(uri), StorageConfig(**dict(parse_qsl(store))))
 
 
+def create_folder(filesystem: pafs.FileSystem, path: str) -> None:
+    """Make a local folder and those above it. A store needs none, and an empty one there would outlive its files."""
+    if isinstance(filesystem, pafs.LocalFileSystem):
+        filesystem.create_dir(path, recursive=True)
+
+
 def write_whole(filesystem: pafs.FileSystem, path: str, data: pa.Buffer | bytes) -> None:
     """Write a file that is there complete or not at all, whenever the writer dies; replaces an older one.
 

@@ -2,8 +2,9 @@ import json
 
 import pytest
 
-from inbol_ray.artifacts import Stage, Store, code_fingerprint
+from inbol_ray.artifacts import Stage, Store
 from inbol_ray.errors import MissingInputError, RowCountError
+from inbol_ray.provenance import code_fingerprint
 from inbol_ray.rows import Rejected
 
 HERE = "tests_stage_functions"
@@ -54,7 +55,7 @@ def test_settings_and_inputs_change_the_fingerprint():
 
 
 def test_code_fingerprint_covers_indirect_imports(tmp_path, monkeypatch):
-    from inbol_ray import artifacts
+    from inbol_ray import provenance
 
     package = tmp_path / "inbol_ray"
     package.mkdir()
@@ -63,7 +64,7 @@ def test_code_fingerprint_covers_indirect_imports(tmp_path, monkeypatch):
     (package / "two.py").write_text("from inbol_ray.three import f\n")
     (package / "three.py").write_text("def f(): return 1\n")
     (package / "other.py").write_text("x = 1\n")
-    monkeypatch.setattr(artifacts, "__file__", str(package / "artifacts.py"))
+    monkeypatch.setattr(provenance, "__file__", str(package / "provenance.py"))
     prints = []
     for name, text in (
         ("other", "x = 2\n"),

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import ray.data
 
-from inbol_ray.artifacts import StageContext, write_rows
+from inbol_ray.artifacts import StageContext
 from inbol_ray.cluster_resources import engine_resources, place_engines
 from inbol_ray.config.evaluation import UNTRAINED_METHODS
 from inbol_ray.config.machines import EngineConfig
@@ -20,6 +20,7 @@ from inbol_ray.corpora.stage import corpus_source, keep_questions
 from inbol_ray.images import ImageError, load_images
 from inbol_ray.progress import write_progress
 from inbol_ray.prompts import chat_prompt, render_question
+from inbol_ray.row_writer import write_rows
 from inbol_ray.rows import Question, Rejected
 from inbol_ray.sampling.chat_engine import ChatEngine, EngineDead, Prompt, PromptRefused, read_signals
 from inbol_ray.sampling.checkpoints import model_digest

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from inbol_ray.config.machines import StorageConfig
 from inbol_ray.errors import CheckpointError, DataError
 from inbol_ray.rows import SAMPLED_ANSWERS
-from inbol_ray.storage import open_filesystem, write_whole
+from inbol_ray.storage import create_folder, open_filesystem, write_whole
 
 DESCRIPTION = "dataset.json"
 SCHEMA_VERSION = SAMPLED_ANSWERS.metadata[b"schema"].decode()
@@ -44,7 +44,7 @@ def describe(answers: Path, *, model: dict, settings: dict, counts: dict, reject
 def publish(answers: Path, description: dict, uri: str, storage: StorageConfig) -> None:
     """Write a dataset to a folder or `s3://` prefix. A reader finds the earlier one, or this one whole."""
     filesystem, folder = open_filesystem(uri, storage)
-    filesystem.create_dir(folder, recursive=True)
+    create_folder(filesystem, folder)
     target = f"{folder}/{description['answers']['file']}"
     pafs.copy_files(str(answers), target, source_filesystem=pafs.LocalFileSystem(), destination_filesystem=filesystem)
     write_whole(filesystem, f"{folder}/{DESCRIPTION}", json.dumps(description, indent=1).encode())

@@ -10,13 +10,15 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from inbol_ray.artifacts import StageContext, package_versions, write_rows
+from inbol_ray.artifacts import StageContext
 from inbol_ray.confidence.dataset import DESCRIPTION, describe, publish, read_dataset
 from inbol_ray.confidence.estimators import likelihood, self_consistency
 from inbol_ray.confidence.stopping import AdaptiveRounds
 from inbol_ray.config.sampling import SamplingConfig, ScoringConfig
 from inbol_ray.errors import DataError
 from inbol_ray.prompts import chat_prompt, render_question
+from inbol_ray.provenance import package_versions
+from inbol_ray.row_writer import write_rows
 from inbol_ray.rows import QUESTION, SAMPLED_ANSWERS, Question, Rejected
 from inbol_ray.sampling.checkpoints import model_digest
 from inbol_ray.sampling.generate import generate

@@ -17,7 +17,7 @@ import pyarrow.fs as pafs
 from inbol_ray.config.machines import StorageConfig
 from inbol_ray.corpora.disk_index import DiskIndex
 from inbol_ray.errors import DataError
-from inbol_ray.storage import is_remote, open_filesystem, reference_to, write_whole
+from inbol_ray.storage import create_folder, is_remote, open_filesystem, reference_to, write_whole
 
 STREAM_BUFFER_BYTES = 1 << 20
 
@@ -111,7 +111,7 @@ class CorpusFiles:
         filesystem, path = open_filesystem(uri, self.storage)
         if filesystem.get_file_info(path).type == pafs.FileType.NotFound:
             if digest[:2] not in self._saved_folders:
-                filesystem.create_dir(posixpath.dirname(path))
+                create_folder(filesystem, posixpath.dirname(path))
                 self._saved_folders.add(digest[:2])
             write_whole(filesystem, path, data)
         return reference_to(uri, self.storage)

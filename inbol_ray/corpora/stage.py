@@ -6,12 +6,13 @@ CORPUS_ROW, a block at a time -> `benchmarks.parquet`, `train.parquet`, `rejecte
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from inbol_ray.artifacts import RowWriter, StageContext
+from inbol_ray.artifacts import StageContext
 from inbol_ray.config.corpora import TOYWORLD_PREFIX, CorpusConfig
 from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.corpora.leakage import EvaluationKeys, Leaks, with_keys
 from inbol_ray.corpora.read import CorpusSource, read_corpora, stream_tables
 from inbol_ray.errors import LeakageError
+from inbol_ray.row_writer import RowWriter
 from inbol_ray.rows import QUESTION, Rejected
 
 BENCHMARK_QUESTION = pa.unify_schemas(

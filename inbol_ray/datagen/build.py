@@ -5,10 +5,11 @@ from collections import Counter
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from inbol_ray.artifacts import StageContext, write_rows
+from inbol_ray.artifacts import StageContext
 from inbol_ray.confidence.classes import classify
 from inbol_ray.datagen.idk_instructions import build_idk_instruction, build_sft_example
 from inbol_ray.datagen.preference_pairs import build_preference_set
+from inbol_ray.row_writer import write_rows
 from inbol_ray.rows import CONVERSATION, PREFERENCE_SET, Question
 
 

@@ -19,9 +19,9 @@ import ray.data
 from datasets import Features, List, Value
 from datasets import Image as ImageFeature
 
-from inbol_ray.artifacts import write_rows
 from inbol_ray.images import ImageError, read_image_bytes
 from inbol_ray.prompts import END_TOKEN, IMAGE_TOKEN, clean_text
+from inbol_ray.row_writer import write_rows
 from inbol_ray.rows import PAIRS, REJECTED, Rejected
 
 ROWS_PER_FILE = 256

@@ -12,13 +12,14 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from inbol_ray.artifacts import StageContext, write_rows
+from inbol_ray.artifacts import StageContext
 from inbol_ray.config.evaluation import UNTRAINED_METHODS
 from inbol_ray.evaluation.breakdown import question_classes, question_group
 from inbol_ray.evaluation.replies import GreedyReply, answer_requests, request_keys
 from inbol_ray.evaluation.scores import score_group
 from inbol_ray.progress import write_progress
 from inbol_ray.prompts import chat_prompt, render_question
+from inbol_ray.row_writer import write_rows
 from inbol_ray.rows import PREDICTION, Question
 from inbol_ray.sampling.vllm_engine import Decoding
 from inbol_ray.scoring.outcome import NO_REPLY, judge_reply

@@ -17,9 +17,9 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from inbol_ray.artifacts import package_versions
 from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.local_copies import local_copy
+from inbol_ray.provenance import package_versions
 from inbol_ray.sampling.checkpoints import model_digest
 from inbol_ray.sampling.generate import generate
 from inbol_ray.sampling.parts import list_parts

@@ -28,13 +28,13 @@ import pyarrow as pa
 import ray
 import ray.data
 
-from inbol_ray.artifacts import package_versions
 from inbol_ray.cluster_resources import Ask, engine_asks, engine_resources, place_engines
 from inbol_ray.config.machines import EngineConfig
 from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.errors import EngineError, InbolError
 from inbol_ray.progress import this_process, write_progress
 from inbol_ray.prompts import draw_index
+from inbol_ray.provenance import package_versions
 from inbol_ray.sampling.checkpoints import model_digest
 from inbol_ray.sampling.parts import REPLY, Parts, open_parts
 from inbol_ray.sampling.render import Renderer

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from inbol_ray.config.machines import StorageConfig
 from inbol_ray.errors import DataError, RowCountError
-from inbol_ray.storage import open_filesystem, write_whole
+from inbol_ray.storage import create_folder, open_filesystem, write_whole
 
 REPLY = pa.schema(
     [
@@ -164,7 +164,7 @@ def open_parts(uri: str, storage: StorageConfig, requests: pa.Table, key: dict, 
     identity.update(b"\0" + memoryview(data))
     parts = Parts(f"{uri.rstrip('/')}/{identity.hexdigest()[:16]}", storage)
     filesystem, folder = open_filesystem(parts.uri, storage)
-    filesystem.create_dir(folder, recursive=True)
+    create_folder(filesystem, folder)
     path = f"{folder}/{_REQUESTS}"
     if filesystem.get_file_info(path).type == pafs.FileType.NotFound:
         write_whole(filesystem, path, data)

@@ -13,7 +13,7 @@ import torch
 
 from inbol_ray.errors import TrainingDivergedError
 from inbol_ray.local_copies import job_storage
-from inbol_ray.storage import delete_folder, open_filesystem, write_whole
+from inbol_ray.storage import create_folder, delete_folder, open_filesystem, write_whole
 from inbol_ray.training.objectives import Batch
 
 SMOOTHING = 0.9
@@ -54,7 +54,7 @@ def _folder(run_dir: str) -> str:
 def save_offending_batch(run_dir: str, rank: int, step: int, micro_batches: list[Batch], reason: str) -> None:
     """Keep this worker's part of the batch (`torch.load` reads it), and the reason, in a path or `s3://` URI."""
     filesystem, folder = open_filesystem(_folder(run_dir), job_storage())
-    filesystem.create_dir(folder, recursive=True)
+    create_folder(filesystem, folder)
     batch = io.BytesIO()
     torch.save(micro_batches, batch)
     write_whole(filesystem, f"{folder}/worker_{rank}.pt", batch.getvalue())

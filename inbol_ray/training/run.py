@@ -12,7 +12,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from inbol_ray.config.training import CaDpoConfig, MethodConfig, TrackingConfig
 from inbol_ray.errors import ConfigError
 from inbol_ray.local_copies import copy_folder, job_storage
-from inbol_ray.storage import delete_folder, open_filesystem
+from inbol_ray.storage import create_folder, delete_folder, open_filesystem
 from inbol_ray.training.batches import plan_batches
 from inbol_ray.training.checkpoint import discard_torn_index
 from inbol_ray.training.divergence import forget_divergence, raise_if_diverged
@@ -55,7 +55,7 @@ def run_training(
         )
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", str(SECONDS_BETWEEN_LOOKS))
     filesystem, storage_path = open_filesystem(run_dir, job_storage())
-    filesystem.create_dir(storage_path, recursive=True)
+    create_folder(filesystem, storage_path)
     forget_divergence(run_dir)
     discard_torn_index(f"{run_dir}/{name}")
     if isinstance(config, CaDpoConfig) and config.reference == "precomputed":

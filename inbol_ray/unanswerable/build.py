@@ -10,8 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from inbol_ray.artifacts import StageContext, write_rows
+from inbol_ray.artifacts import StageContext
 from inbol_ray.prompts import GENERATE_UNANSWERABLE, JUDGE_ANSWERABLE, JUDGE_NO, JUDGE_YES, chat_prompt
+from inbol_ray.row_writer import write_rows
 from inbol_ray.rows import QUESTION, Question, Rejected
 from inbol_ray.sampling.generate import generate
 from inbol_ray.sampling.vllm_engine import Decoding

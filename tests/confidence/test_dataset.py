@@ -7,12 +7,12 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from inbol_ray.artifacts import write_rows
 from inbol_ray.confidence.dataset import DESCRIPTION, describe, publish, read_dataset
 from inbol_ray.confidence.estimate import judge_samples
 from inbol_ray.config.machines import StorageConfig
 from inbol_ray.config.sampling import SamplingConfig
 from inbol_ray.errors import CheckpointError, DataError
+from inbol_ray.row_writer import write_rows
 from inbol_ray.rows import SAMPLED_ANSWERS, Question
 
 LOCAL = StorageConfig()

@@ -8,12 +8,12 @@ import pyarrow.parquet as pq
 import pytest
 from stage_context import stage_context
 
-from inbol_ray.artifacts import write_rows
 from inbol_ray.confidence.dataset import DESCRIPTION, describe, publish
 from inbol_ray.confidence.estimate import estimate_confidence, judge_samples
 from inbol_ray.config.load import load_config
 from inbol_ray.config.sampling import SamplingConfig
 from inbol_ray.errors import CheckpointError, DataError
+from inbol_ray.row_writer import write_rows
 from inbol_ray.rows import QUESTION, SAMPLED_ANSWERS, Question
 from inbol_ray.sampling.checkpoints import model_digest
 

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from inbol_ray.artifacts import Store, write_rows
+from inbol_ray.artifacts import Store
 from inbol_ray.config.load import load_config
 from inbol_ray.evaluation.publish import publish, publish_benchmarks
 from inbol_ray.pipeline import build_stages
+from inbol_ray.row_writer import write_rows
 from inbol_ray.rows import PREDICTION, QUESTION, SAMPLED_ANSWERS
 
 DEMO = Path(__file__).parents[2] / "jobs" / "configs" / "demo.yaml"
