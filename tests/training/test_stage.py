@@ -1,6 +1,7 @@
 """Rows that are too long are dropped and counted, never cut."""
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from inbol_ray.artifacts import StageContext
@@ -30,6 +31,8 @@ def test_long_rows_are_rejected_with_their_length(budget, tiny_llava, tmp_path):
     context = StageContext(tmp_path, {}, demo, {}, tmp_path / "progress")
     kept = _drop_long(context, table, config, str(tiny_llava))
     assert kept["id"].to_pylist() == ["1", "20"]
-    assert [(row.id, row.reason) for row in context.rejected] == [("90", "too_long")]
-    assert "tokens exceed max_length 80" in context.rejected[0].detail
+    context.close()
+    [rejected] = pq.read_table(tmp_path / "rejected.parquet").to_pylist()
+    assert (rejected["id"], rejected["reason"]) == ("90", "too_long")
+    assert "tokens exceed max_length 80" in rejected["detail"]
     assert (NUM_TOKENS in kept.column_names) == (budget is not None)
