@@ -20,7 +20,10 @@ SAMPLED = Decoding(6, 1.0, 6, 0)
 
 @pytest.fixture(scope="module")
 def engine(tiny_llava):
-    return VllmEngine(str(tiny_llava), CONFIG, seed=0)
+    from vllm.distributed import cleanup_dist_env_and_memory
+
+    yield VllmEngine(str(tiny_llava), CONFIG, seed=0)
+    cleanup_dist_env_and_memory()  # its process group is this process's, where training tests make one of their own
 
 
 @pytest.fixture(scope="module")
