@@ -17,8 +17,6 @@ LORA = LoraSettings(rank=4, alpha=8, dropout=0.0)
 
 @pytest.fixture(scope="module", autouse=True)
 def process_group(tmp_path_factory):
-    if dist.is_initialized():  # by a vLLM engine of other tests in this process
-        dist.destroy_process_group()
     store = tmp_path_factory.mktemp("store") / "store"
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=0, world_size=1)
     yield
