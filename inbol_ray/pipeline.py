@@ -18,6 +18,7 @@ from inbol_ray.config.training import PRETRAINING_STEPS
 from inbol_ray.errors import ConfigError, InbolError
 from inbol_ray.local_copies import set_job_storage
 from inbol_ray.prompts import PROMPTS_VERSION
+from inbol_ray.storage import is_remote
 from inbol_ray.watch import start_board, submission_id, watched
 
 SURVIVAL_SETTINGS = ("min_workers", "max_failures", "checkpoint_every_steps")
@@ -73,8 +74,9 @@ def build_stages(config: PipelineConfig) -> dict[str, Stage]:
         "questions",
         "read corpora and benchmarks",
         "corpora.stage:build_questions",
-        {"corpora": dump["corpora"], "benchmarks": dump["evaluation"]["benchmarks"]}
-        | {key: dump[key] for key in ("leakage", "storage")},
+        {"corpora": dump["corpora"], "benchmarks": dump["evaluation"]["benchmarks"], "leakage": dump["leakage"]}
+        # A corpus in a store is another one where its endpoint is another; where artifacts are kept changes nothing.
+        | ({"storage": dump["storage"]} if any(is_remote(corpus.root) for corpus in corpora) else {}),
         toyworld=toyworld if needs_toyworld else None,
     )
     unanswerable = add(

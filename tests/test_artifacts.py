@@ -123,3 +123,27 @@ def test_how_a_training_survives_does_not_make_it_stale():
     for name in SURVIVAL_SETTINGS:
         assert fingerprint(f"--training.ca_dpo.{name}", "1") == whole, name
     assert fingerprint("--training.ca_dpo.num_epochs", "1") != whole
+
+
+def test_where_and_how_fast_a_run_computes_does_not_make_it_stale():
+    from inbol_ray.config.load import load_config
+    from inbol_ray.pipeline import build_stages
+
+    demo = ["--config", "jobs/configs/demo.yaml"]
+
+    def fingerprints(*options: str) -> set[str]:
+        return {stage.fingerprint for stage in build_stages(load_config([*demo, *options])).values()}
+
+    expected = fingerprints()
+    for name, value in (
+        ("engine.num_engines", "7"),
+        ("engine.batches_in_flight", "9"),
+        ("engine.num_gpus_per_engine", "1"),
+        ("storage.endpoint_url", "http://store:9000"),
+        ("output_dir", "s3://bucket/run"),
+        ("sampling.publish_uri", "s3://bucket/published"),
+    ):
+        assert fingerprints(f"--{name}", value) == expected, name
+    assert fingerprints("--engine.dtype", "bfloat16") != expected
+    corpora = ["--corpora", "[{dataset: vqav2, split: train2014, root: 's3://bucket/vqa'}]"]
+    assert fingerprints(*corpora) != fingerprints(*corpora, "--storage.endpoint_url", "http://store:9000")

@@ -125,11 +125,6 @@ class Parts:
         for table in self.read():
             yield from table.to_pylist()
 
-    def delete(self) -> None:
-        """Remove the folder, once what was made of the replies is safe."""
-        filesystem, folder = self._place
-        filesystem.delete_dir(folder)
-
     def report_failure(self, text: str) -> None:
         """Leave the cause of an engine's death where the driver finds it."""
         filesystem, folder = self._place
