@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from inbol_ray import cluster_resources
 from inbol_ray.cluster_resources import (
     HEAD_RESOURCE,
     NODE_TYPES_VARIABLE,
@@ -12,10 +13,12 @@ from inbol_ray.cluster_resources import (
     check_asks,
     growth_limits,
     place,
+    place_engines,
     stage_asks,
     waiting_for,
 )
 from inbol_ray.config.load import load_config
+from inbol_ray.config.machines import EngineConfig
 from inbol_ray.errors import ConfigError, ResourcesError
 from inbol_ray.pipeline import build_stages
 
@@ -32,9 +35,15 @@ def asks_of(config_file: str, *overrides: str) -> dict[str, list[Ask]]:
 def test_asks_follow_the_configuration():
     asks = asks_of(PAPER, "--engine.num_engines", "3")
     for name in ("unanswerable", "confidence", "evaluate"):
-        engines, reader = asks[name]
+        engines, renderer = asks[name]
         assert (engines.count, engines.resources) == (3, {"CPU": 1.0, "GPU": 1.0})
-        assert (reader.count, reader.resources) == (1, {"CPU": 1.0})
+        assert (renderer.what, renderer.count, renderer.resources) == ("renderer", 1, {"CPU": 1.0})
+    fewer = asks_of(PAPER, "--engine.min_engines", "2")["confidence"][0]
+    assert (fewer.count, fewer.setting) == (2, "engine.min_engines")
+    two_gpus = asks_of(PAPER, "--engine.tensor_parallel_size", "2", "--engine.num_gpus_per_engine", "2")["confidence"][
+        0
+    ]
+    assert two_gpus.resources == {"CPU": 1.0, "GPU": 2.0}
     assert (asks["ca_dpo"][0].count, asks["ca_dpo"][0].resources) == (8, {"CPU": 1.0, "GPU": 1.0})
     assert [ask.resources for ask in asks["data"]] == [{"CPU": 1.0}]
     elastic = asks_of(PAPER, "--training.ca_dpo.min_workers", "2")["ca_dpo"][0]
@@ -111,3 +120,17 @@ def test_growth_limits_come_from_the_cluster_file():
     for text in ("{", '[{"name": "gpu"}]', "[3]", '[{"name": "a", "resources": 3, "max_nodes": 1}]'):
         with pytest.raises(ConfigError, match=NODE_TYPES_VARIABLE):
             growth_limits({NODE_TYPES_VARIABLE: text})
+
+
+@pytest.mark.parametrize(
+    ("nodes", "growth", "gpus"),
+    [([HEAD], [], 0), ([HEAD, GPU_NODE], [], 2), ([HEAD], [{"name": "g", "resources": GPU_NODE, "max_nodes": 2}], 2)],
+    ids=["none", "up", "to come"],
+)
+def test_engines_take_gpus_where_there_are_or_will_be_any(nodes, growth, gpus, monkeypatch):
+    monkeypatch.setattr(cluster_resources, "nodes_up", lambda: nodes)
+    monkeypatch.setenv(NODE_TYPES_VARIABLE, json.dumps(growth) if growth else "")
+    undecided = EngineConfig(tensor_parallel_size=2)
+    assert place_engines(undecided).num_gpus_per_engine == gpus
+    decided = EngineConfig(num_gpus_per_engine=0.5)
+    assert place_engines(decided) == decided
