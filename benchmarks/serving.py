@@ -30,6 +30,7 @@ from inbol_ray.config.load import load_config
 from inbol_ray.toyworld.scenes import SceneStyle, draw_scene, encode_png, render_scene
 
 ROOT = Path(__file__).parents[1]
+LOGS = ROOT / "build" / "bench"
 CONFIG = "jobs/configs/demo.yaml"
 NAME = "ca_dpo"
 CONCURRENCIES = (1, 4, 16)
@@ -46,6 +47,7 @@ def main() -> None:
     options = arguments.parse_args()
     found = sorted(ROOT.glob("build/demo/artifacts/ca_dpo-*/model"), key=os.path.getmtime)
     model = options.model or (str(found[-1]) if found else sys.exit("no model: run `make demo` first, or give --model"))
+    LOGS.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         urls = {
             "ours": stack.enter_context(started(our_command(model), "ours")),
@@ -90,7 +92,7 @@ def started(command: list[str], name: str) -> Iterator[str]:
         port = probe.getsockname()[1]
     environment = os.environ | {"VLLM_LOGGING_LEVEL": "ERROR", "OMP_NUM_THREADS": "1"}
     environment.pop("INBOL_API_KEYS", None)
-    log = open(f"/tmp/bench_serving_{name}.log", "w")  # noqa: SIM115
+    log = open(LOGS / f"serve-{name}.log", "w")  # noqa: SIM115
     process = subprocess.Popen([*command, str(port)], cwd=ROOT, stdout=log, stderr=log, env=environment)
     url, deadline = f"http://127.0.0.1:{port}", time.monotonic() + START_TIMEOUT_S
     try:
