@@ -37,6 +37,7 @@ ROUNDS = 5
 REQUESTS = {1: 60, 4: 150, 16: 300}
 MAX_TOKENS = 16
 START_TIMEOUT_S = 300
+LOGS = ROOT / "build" / "bench"
 
 
 def main() -> None:
@@ -90,7 +91,8 @@ def started(command: list[str], name: str) -> Iterator[str]:
         port = probe.getsockname()[1]
     environment = os.environ | {"VLLM_LOGGING_LEVEL": "ERROR", "OMP_NUM_THREADS": "1"}
     environment.pop("INBOL_API_KEYS", None)
-    log = open(f"/tmp/bench_serving_{name}.log", "w")  # noqa: SIM115
+    LOGS.mkdir(parents=True, exist_ok=True)
+    log = open(LOGS / f"serve_{name}.log", "w")  # noqa: SIM115
     process = subprocess.Popen([*command, str(port)], cwd=ROOT, stdout=log, stderr=log, env=environment)
     url, deadline = f"http://127.0.0.1:{port}", time.monotonic() + START_TIMEOUT_S
     try:
