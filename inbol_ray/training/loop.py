@@ -82,7 +82,7 @@ def train_worker(run_values: dict) -> None:
     model = shard(prepare_model(init, config), config)
     reference = build_reference(model, init, config)
     optimizer = build_optimizer(model, config)
-    state = TrainingState(model, optimizer, LossWatch.START, adapter_only=config.lora is not None)
+    state = TrainingState(model, optimizer, LossWatch.START)
     state.restore()
     watch = LossWatch(config.divergence_factor, state.progress)
     tracker = Tracker(run, TrackingConfig.model_validate(run.tracking), first_step=state.step, writes=rank == 0)
