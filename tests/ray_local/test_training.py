@@ -111,6 +111,7 @@ def test_the_loss_falls_and_is_logged(undisturbed):
     assert lines[-1]["accuracy_refusal_incorrect"] > 0.9
     assert sum(line["samples_mixed"] for line in lines) == 42
     assert all(line["peak_memory_bytes"] > 1e8 and line["tokens_per_s"] > 0 and line["step_s"] > 0 for line in lines)
+    assert all(line["data_wait_s"] >= 0 for line in lines)
     assert list((undisturbed / "logs").glob("events.out.tfevents.*"))
 
 
