@@ -10,8 +10,9 @@ A share is a Ray Data dataset of its own, read in order (`preserve_order`): `str
 worker gets a block, which no plan survives. Images are decoded and texts encoded ahead of the step, in the threads of
 the worker's iterator: 3 ms of one core a sample (a 640 x 480 JPEG to 336 x 336), 0.5 of them with Python's lock held,
 where LLaVA-1.5-7B has 25 to 35 TFLOP to compute. Ray Data tasks would send 1.35 MB of pixels a sample instead of
-0.1 MB of JPEG, and import torch and transformers in processes of their own. The logs' `data_wait_s` shows whether the
-threads keep up.
+0.1 MB of JPEG, and import torch and transformers in processes of their own. On two busy cores a worker waited 0.5 ms for
+a step of 110 ms in the demo, and 2.5 ms for one of 3.6 s with such JPEGs at 576 image tokens; `data_wait_s` in the logs
+shows it for any run.
 """
 
 import numpy as np

@@ -1,5 +1,7 @@
 """What trains and what stays, on a real FSDP-sharded model (gloo, one worker)."""
 
+from collections import Counter
+
 import pytest
 import torch
 import torch.distributed as dist
@@ -132,18 +134,20 @@ def test_a_bfloat16_checkpoint_trains_like_its_float32_copy_and_is_left_alone(ha
 
 
 @pytest.mark.parametrize("lora", [None, LORA], ids=["full", "lora"])
-def test_a_frozen_vision_tower_runs_no_backward_pass(tiny_llava, rows, lora):
-    """Also where the projector behind it trains, with activation checkpointing: LLaVA's recipe."""
+def test_activation_checkpointing_repeats_trained_layers_and_leaves_the_frozen_tower(tiny_llava, rows, lora):
+    """Also where the projector trains, LLaVA's recipe: no backward pass goes through the tower."""
     changes = {"lora": lora, "projector_learning_rate": 1, "gradient_checkpointing": True}
     config = CaDpoConfig(init_from="original", learning_rate=1, **changes)
     model = prepare_model(str(tiny_llava), config)
-    needs_gradient = []
-    base_of(model).model.vision_tower.register_forward_hook(
+    llava, passes, needs_gradient = base_of(model).model, Counter(), []
+    for name, layers in (("tower", llava.vision_tower.encoder.layers), ("language", llava.language_model.layers)):
+        layers[0].register_forward_pre_hook(lambda module, inputs, name=name: passes.update([name]))
+    llava.vision_tower.register_forward_hook(
         lambda module, inputs, output: needs_gradient.append(output.last_hidden_state.requires_grad)
     )
     batch = build_objective(config, load_processor(str(tiny_llava))).collate(rows)
     response_logps(model.train(), batch).sum().backward()
-    assert needs_gradient == [False]
+    assert needs_gradient == [False] and passes == {"tower": 1, "language": 2}
 
 
 def test_layers_behind_the_selected_feature_are_frozen(tiny_llava):
