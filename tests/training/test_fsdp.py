@@ -74,6 +74,9 @@ def test_lora_trains_the_adapter_only(tiny_llava, rows):
     losses, changed = train_two_steps(tiny_llava, rows, lora=LORA)
     assert losses[0] == pytest.approx(0.6931, abs=1e-4) and losses[1] < losses[0]
     assert changed and all("lora_" in name and "language_model" in name for name in changed)
+    for layer in range(load_model(str(tiny_llava)).config.text_config.num_hidden_layers):
+        adapted = {name.split(".lora_")[0].rpartition(".")[2] for name in changed if f".layers.{layer}." in name}
+        assert adapted == {f"{part}_proj" for part in ("q", "k", "v", "o", "gate", "up", "down")}
 
 
 def test_llavas_recipe_trains_adapter_and_projector(tiny_llava, rows):
