@@ -52,8 +52,8 @@ bench-sampling: setup  ## sampling speed beside bare vLLM, ray.data.llm and Hugg
 bench-corpora: setup  ## memory and speed of reading a corpus that grows tenfold twice
 	@$(VENV)/python benchmarks/corpora.py $(ARGS)
 
-bench-training: setup  ## our CA-DPO step against TRL's; results in build/bench/training.json
-	@$(VENV)/python benchmarks/training.py
+bench-training: setup  ## our CA-DPO step against TRL's; build/bench/training.json; on a GPU ARGS="--shape llava-1.5-7b"
+	@$(VENV)/python benchmarks/training.py $(ARGS)
 
 lint: setup  ## ruff
 	@$(VENV)/ruff check .

@@ -1,27 +1,30 @@
 """Our CA-DPO step against TRL's DPOTrainer and against the same step without prefix sharing.
 
 Same samples, same weights, same optimiser, LoRA, one image of 576 tokens a sample. Each side runs in a process of its
-own, so that each has its own peak memory; the processes take turns step by step, so that noise hits all alike. Batches
-are made ready before a step on every side. Each side has one thread, and its CPU seconds are recorded too: they hold
-on a busy machine. Results go to `build/bench/training.json`.
+own, so that each has its own peak memory. Batches are made ready before a step on every side.
+
+`--shape small` runs on the CPU. Each side has one thread, and its CPU seconds are recorded too: they hold on a busy
+machine; the processes take turns step by step, so that noise hits all alike. `--shape llava-1.5-7b` needs a GPU of
+40 GB, and 15 GB in the temporary folder for the random weights: bfloat16, activation checkpointing on all sides, one
+side after another, since three such models would not fit. Results go to `build/bench/training.json` and
+`build/bench/training-llava-1.5-7b.json`.
 """
 
+import argparse
 import json
 import multiprocessing
 import os
-import resource
 import statistics
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from training_samples import (
     BETA,
     LEARNING_RATE,
-    ROWS_PER_STEP,
+    SHAPES,
     Shape,
     bound,
     training_config,
@@ -30,8 +33,19 @@ from training_samples import (
 )
 
 NUM_ROUNDS = 4
-OUTPUT = Path("build/bench/training.json")
+OUTPUT = Path("build/bench")
 SIDES = ("packed", "unshared", "trl")
+CUDA = "cuda"
+
+
+@dataclass(frozen=True)
+class Task:
+    """What every side trains, and where."""
+
+    checkpoint: str
+    rows: list[dict]
+    shape: Shape
+    device: str
 
 
 def start_adapter(model) -> None:
@@ -41,10 +55,10 @@ def start_adapter(model) -> None:
     generator = torch.Generator().manual_seed(1)
     for name, parameter in sorted(model.named_parameters()):
         if "lora_A" in name:
-            torch.nn.init.normal_(parameter, std=0.02, generator=generator)
+            parameter.data.copy_(0.02 * torch.randn(parameter.shape, generator=generator))
 
 
-def run_ours(checkpoint: str, rows: list[dict], *, share_prefix: bool, take_turn) -> None:
+def run_ours(task: Task, *, share_prefix: bool, take_turn) -> None:
     """Optimiser steps of the product's own code, FSDP included, on one worker."""
     import torch.distributed as dist
 
@@ -54,26 +68,27 @@ def run_ours(checkpoint: str, rows: list[dict], *, share_prefix: bool, take_turn
     from inbol_ray.training.reference import build_reference
 
     with tempfile.TemporaryDirectory() as store:
-        dist.init_process_group("gloo", init_method=f"file://{store}/store", rank=0, world_size=1)
-        config = training_config()
-        objective = build_objective(config, load_processor(checkpoint))
-        model = prepare_model(checkpoint, config)
+        backend = "nccl" if task.device == CUDA else "gloo"
+        dist.init_process_group(backend, init_method=f"file://{store}/store", rank=0, world_size=1)
+        config = training_config(task.shape, task.device)
+        objective = build_objective(config, load_processor(task.checkpoint))
+        model = prepare_model(task.checkpoint, config)
         start_adapter(model)
         model = shard(model, config)
         model.train()
         step = OptimizerStep(
-            model, objective, build_reference(model, checkpoint, config), build_optimizer(model, config), config
+            model, objective, build_reference(model, task.checkpoint, config), build_optimizer(model, config), config
         )
-        batch = objective.collate(rows)
+        batch = objective.collate(task.rows)
         if not share_prefix:
-            batch = unshare(batch, objective, rows)
+            batch = unshare(batch, objective)
             step.objective = UnsharedObjective(objective)
         for _ in take_turn:
             take_turn.report(step.run([batch], 1.0)["loss"])
         dist.destroy_process_group()
 
 
-def unshare(batch: dict, objective, rows: list[dict]) -> dict:
+def unshare(batch: dict, objective) -> dict:
     """The batch with a row for each response: prefix and image repeated, everything else as before."""
     import torch
 
@@ -120,31 +135,21 @@ class UnsharedObjective:
         return ca_dpo_loss(logps, reference_logps, batch["weights"], self.inner.beta).sum(), {}
 
 
-def run_trl(checkpoint: str, rows: list[dict], *, take_turn) -> None:
+def run_trl(task: Task, *, take_turn) -> None:
     """DPOTrainer.train() with LoRA, its reference by the adapter switched off; one step a turn."""
     from datasets import Dataset
     from peft import LoraConfig
     from transformers import TrainerCallback
     from trl import DPOConfig, DPOTrainer
 
-    from inbol_ray.images import load_image
-    from inbol_ray.prompts import END_TOKEN, chat_prompt
-    from inbol_ray.rows import PAIRS
+    from inbol_ray.datagen.trl_export import TRAINING_TEMPLATE, preference_rows
+    from inbol_ray.images import load_images
     from inbol_ray.training.fsdp import load_model, load_processor
-    from inbol_ray.training.objectives import WEIGHT_COLUMNS
 
-    config = training_config()
-    pairs = [
-        {
-            "images": [load_image(row["images"][0])],
-            "prompt": "<s>" + chat_prompt(row["user"]),
-            "chosen": f" {row[preferred]}{END_TOKEN}",
-            "rejected": f" {row[rejected]}{END_TOKEN}",
-        }
-        for row in rows
-        for column, (preferred, rejected) in zip(WEIGHT_COLUMNS, PAIRS, strict=True)
-        if row[column] > 0
-    ]
+    config = training_config(task.shape, task.device)
+    processor = load_processor(task.checkpoint)
+    processor.chat_template = TRAINING_TEMPLATE
+    pairs = [{"images": load_images(row["images"]), **pair} for row in task.rows for pair in preference_rows(row)]
 
     class Recording(DPOTrainer):
         def compute_loss(self, *args, **kwargs):
@@ -172,18 +177,19 @@ def run_trl(checkpoint: str, rows: list[dict], *, take_turn) -> None:
             per_device_train_batch_size=len(pairs),
             max_steps=take_turn.num_turns,
             max_length=None,
-            bf16=False,
-            use_cpu=True,
-            gradient_checkpointing=False,
+            bf16=task.shape.dtype == "bfloat16",
+            use_cpu=task.device != CUDA,
+            gradient_checkpointing=task.shape.gradient_checkpointing,
+            gradient_checkpointing_kwargs={"use_reentrant": False},
             report_to=[],
             save_strategy="no",
             logging_strategy="no",
             disable_tqdm=True,
         )
         trainer = Recording(
-            model=load_model(checkpoint),
+            model=load_model(task.checkpoint),
             args=settings,
-            processing_class=load_processor(checkpoint),
+            processing_class=processor,
             train_dataset=Dataset.from_list(pairs),
             peft_config=LoraConfig(
                 r=config.lora.rank, lora_alpha=config.lora.alpha, target_modules=config.lora.target_modules
@@ -197,60 +203,83 @@ def run_trl(checkpoint: str, rows: list[dict], *, take_turn) -> None:
 class Turns:
     """A side's view of the benchmark: iterating waits for its turn, `report` ends it and sends what it measured."""
 
-    def __init__(self, pipe, num_turns: int) -> None:
-        self.pipe, self.num_turns = pipe, num_turns
+    def __init__(self, pipe, num_turns: int, device: str) -> None:
+        self.pipe, self.num_turns, self.device = pipe, num_turns, device
 
     def __iter__(self) -> Iterator[None]:
         for turn in range(self.num_turns):
             if turn == 0:
-                self.memory_before = peak_memory_bytes()
+                self.memory_before = peak_memory_bytes(self.device)
                 self.pipe.send("ready")
             self.pipe.recv()
             self.started, self.cpu_started = time.monotonic(), time.process_time()
             yield
 
     def report(self, loss: float) -> None:
-        peak = peak_memory_bytes()
+        wait_for_device(self.device)
+        seconds, cpu_seconds = time.monotonic() - self.started, time.process_time() - self.cpu_started
+        peak = peak_memory_bytes(self.device)
         self.pipe.send(
             {
-                "seconds": time.monotonic() - self.started,
-                "cpu_seconds": time.process_time() - self.cpu_started,
+                "seconds": seconds,
+                "cpu_seconds": cpu_seconds,
                 "loss": loss,
                 "memory_bytes": peak - self.memory_before,
-                "rss_bytes": peak,
+                "peak_bytes": peak,
             }
         )
 
 
-def peak_memory_bytes() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+def wait_for_device(device: str) -> None:
+    import torch
+
+    if device == CUDA:
+        torch.cuda.synchronize()
 
 
-def run_side(side: str, checkpoint: str, rows: list[dict], pipe) -> None:
-    turns = Turns(pipe, 1 + NUM_ROUNDS)
+def peak_memory_bytes(device: str) -> int:
+    """Most memory so far: of the GPU, or of the process on CPU."""
+    import torch
+
+    from inbol_ray.training.tracking import peak_memory_bytes as peak
+
+    return peak(torch.device(device))
+
+
+def run_side(side: str, task: Task, pipe) -> None:
+    turns = Turns(pipe, 1 + NUM_ROUNDS, task.device)
     if side == "trl":
-        run_trl(checkpoint, rows, take_turn=turns)
+        run_trl(task, take_turn=turns)
     else:
-        run_ours(checkpoint, rows, share_prefix=side == "packed", take_turn=turns)
+        run_ours(task, share_prefix=side == "packed", take_turn=turns)
 
 
-def compare(checkpoint: str, rows: list[dict]) -> dict[str, dict]:
-    """Run the sides in turns, a warm-up round first; returns each side's steps."""
+def take_steps(sides: Sequence[str], task: Task) -> dict[str, list[dict]]:
+    """Steps of these sides, which take turns; the first round is a warm-up."""
     spawn = multiprocessing.get_context("spawn")
     pipes, processes = {}, []
-    for side in SIDES:
+    for side in sides:
         pipes[side], theirs = spawn.Pipe()
-        processes.append(spawn.Process(target=run_side, args=(side, checkpoint, rows, theirs), daemon=True))
+        processes.append(spawn.Process(target=run_side, args=(side, task, theirs), daemon=True))
         processes[-1].start()
+        theirs.close()  # so that a side's death ends the wait for it
         assert pipes[side].recv() == "ready"
-    steps: dict[str, list[dict]] = {side: [] for side in SIDES}
+    steps: dict[str, list[dict]] = {side: [] for side in sides}
     for round_number in range(1 + NUM_ROUNDS):
-        for side in SIDES if round_number % 2 else reversed(SIDES):
+        for side in sides if round_number % 2 else reversed(sides):
             pipes[side].send("go")
             steps[side].append(pipes[side].recv())
             print(f"  round {round_number} {side:9s} {steps[side][-1]['seconds']:6.2f} s", flush=True)
     for process in processes:
         process.join()
+    return steps
+
+
+def compare(task: Task) -> dict[str, dict]:
+    """What each side takes for a step."""
+    steps: dict[str, list[dict]] = {}
+    for sides in [(side,) for side in SIDES] if task.device == CUDA else [SIDES]:
+        steps |= take_steps(sides, task)
     return {
         side: {
             "steps_per_s": 1 / statistics.median(step["seconds"] for step in taken[1:]),
@@ -258,31 +287,40 @@ def compare(checkpoint: str, rows: list[dict]) -> dict[str, dict]:
             "cpu_seconds": [step["cpu_seconds"] for step in taken[1:]],
             "losses": [step["loss"] for step in taken],
             "step_memory_bytes": taken[-1]["memory_bytes"],
-            "peak_rss_bytes": taken[-1]["rss_bytes"],
+            "peak_bytes": taken[-1]["peak_bytes"],
         }
         for side, taken in steps.items()
     }
 
 
+def find_device(shape: str) -> tuple[str, str]:
+    """("cpu" or "cuda", its name)"""
+    import torch
+
+    if shape == "small":
+        return "cpu", "cpu"
+    if not torch.cuda.is_available():
+        raise SystemExit(f"--shape {shape} needs a CUDA device, and torch finds none; --shape small runs on a CPU")
+    return CUDA, torch.cuda.get_device_name()
+
+
 def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments.add_argument("--shape", choices=SHAPES, default="small")
+    options = arguments.parse_args()
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     os.environ["OMP_NUM_THREADS"] = "1"  # on a busy machine, threads that wait for each other would drown the ratio
-    shape = Shape()
-    results: dict = {
-        "shape": asdict(shape),
-        "rows_per_step": ROWS_PER_STEP,
-        "rounds": NUM_ROUNDS,
-        "device": "cpu",
-        "threads": 1,
-    }
+    shape = SHAPES[options.shape]
+    device, device_name = find_device(options.shape)
+    results: dict = {"shape": asdict(shape), "rounds": NUM_ROUNDS, "device": device_name, "threads": 1}
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = str(Path(folder) / "model")
         results["parameters"] = write_model(Path(checkpoint), shape)
         for kind in ("mixed", "pair"):
-            rows = write_samples(Path(folder), kind)
+            rows = write_samples(Path(folder), kind, shape.rows_per_step)
             print(f"{kind} samples", flush=True)
-            sides = compare(checkpoint, rows)
-            results[kind] = {"sides": sides, **bound(rows, checkpoint, results["parameters"])}
+            sides = compare(Task(checkpoint, rows, shape, device))
+            results[kind] = {"sides": sides, **bound(rows, checkpoint, results["parameters"], shape)}
             speed = {side: values["steps_per_s"] for side, values in sides.items()}
             results[f"{kind}_speedup_over_trl"] = speed["packed"] / speed["trl"]
             results[f"{kind}_speedup_over_unshared"] = speed["packed"] / speed["unshared"]
@@ -293,16 +331,17 @@ def main() -> None:
     results["peak_memory_over_trl"] = max(
         sides["packed"]["step_memory_bytes"] / sides["trl"]["step_memory_bytes"] for sides in runs
     )
-    results["peak_rss_over_trl"] = max(
-        sides["packed"]["peak_rss_bytes"] / sides["trl"]["peak_rss_bytes"] for sides in runs
+    results["whole_peak_memory_over_trl"] = max(
+        sides["packed"]["peak_bytes"] / sides["trl"]["peak_bytes"] for sides in runs
     )
     results["loss_max_abs_diff"] = max(
         abs(ours - theirs)
         for sides in runs
         for ours, theirs in zip(sides["packed"]["losses"], sides["trl"]["losses"], strict=True)
     )
-    OUTPUT.parent.mkdir(parents=True, exist_ok=True)
-    OUTPUT.write_text(json.dumps(results, indent=1))
+    OUTPUT.mkdir(parents=True, exist_ok=True)
+    name = "training.json" if options.shape == "small" else f"training-{options.shape}.json"
+    (OUTPUT / name).write_text(json.dumps(results, indent=1))
     for name, value in results.items():
         if isinstance(value, float):
             print(f"{name:32s} {value:.6g}")

@@ -1,25 +1,26 @@
-"""What the training benchmark trains on: a small LLaVA-1.5 with random weights, its samples, and their token counts."""
+"""What the training benchmark trains on: a LLaVA-1.5 with random weights, its samples, and their token counts."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
-ROWS_PER_STEP = 2
 LEARNING_RATE = 1e-3
 BETA = 0.1
 
 
 @dataclass(frozen=True)
 class Shape:
-    """A LLaVA-1.5 in small: 576 image tokens, a vision tower of a few percent of the language model's size.
+    """Sizes of a LLaVA with 576 image tokens, and how it is trained. `vocab_size` null: the tokenizer's."""
 
-    Wide rather than deep: in a narrow model attention costs far more beside the linear layers than in LLaVA-1.5-7B.
-    """
-
-    hidden_size: int = 512
-    intermediate_size: int = 1376
-    num_layers: int = 3
-    vision_hidden_size: int = 128
-    vision_num_layers: int = 3
+    hidden_size: int
+    intermediate_size: int
+    num_layers: int
+    head_size: int
+    vision_hidden_size: int
+    vision_num_layers: int
+    rows_per_step: int
+    vocab_size: int | None = None
+    dtype: str = "float32"
+    gradient_checkpointing: bool = False
     image_px: int = 336
     patch_px: int = 14
 
@@ -28,11 +29,44 @@ class Shape:
         return (self.image_px // self.patch_px) ** 2
 
 
+SHAPES = {
+    # LLaVA-1.5 in small, with a vision tower of a few percent of the language model's size. Wide rather than deep: in a
+    # narrow model attention costs far more beside the linear layers than in LLaVA-1.5-7B.
+    "small": Shape(
+        hidden_size=512,
+        intermediate_size=1376,
+        num_layers=3,
+        head_size=64,
+        vision_hidden_size=128,
+        vision_num_layers=3,
+        rows_per_step=2,
+    ),
+    "llava-1.5-7b": Shape(
+        hidden_size=4096,
+        intermediate_size=11008,
+        num_layers=32,
+        head_size=128,
+        vision_hidden_size=1024,
+        vision_num_layers=24,
+        rows_per_step=4,
+        vocab_size=32064,
+        dtype="bfloat16",
+        gradient_checkpointing=True,
+    ),
+}
+
+
 def write_model(folder: Path, shape: Shape) -> dict[str, int]:
-    """Save a random LLaVA with its processor; returns its parameter counts."""
+    """Save a random LLaVA of the shape's type with its processor; returns its parameter counts."""
     import torch
-    from transformers import CLIPImageProcessor, CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaProcessor
-    from transformers import LlavaForConditionalGeneration as Llava
+    from transformers import (
+        AutoModelForImageTextToText,
+        CLIPImageProcessor,
+        CLIPVisionConfig,
+        LlamaConfig,
+        LlavaConfig,
+        LlavaProcessor,
+    )
 
     from inbol_ray.config.model import PromptConfig
     from inbol_ray.prompts import CHAT_TEMPLATE
@@ -59,19 +93,20 @@ def write_model(folder: Path, shape: Shape) -> dict[str, int]:
         patch_size=shape.patch_px,
     )
     text = LlamaConfig(
-        vocab_size=len(tokenizer),
+        vocab_size=shape.vocab_size or len(tokenizer),
         hidden_size=shape.hidden_size,
         intermediate_size=shape.intermediate_size,
         num_hidden_layers=shape.num_layers,
-        num_attention_heads=shape.hidden_size // 64,
-        num_key_value_heads=shape.hidden_size // 64,
+        num_attention_heads=shape.hidden_size // shape.head_size,
+        num_key_value_heads=shape.hidden_size // shape.head_size,
         max_position_embeddings=2048,
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
     )
     image_id = tokenizer.convert_tokens_to_ids("<image>")
-    model = Llava(LlavaConfig(vision_config=vision, text_config=text, image_token_index=image_id))
+    config = LlavaConfig(vision_config=vision, text_config=text, image_token_index=image_id)
+    model = AutoModelForImageTextToText.from_config(config, dtype=getattr(torch, shape.dtype))
     save_new_model(model, processor, folder)
     return {
         "language_model": sum(parameter.numel() for parameter in model.model.language_model.parameters()),
@@ -79,7 +114,7 @@ def write_model(folder: Path, shape: Shape) -> dict[str, int]:
     }
 
 
-def write_samples(folder: Path, kind: str) -> list[dict]:
+def write_samples(folder: Path, kind: str, count: int) -> list[dict]:
     """PREFERENCE_SET rows, Mixed (three responses, two pairs) or Known (two responses, one pair).
 
     Prompts of about 24 text tokens and responses of 8 to 20, end token included. Pairs weigh alike (the paper's
@@ -97,7 +132,7 @@ def write_samples(folder: Path, kind: str) -> list[dict]:
 
     knowledge = {"mixed": "mixed", "pair": "known"}[kind]
     rows = []
-    for index in range(ROWS_PER_STEP):
+    for index in range(count):
         image = folder / f"{index}.png"
         image.write_bytes(encode_png(render_scene(draw_scene(rng, SceneStyle()))))
         rows.append(
@@ -105,9 +140,9 @@ def write_samples(folder: Path, kind: str) -> list[dict]:
                 "id": str(index),
                 "images": [str(image)],
                 "user": words(16),
-                "correct": words(7 + 6 * index),
+                "correct": words(7 + 6 * (index % 2)),
                 "incorrect": words(13) if kind == "mixed" else None,
-                "refusal": words(19 - 6 * index),
+                "refusal": words(19 - 6 * (index % 2)),
                 "knowledge": knowledge,
                 **pair_weights(knowledge, 0.5, "unweighted"),
             }
@@ -115,7 +150,8 @@ def write_samples(folder: Path, kind: str) -> list[dict]:
     return rows
 
 
-def training_config():
+def training_config(shape: Shape, device: str):
+    """CA-DPO on one worker, LoRA."""
     from inbol_ray.config.training import CaDpoConfig, LoraSettings
 
     return CaDpoConfig(
@@ -124,13 +160,16 @@ def training_config():
         final_learning_rate_rate=1.0,
         warmup_steps=0,
         beta=BETA,
-        global_batch_size=ROWS_PER_STEP,
+        global_batch_size=shape.rows_per_step,
         num_workers=1,
+        num_gpus_per_worker=int(device == "cuda"),
+        dtype=shape.dtype,
+        gradient_checkpointing=shape.gradient_checkpointing,
         lora=LoraSettings(rank=16, alpha=32),
     )
 
 
-def bound(rows: list[dict], checkpoint: str, parameters: dict[str, int]) -> dict[str, float]:
+def bound(rows: list[dict], checkpoint: str, parameters: dict[str, int], shape: Shape) -> dict[str, float]:
     """Speed-up over TRL that token counts allow: language model alone, and with the vision tower.
 
     Of each sequence TRL runs policy forward, policy backward and reference forward, like us, so the language model's
@@ -141,7 +180,7 @@ def bound(rows: list[dict], checkpoint: str, parameters: dict[str, int]) -> dict
     from inbol_ray.training.fsdp import load_processor
     from inbol_ray.training.objectives import WEIGHT_COLUMNS, build_objective
 
-    objective = build_objective(training_config(), load_processor(checkpoint))
+    objective = build_objective(training_config(shape, "cpu"), load_processor(checkpoint))
     trl_tokens = trl_images = 0
     for row in rows:
         prefix, responses = objective.encode(row)
@@ -152,8 +191,10 @@ def bound(rows: list[dict], checkpoint: str, parameters: dict[str, int]) -> dict
                 trl_images += 4
     tokens = sum(map(objective.row_length, rows))
     image_tokens = objective.encoder.num_image_tokens + 1
-    # Per token: forward 2 operations a weight, LoRA's backward 2 (activations only), reference forward 2.
-    language, vision = 6 * parameters["language_model"], 2 * parameters["vision_tower"] * image_tokens
+    # Per token: forward 2 operations a weight, LoRA's backward 2 (activations only), reference forward 2; with activation
+    # checkpointing 2 more.
+    operations = 8 if shape.gradient_checkpointing else 6
+    language, vision = operations * parameters["language_model"], 2 * parameters["vision_tower"] * image_tokens
     return {
         "tokens_a_row": tokens / len(rows),
         "token_bound": trl_tokens / tokens,

@@ -39,7 +39,7 @@ class TrainingConfig(Section):
     stay the same (each is one global batch), they only take longer."""
     num_gpus_per_worker: Annotated[float, Field(ge=0)] = 0
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Compute type of FSDP's mixed precision; parameters and optimiser stay float32."""
+    """Compute type of FSDP's mixed precision, and of frozen weights; what trains and the optimiser stay float32."""
     warmup_steps: Annotated[int, Field(ge=0)] = 10
     schedule: Literal["cosine", "linear"] = "linear"
     hold_rate: Annotated[float, Field(ge=0, lt=1)] = 0.0

@@ -27,24 +27,23 @@ logger = logging.getLogger(__name__)
 class TrainingState:
     """Model, optimiser and plain values as one stateful object for torch.distributed.checkpoint.
 
-    Beside an adapter only the adapter is saved: the base model is frozen and known by its path. `progress` holds
-    numbers that training counts itself: the `step` (optimiser steps done) and what it watches the loss by.
+    What is frozen is not saved (beside an adapter, all of the base model): the checkpoint that training started from has
+    it. `progress` holds numbers that training counts itself: the `step` (optimiser steps done) and what it watches the
+    loss by.
     """
 
-    def __init__(
-        self, model: nn.Module, optimizer: Optimizer, progress: dict[str, float], *, adapter_only: bool
-    ) -> None:
+    def __init__(self, model: nn.Module, optimizer: Optimizer, progress: dict[str, float]) -> None:
         self.model, self.optimizer = model, optimizer
         self.progress = {"step": 0, **progress}
-        self._save_options = StateDictOptions(ignore_frozen_params=adapter_only)
-        self._load_options = StateDictOptions(ignore_frozen_params=adapter_only, strict=not adapter_only)
 
     @property
     def step(self) -> int:
         return int(self.progress["step"])
 
     def state_dict(self) -> dict:
-        model, optimizer = get_state_dict(self.model, self.optimizer, options=self._save_options)
+        model, optimizer = get_state_dict(
+            self.model, self.optimizer, options=StateDictOptions(ignore_frozen_params=True)
+        )
         return {"model": model, "optimizer": optimizer, "progress": self.progress}
 
     def load_state_dict(self, state: dict) -> None:
@@ -53,7 +52,7 @@ class TrainingState:
             self.optimizer,
             model_state_dict=state["model"],
             optim_state_dict=state["optimizer"],
-            options=self._load_options,
+            options=StateDictOptions(ignore_frozen_params=True, strict=False),
         )
         self.progress = dict(state["progress"])
 

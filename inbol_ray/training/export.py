@@ -6,11 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
 import torch.distributed as dist
 from torch import nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
-from transformers import AutoConfig
 
 from inbol_ray.config.training import TrainingConfig
 from inbol_ray.local_copies import written_to
@@ -35,9 +33,10 @@ def export_model(model: nn.Module, config: TrainingConfig, init_checkpoint: str,
 
     The first worker writes. In `out_dir`, a path or `s3://` URI, a folder appears under its name only when complete
     (in a store only files do), so a crash half-way leaves nothing that could be loaded. `init_checkpoint` is a folder
-    or a hub name. Weights have its type; adapter weights are float32.
+    or a hub name. Weights have its type, LoRA's are float32. The first worker needs memory for the model in
+    that type, and in full fine-tuning for the float32 weights too.
     """
-    options = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=config.lora is not None)
+    options = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
     state = get_model_state_dict(model, options=options)
     if dist.get_rank() == 0:
         with written_to(out_dir) as folder:
@@ -49,17 +48,16 @@ def _write_model(state: dict, config: TrainingConfig, init_checkpoint: str, out_
     # Loaded from the hub's layout, so transformers saves it back in that layout, which vLLM needs.
     whole = load_model(init_checkpoint)
     if config.lora is not None:
-        adapted = add_adapter(whole, config)
-        unexpected = adapted.load_state_dict(state, strict=False).unexpected_keys
-        assert not unexpected, unexpected
+        whole = add_adapter(whole, config)
+    unexpected = whole.load_state_dict(state, strict=False).unexpected_keys
+    assert not unexpected, unexpected
+    if config.lora is not None:
         with _appearing_complete(out_dir / ADAPTER) as folder:
-            adapted.save_pretrained(folder)
+            whole.save_pretrained(folder)
             copy_processor(init_checkpoint, folder)
-        whole = adapted.merge_and_unload()
-    else:
-        whole.load_state_dict(state)
+        whole = whole.merge_and_unload()
     with _appearing_complete(out_dir / MODEL) as folder:
-        whole.to(AutoConfig.from_pretrained(init_checkpoint).dtype or torch.float32).save_pretrained(folder)
+        whole.save_pretrained(folder)
         copy_processor(init_checkpoint, folder)
 
 

@@ -26,10 +26,13 @@ def load_processor(checkpoint: str):
 
 
 def load_model(checkpoint: str) -> LlavaForConditionalGeneration:
-    """Float32 weights from safetensors only. Raises CheckpointError."""
+    """Weights in the checkpoint's own type, from safetensors only. Raises CheckpointError.
+
+    They are mapped from the files: a machine's workers share that memory for as long as they do not write to it.
+    """
     try:
         return LlavaForConditionalGeneration.from_pretrained(
-            checkpoint, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
+            checkpoint, dtype="auto", use_safetensors=True, trust_remote_code=False
         )
     except (OSError, ValueError) as error:
         raise CheckpointError(
@@ -45,13 +48,12 @@ def prepare_model(checkpoint: str, config: TrainingConfig) -> nn.Module:
     freeze_unused_layers(model)
     if config.projector_learning_rate == 0:
         model.model.multi_modal_projector.requires_grad_(False)
+    adapted = model if config.lora is None else add_adapter(model, config)
     if config.gradient_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    if config.lora is None:
-        return model
-    if config.gradient_checkpointing:
-        model.enable_input_require_grads()
-    return add_adapter(model, config)
+        # Only reentrant checkpointing needs embeddings with a gradient; a frozen vision tower would run backward for it.
+        model.disable_input_require_grads()
+    return adapted
 
 
 def freeze_unused_layers(model: LlavaForConditionalGeneration) -> None:
@@ -100,17 +102,24 @@ def base_of(model: nn.Module) -> LlavaForConditionalGeneration:
 
 
 def shard(model: nn.Module, config: TrainingConfig) -> nn.Module:
-    """Shard every CLIP and Llama layer, then the rest, over all workers."""
+    """Shard every CLIP and Llama layer, then the rest, over all workers; each becomes a worker's own memory in turn."""
     device = "cuda" if config.num_gpus_per_worker else "cpu"
     mesh = init_device_mesh(device, (dist.get_world_size(),))
     options = {"mesh": mesh}
-    if config.dtype != "float32":
-        options["mp_policy"] = MixedPrecisionPolicy(
-            param_dtype=getattr(torch, config.dtype), reduce_dtype=torch.float32
-        )
+    dtype = getattr(torch, config.dtype)
+    if dtype != torch.float32:
+        options["mp_policy"] = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32)
     llava = base_of(model).model
-    for block in (*llava.vision_tower.encoder.layers, *llava.language_model.layers):
-        fully_shard(block, **options)
-    fully_shard(model, **options)
+    for module in (*llava.vision_tower.encoder.layers, *llava.language_model.layers, model):
+        _set_types(module, dtype)
+        fully_shard(module, **options)
     register_fsdp_forward_method(model, "get_image_features")
     return model
+
+
+def _set_types(module: nn.Module, dtype: torch.dtype) -> None:
+    """What trains to float32, for the optimiser; what is frozen to the compute type, which FSDP would cast it to."""
+    for parameter in module.parameters():
+        wanted = torch.float32 if parameter.requires_grad else dtype
+        if parameter.dtype != wanted:
+            parameter.data = parameter.data.to(wanted)

@@ -6,8 +6,10 @@ one step's rows of this worker's shares -> micro-batches -> summed gradients -> 
 import math
 import time
 from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
 import ray.train
 import torch
@@ -82,7 +84,7 @@ def train_worker(run_values: dict) -> None:
     model = shard(prepare_model(init, config), config)
     reference = build_reference(model, init, config)
     optimizer = build_optimizer(model, config)
-    state = TrainingState(model, optimizer, LossWatch.START, adapter_only=config.lora is not None)
+    state = TrainingState(model, optimizer, LossWatch.START)
     state.restore()
     watch = LossWatch(config.divergence_factor, state.progress)
     tracker = Tracker(run, TrackingConfig.model_validate(run.tracking), first_step=state.step, writes=rank == 0)
@@ -98,13 +100,13 @@ def train_worker(run_values: dict) -> None:
         )
         for share in shares_of(rank, num_workers, config.num_workers)
     ]
-    for batches_of_shares in zip(*shares, strict=True):
+    for data_wait_s, batches_of_shares in _timed(zip(*shares, strict=True)):
         micro_batches = list(chain(*batches_of_shares))
         if not micro_batches:
             continue
         num_idle = idle_passes(rank, num_workers, config.num_workers, len(micro_batches))
         rate_factor = learning_rate_factor(state.step, run.num_steps, config)
-        metrics = step.run(micro_batches, rate_factor, num_idle=num_idle)
+        metrics = step.run(micro_batches, rate_factor, num_idle=num_idle) | {"data_wait_s": data_wait_s}
         state.progress["step"] += 1
         if reason := watch.look(metrics["loss"], metrics["grad_norm"]):
             save_offending_batch(run.run_dir, rank, state.step, micro_batches, reason)
@@ -123,6 +125,14 @@ def train_worker(run_values: dict) -> None:
     export_model(model, config, init, run.out_dir)
     tracker.finish(num_workers=num_workers)
     dist.barrier()
+
+
+def _timed(items: Iterable) -> Iterator[tuple[float, Any]]:
+    """Each item with the seconds that it had to be waited for."""
+    started = time.monotonic()
+    for item in items:
+        yield time.monotonic() - started, item
+        started = time.monotonic()
 
 
 class OptimizerStep:

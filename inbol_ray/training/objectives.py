@@ -174,7 +174,8 @@ class CaDpo(Objective):
 def response_logps(model: nn.Module, batch: Batch, features: ImageFeatures | None = None) -> torch.Tensor:
     """[B, 3] summed log-probability of (correct, incorrect, refusal); 0 for one that no pair uses.
 
-    `features` spare the vision tower where they are known already.
+    `features` spare the vision tower where they are known already. Logits are computed for response positions only: with
+    LLaVA's vocabulary on the model of `make bench-training`, forward and backward take half the time of all logits.
     """
     if features is None:
         images = {"pixel_values": batch["pixel_values"]}
@@ -192,7 +193,11 @@ def response_logps(model: nn.Module, batch: Batch, features: ImageFeatures | Non
 
 
 def frozen_image_features(model: nn.Module, pixel_values: torch.Tensor) -> ImageFeatures | None:
-    """Image features that policy and reference share, without gradient; None where vision tower or projector train."""
+    """Image features that policy and reference share, without gradient; None where vision tower or projector train.
+
+    They are computed anew in each epoch: the tower is 1.1 to 1.5% of a step's operations in LLaVA-1.5-7B (with and
+    without activation checkpointing), 3% in `make bench-training`, and its output is 1.2 MB an image, a JPEG 0.1 MB.
+    """
     llava = base_of(model).model
     for module in (llava.vision_tower, llava.multi_modal_projector):
         if any(parameter.requires_grad for parameter in module.parameters()):

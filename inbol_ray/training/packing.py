@@ -5,6 +5,10 @@ prefix, responses -> [padding | prefix | r1 | r2 | r3 | padding] -> logits -> lo
 Each response attends to the prefix and to itself only, and its positions continue from the prefix's end: every number
 equals that of a separate forward. A response that no pair of a sample uses takes no columns.
 
+One sample a row: several would spare the padding between samples, 2% of the columns at LLaVA-1.5's 576 image tokens (15
+to 30% at the demo's 9), but with a dense mask each token is compared with the whole row. The demo's language model took
+1.7 times as long for 16 samples in one row as for 16 rows.
+
 Shape letters: B rows, S columns, T response columns (the last T of S), V vocabulary, K responses a sample can have.
 """
 

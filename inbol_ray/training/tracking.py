@@ -5,10 +5,13 @@ folder is in a store is logged to a local folder, which is copied to the store w
 """
 
 import json
+import logging
 import resource
 import sys
 import tempfile
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -25,6 +28,8 @@ CURVE = "metrics.jsonl"
 SUMMARY = "summary.json"
 SUMS = (*(f"samples_{name}" for name in KNOWLEDGE_CLASSES), "tokens")
 """Metrics that a report adds up over its steps; of the others it gives the mean."""
+
+logger = logging.getLogger(__name__)
 
 
 def peak_memory_bytes(device: torch.device) -> int:
@@ -119,7 +124,10 @@ class Tracker:
 
 
 class _MlflowRun:
-    """One MLflow run for one training, however often it is resumed: its id is kept beside the logs."""
+    """One MLflow run for one training, however often it is resumed: its id is kept beside the logs.
+
+    A server that cannot be reached at the start fails the training; one that goes away later costs points of its curves.
+    """
 
     def __init__(self, run, config: TrackingConfig, folder: Path) -> None:
         from mlflow import MlflowClient
@@ -139,8 +147,20 @@ class _MlflowRun:
         id_file.write_text(self.run_id)
 
     def log(self, values: dict[str, float], step: int) -> None:
-        for name, value in values.items():
-            self.client.log_metric(self.run_id, name, value, step=step)
+        with self._outages_warn():
+            for name, value in values.items():
+                self.client.log_metric(self.run_id, name, value, step=step)
 
     def end(self) -> None:
-        self.client.set_terminated(self.run_id)
+        with self._outages_warn():
+            self.client.set_terminated(self.run_id)
+
+    @staticmethod
+    @contextmanager
+    def _outages_warn() -> Iterator[None]:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            yield
+        except MlflowException as error:
+            logger.warning("MLflow took no metrics (%s); training goes on, %s has them", error, CURVE)

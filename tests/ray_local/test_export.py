@@ -1,6 +1,7 @@
 """An exported LoRA run: adapter and merged model answer alike, in transformers and in vLLM."""
 
 import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,25 +16,28 @@ MAX_TOKENS = 12
 QUESTIONS = ["What color is the circle?", "Where does the creature live?", "How many?", "Name?"]
 
 
-@pytest.fixture(scope="module")
-def exported(tiny_llava, tmp_path_factory):
-    """A folder that training's own export wrote, from an adapter far from neutral."""
+def export(checkpoint: Path, folder: Path) -> Path:
+    """Have training's own export write an adapter far from neutral; returns `folder`."""
     import torch.distributed as dist
 
     from inbol_ray.training.export import export_model
     from inbol_ray.training.fsdp import prepare_model, shard
 
-    folder = tmp_path_factory.mktemp("exported")
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=0, world_size=1)
     torch.manual_seed(0)
-    model = prepare_model(str(tiny_llava), CONFIG)
+    model = prepare_model(str(checkpoint), CONFIG)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "lora_B" in name:
                 parameter.normal_(std=0.1)
-    export_model(shard(model, CONFIG), CONFIG, str(tiny_llava), str(folder))
+    export_model(shard(model, CONFIG), CONFIG, str(checkpoint), str(folder))
     dist.destroy_process_group()
     return folder
+
+
+@pytest.fixture(scope="module")
+def exported(tiny_llava, tmp_path_factory):
+    return export(tiny_llava, tmp_path_factory.mktemp("exported"))
 
 
 def transformers_answers(model, checkpoint, images) -> list[list[int]]:
@@ -76,6 +80,27 @@ def test_adapter_and_merged_model_answer_alike_in_transformers(exported, merged_
     base = transformers_answers(load_model(str(tiny_llava)), tiny_llava, scene_images)
     adapted = PeftModel.from_pretrained(load_model(str(tiny_llava)), exported / "adapter")
     assert transformers_answers(adapted, exported / "adapter", scene_images) == merged_answers != base
+
+
+def test_an_export_has_the_type_of_its_checkpoint_and_is_rounded_once(tiny_llava, tmp_path):
+    from safetensors.torch import load_file
+
+    from inbol_ray.training.fsdp import load_model, load_processor
+
+    half = tmp_path / "half"
+    load_processor(str(tiny_llava)).save_pretrained(half)
+    load_model(str(tiny_llava)).to(torch.bfloat16).save_pretrained(half)
+    before = (half / "model.safetensors").read_bytes()
+    folder = export(half, tmp_path)
+    assert (half / "model.safetensors").read_bytes() == before
+    adapter = load_file(folder / "adapter" / "adapter_model.safetensors")
+    base, merged = (load_model(str(path)).state_dict() for path in (half, folder / "model"))
+    for name, weight in base.items():
+        module = f"base_model.model.{name.removesuffix('.weight')}"
+        change = torch.zeros(())
+        if f"{module}.lora_A.weight" in adapter:
+            change = 2 * adapter[f"{module}.lora_B.weight"] @ adapter[f"{module}.lora_A.weight"]  # alpha / rank
+        assert torch.equal(merged[name], (weight.float() + change).to(torch.bfloat16)), name
 
 
 @pytest.mark.slow

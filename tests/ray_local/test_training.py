@@ -68,12 +68,12 @@ def train(tiny_llava, scene_images, tmp_path_factory):
     rows = preference_rows(scene_images)
     rows = add_token_counts(rows, build_objective(CONFIG, load_processor(str(tiny_llava))))
 
-    def start(name: str, **changes) -> Path:
+    def start(name: str, init: Path = tiny_llava, **changes) -> Path:
         run_training(
             rows,
             CONFIG.model_copy(update=changes),
             name=name,
-            init_checkpoint=str(tiny_llava),
+            init_checkpoint=str(init),
             out_dir=str(root / name),
             run_dir=str(root / name / "resume"),
             seed=0,
@@ -111,6 +111,7 @@ def test_the_loss_falls_and_is_logged(undisturbed):
     assert lines[-1]["accuracy_refusal_incorrect"] > 0.9
     assert sum(line["samples_mixed"] for line in lines) == 42
     assert all(line["peak_memory_bytes"] > 1e8 and line["tokens_per_s"] > 0 and line["step_s"] > 0 for line in lines)
+    assert all(line["data_wait_s"] >= 0 for line in lines)
     assert list((undisturbed / "logs").glob("events.out.tfevents.*"))
 
 
@@ -124,11 +125,11 @@ def test_reference_logps_computed_beforehand_give_the_same_curve(train, undistur
     assert_same_curve(train("precomputed", reference="precomputed"), undisturbed, 1e-4)
 
 
-def test_a_killed_worker_changes_nothing(train, undisturbed):
+def train_and_kill_a_worker(train, name: str, **changes) -> Path:
     killed = []
 
     def kill_a_worker() -> None:
-        log = train.root / "killed" / "resume" / "logs" / "metrics.jsonl"
+        log = train.root / name / "resume" / "logs" / "metrics.jsonl"
         while not log.exists() or len(log.read_text().splitlines()) < 5:
             time.sleep(0.02)
         workers = [p for p in psutil.Process().children(recursive=True) if "RayTrainWorker" in "".join(p.cmdline()[:1])]
@@ -137,11 +138,41 @@ def test_a_killed_worker_changes_nothing(train, undisturbed):
 
     killer = threading.Thread(target=kill_a_worker, daemon=True)
     killer.start()
-    folder = train("killed")
+    folder = train(name, **changes)
     assert killed and killed[0] < NUM_STEPS, "the kill came too late to test anything"
     summary = json.loads((folder / "logs" / "summary.json").read_text())
     assert summary["resumed_from_step"] in (3, 6, 9, 12, 15)
-    assert_same_curve(folder, undisturbed, 1e-6)
+    return folder
+
+
+def test_a_killed_worker_changes_nothing(train, undisturbed):
+    assert_same_curve(train_and_kill_a_worker(train, "killed"), undisturbed, 1e-6)
+
+
+@pytest.mark.slow
+def test_llavas_recipe_in_bfloat16_on_a_bfloat16_checkpoint_survives_a_kill(train, tiny_llava):
+    """Adapter and projector in float32, the frozen rest in bfloat16, activation checkpointing, micro-batches."""
+    from inbol_ray.training.fsdp import load_model, load_processor
+
+    half = train.root / "half"
+    load_processor(str(tiny_llava)).save_pretrained(half)
+    load_model(str(tiny_llava)).to(torch.bfloat16).save_pretrained(half)
+    recipe = {
+        "dtype": "bfloat16",
+        "gradient_checkpointing": True,
+        "projector_learning_rate": 1e-3,
+        "micro_batch_tokens": 100,
+        "init": half,
+    }
+    whole = train("recipe", **recipe)
+    losses = [line["loss"] for line in curve(whole)]
+    assert losses[0] == pytest.approx(0.6931, abs=1e-2) and losses[-1] < 0.5
+    assert_same_curve(train_and_kill_a_worker(train, "killed_recipe", **recipe), whole, 1e-6)
+    merged, base = (load_model(str(folder)).state_dict() for folder in (whole / "model", half))
+    changed = {name for name, weight in base.items() if not torch.equal(merged[name], weight)}
+    assert all(weight.dtype == torch.bfloat16 for weight in merged.values())
+    assert any("multi_modal_projector" in name for name in changed) and any("q_proj" in name for name in changed)
+    assert not any("vision_tower" in name or "embed" in name or "lm_head" in name for name in changed)
 
 
 def test_checkpoints_hold_adapter_and_optimiser_only_and_old_ones_are_gone(undisturbed, tiny_llava):

@@ -6,7 +6,7 @@ import torch
 from inbol_ray.config.training import CaDpoConfig, SupervisedConfig
 from inbol_ray.datagen.preference_pairs import pair_weights
 from inbol_ray.rows import RESPONSES
-from inbol_ray.training.encode import IGNORED
+from inbol_ray.training.encode import IGNORED, TextEncoder
 from inbol_ray.training.fsdp import load_model, load_processor
 from inbol_ray.training.losses import response_token_nll
 from inbol_ray.training.objectives import build_objective
@@ -27,6 +27,30 @@ def supervised(processor):
 @pytest.fixture(scope="module")
 def ca_dpo(processor):
     return build_objective(CaDpoConfig(init_from="original", learning_rate=1), processor)
+
+
+@pytest.fixture(scope="module")
+def llama_encoder():
+    """A tokeniser made like Llama's, which LLaVA-1.5 has: `\u2581` for spaces and before each text, bytes for rare letters."""
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    special = ["<unk>", "<s>", "</s>", "<image>", "<pad>"]
+    # The letter case of the trained text leaves some of the tests' letters unknown.
+    trainer = trainers.BpeTrainer(special_tokens=[*special, *(f"<0x{byte:02X}>" for byte in range(256))])
+    tokenizer.train_from_iterator(
+        4 * ["USER: What color is the ring? ASSISTANT: red I don't know. Name of it"], trainer
+    )
+    tokenizer.pre_tokenizer = None
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")])
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>")
+    return TextEncoder(fast, 576)
 
 
 def conversations(images: list[str]) -> list[dict]:
@@ -62,6 +86,23 @@ def test_labels_cover_responses_and_end_tokens_only(supervised):
     assert tokenizer.decode(labelled) == " red</s> I don't know.</s>"
     assert ids.count(tokenizer.convert_tokens_to_ids("<image>")) == supervised.encoder.num_image_tokens == IMAGE_TOKENS
     assert ids[0] == tokenizer.bos_token_id
+
+
+@pytest.mark.parametrize(
+    "answer", ["red", "I don't know.", "caf\u00e9 \U0001f388", "\u65e5\u672c", "  2,500 <image></s>\n"]
+)
+def test_a_llama_tokeniser_labels_the_response_that_generation_would_write(llama_encoder, answer):
+    """Both objectives see the prompt's own tokens, and after them the response's and the end token."""
+    user = "What color is the ring?\nAnswer in \u65e5."
+    prompt, response = llama_encoder.encode_prompt(user, 1), llama_encoder.encode_response(user, answer, 1)
+    assert prompt.count(3) == 576 and prompt[0] == 1 and response[-1] == 2 and response.count(2) == 1
+    assert llama_encoder.tokenizer.decode(response[:-1]).strip() == answer.replace("<image></s>", "").strip()
+    ids, labels = llama_encoder.encode_conversation([{"user": user, "assistant": answer}], 1)
+    assert ids == prompt + response and labels == [IGNORED] * len(prompt) + response
+    later = [{"user": user, "assistant": answer}, {"user": "Name of it", "assistant": answer}]
+    ids, labels = llama_encoder.encode_conversation(later, 1)
+    assert ids[: len(prompt + response)] == prompt + response
+    assert [label for label in labels if label != IGNORED] == response + response
 
 
 def test_image_tokens_in_a_question_are_removed(supervised):

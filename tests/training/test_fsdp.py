@@ -1,5 +1,7 @@
 """What trains and what stays, on a real FSDP-sharded model (gloo, one worker)."""
 
+from collections import Counter
+
 import pytest
 import torch
 import torch.distributed as dist
@@ -7,9 +9,9 @@ import torch.distributed as dist
 from inbol_ray.config.training import CaDpoConfig, LoraSettings
 from inbol_ray.datagen.preference_pairs import pair_weights
 from inbol_ray.rows import KNOWLEDGE_CLASSES
-from inbol_ray.training.fsdp import freeze_unused_layers, load_model, load_processor, prepare_model, shard
+from inbol_ray.training.fsdp import base_of, freeze_unused_layers, load_model, load_processor, prepare_model, shard
 from inbol_ray.training.loop import OptimizerStep, build_optimizer, learning_rate_factor
-from inbol_ray.training.objectives import build_objective
+from inbol_ray.training.objectives import build_objective, response_logps
 from inbol_ray.training.reference import build_reference
 
 LORA = LoraSettings(rank=4, alpha=8, dropout=0.0)
@@ -21,6 +23,15 @@ def process_group(tmp_path_factory):
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=0, world_size=1)
     yield
     dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def half_llava(tiny_llava, tmp_path_factory):
+    """The tiny LLaVA as a bfloat16 checkpoint."""
+    folder = tmp_path_factory.mktemp("half-llava")
+    load_processor(str(tiny_llava)).save_pretrained(folder)
+    load_model(str(tiny_llava)).to(torch.bfloat16).save_pretrained(folder)
+    return folder
 
 
 @pytest.fixture
@@ -63,6 +74,9 @@ def test_lora_trains_the_adapter_only(tiny_llava, rows):
     losses, changed = train_two_steps(tiny_llava, rows, lora=LORA)
     assert losses[0] == pytest.approx(0.6931, abs=1e-4) and losses[1] < losses[0]
     assert changed and all("lora_" in name and "language_model" in name for name in changed)
+    for layer in range(load_model(str(tiny_llava)).config.text_config.num_hidden_layers):
+        adapted = {name.split(".lora_")[0].rpartition(".")[2] for name in changed if f".layers.{layer}." in name}
+        assert adapted == {f"{part}_proj" for part in ("q", "k", "v", "o", "gate", "up", "down")}
 
 
 def test_llavas_recipe_trains_adapter_and_projector(tiny_llava, rows):
@@ -96,8 +110,47 @@ def test_activation_checkpointing_accumulation_and_idle_passes_change_no_loss(ti
 @pytest.mark.parametrize("lora", [None, LORA], ids=["full", "lora"])
 def test_bfloat16_follows_float32(tiny_llava, rows, lora):
     expected, _ = train_two_steps(tiny_llava, rows, lora=lora)
-    losses, _ = train_two_steps(tiny_llava, rows, lora=lora, dtype="bfloat16")
-    assert losses[0] == pytest.approx(expected[0], abs=1e-2) and losses[1] < losses[0]
+    for changes in ({}, {"gradient_checkpointing": True}, {"projector_learning_rate": 1e-2}):
+        losses, _ = train_two_steps(tiny_llava, rows, lora=lora, dtype="bfloat16", **changes)
+        assert losses[0] == pytest.approx(expected[0], abs=1e-2) and losses[1] < losses[0], changes
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_what_trains_is_float32_and_what_is_frozen_has_the_compute_type(half_llava, dtype):
+    config = CaDpoConfig(init_from="original", learning_rate=1, lora=LORA, projector_learning_rate=1, dtype=dtype)
+    model = prepare_model(str(half_llava), config)
+    assert model.get_base_model().lm_head.weight.dtype == torch.bfloat16
+    for name, parameter in shard(model, config).named_parameters():
+        assert parameter.dtype == (torch.float32 if parameter.requires_grad else getattr(torch, dtype)), name
+
+
+def test_a_bfloat16_checkpoint_trains_like_its_float32_copy_and_is_left_alone(half_llava, rows, tmp_path):
+    whole = tmp_path / "whole"
+    load_processor(str(half_llava)).save_pretrained(whole)
+    load_model(str(half_llava)).float().save_pretrained(whole)
+    before = (half_llava / "model.safetensors").read_bytes()
+    # PEFT rounds a fresh adapter to the base's type.
+    for lora, tolerance in ((None, 1e-6), (LORA, 1e-4)):
+        losses, _ = train_two_steps(half_llava, rows, lora=lora)
+        assert losses == pytest.approx(train_two_steps(whole, rows, lora=lora)[0], abs=tolerance)
+    assert (half_llava / "model.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize("lora", [None, LORA], ids=["full", "lora"])
+def test_activation_checkpointing_repeats_trained_layers_and_leaves_the_frozen_tower(tiny_llava, rows, lora):
+    """Also where the projector trains, LLaVA's recipe: no backward pass goes through the tower."""
+    changes = {"lora": lora, "projector_learning_rate": 1, "gradient_checkpointing": True}
+    config = CaDpoConfig(init_from="original", learning_rate=1, **changes)
+    model = prepare_model(str(tiny_llava), config)
+    llava, passes, needs_gradient = base_of(model).model, Counter(), []
+    for name, layers in (("tower", llava.vision_tower.encoder.layers), ("language", llava.language_model.layers)):
+        layers[0].register_forward_pre_hook(lambda module, inputs, name=name: passes.update([name]))
+    llava.vision_tower.register_forward_hook(
+        lambda module, inputs, output: needs_gradient.append(output.last_hidden_state.requires_grad)
+    )
+    batch = build_objective(config, load_processor(str(tiny_llava))).collate(rows)
+    response_logps(model.train(), batch).sum().backward()
+    assert needs_gradient == [False] and passes == {"tower": 1, "language": 2}
 
 
 def test_layers_behind_the_selected_feature_are_frozen(tiny_llava):

@@ -82,9 +82,13 @@ def test_other_workers_write_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_mlflow_keeps_one_run_over_a_resume(tmp_path, monkeypatch):
+@pytest.fixture
+def mlflow(monkeypatch):
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")  # a folder instead of a server
-    mlflow = pytest.importorskip("mlflow", reason="the optional package mlflow is not installed")
+    return pytest.importorskip("mlflow", reason="the optional package mlflow is not installed")
+
+
+def test_mlflow_keeps_one_run_over_a_resume(tmp_path, mlflow):
     uri = (tmp_path / "server").as_uri()
     track(tmp_path, 0, range(1, 4), mlflow_tracking_uri=uri)
     track(tmp_path, 2, range(3, 8), mlflow_tracking_uri=uri).finish(num_workers=2)
@@ -93,3 +97,13 @@ def test_mlflow_keeps_one_run_over_a_resume(tmp_path, monkeypatch):
     history = client.get_metric_history(run.info.run_id, "loss")
     assert {metric.step for metric in history} == set(range(1, 8))
     assert run.info.status == "FINISHED" and run.data.params["beta"] == "0.1"
+
+
+def test_an_mlflow_that_takes_no_more_stops_no_training(tmp_path, mlflow, caplog):
+    uri = (tmp_path / "server").as_uri()
+    tracker = track(tmp_path, 0, range(1, 3), mlflow_tracking_uri=uri)
+    mlflow.MlflowClient(tracking_uri=uri).delete_run((tmp_path / "logs" / "mlflow_run_id").read_text())
+    tracker.record(3, {"loss": 1.0})
+    tracker.finish(num_workers=2)
+    assert [line["step"] for line in curve(tmp_path)] == [1, 2, 3]
+    assert "MLflow took no metrics" in caplog.text

@@ -1,14 +1,14 @@
-"""Our loss against TRL's own DPOTrainer, on the same weights and the same pairs."""
+"""Our loss against TRL's own DPOTrainer, on the same weights and the same pairs, as `trl_export` writes them."""
 
 import pytest
 import torch
 
 from inbol_ray.config.training import CaDpoConfig
+from inbol_ray.datagen import trl_export
 from inbol_ray.datagen.preference_pairs import pair_weights
-from inbol_ray.prompts import END_TOKEN, chat_prompt
-from inbol_ray.rows import PAIRS
+from inbol_ray.images import load_images
 from inbol_ray.training.fsdp import load_model, load_processor
-from inbol_ray.training.objectives import WEIGHT_COLUMNS, build_objective, response_logps
+from inbol_ray.training.objectives import build_objective, response_logps
 
 BETA = 0.3
 
@@ -27,22 +27,6 @@ def preference_rows(images: list[str], mixed_pairs: str, classes: tuple[str, ...
             **pair_weights(knowledge, confidence, mixed_pairs),
         }
         for index, (image, user, knowledge) in enumerate(zip(images, users, classes, strict=True))
-    ]
-
-
-def trl_pairs(rows: list[dict], column: str, pair: tuple[str, str]) -> list[dict]:
-    """TRL's plain format, token for token what we train on: begin token, chat prompt, response, end token."""
-    from PIL import Image
-
-    return [
-        {
-            "images": [Image.open(row["images"][0])],
-            "prompt": "<s>" + chat_prompt(row["user"]),
-            "chosen": f" {row[pair[0]]}{END_TOKEN}",
-            "rejected": f" {row[pair[1]]}{END_TOKEN}",
-        }
-        for row in rows
-        if row[column] > 0
     ]
 
 
@@ -105,19 +89,19 @@ def test_loss_and_gradient_equal_the_weighted_mean_of_trls(
 ):
     policy, reference = models
     processor = load_processor(str(tiny_llava))
+    processor.chat_template = trl_export.TRAINING_TEMPLATE
     rows = preference_rows(scene_images, mixed_pairs, classes, confidence)
     objective = build_objective(CaDpoConfig(init_from="original", learning_rate=1, beta=BETA), processor)
     batch = objective.collate(rows)
     loss, _ = objective.loss(policy, batch, lambda batch, features: response_logps(reference, batch, features))
     ours = gradients(policy, loss / len(rows))
 
-    # TRL takes no weights: one call a kind of pair, whose mean is over that kind's rows, all of one weight here.
+    # TRL takes no weights and gives the mean over pairs: one call for all pairs that weigh the same.
+    pairs = [{"images": load_images(row["images"]), **pair} for row in rows for pair in trl_export.preference_rows(row)]
     expected = torch.zeros(())
-    for column, pair in zip(WEIGHT_COLUMNS, PAIRS, strict=True):
-        for weight in sorted({row[column] for row in rows} - {0.0}):
-            chosen = [row for row in rows if row[column] == weight]
-            mean = trl_loss(models, processor, trl_pairs(chosen, column, pair), tmp_path)
-            expected = expected + weight * mean * len(chosen) / len(rows)
+    for weight in sorted({pair["weight"] for pair in pairs}):
+        alike = [pair for pair in pairs if pair["weight"] == weight]
+        expected = expected + weight * trl_loss(models, processor, alike, tmp_path) * len(alike) / len(rows)
     theirs = gradients(policy, expected)
 
     assert float(loss.detach()) / len(rows) == pytest.approx(float(expected.detach()), abs=1e-5)
