@@ -10,8 +10,9 @@ Confidence sampling, question writing, judging and evaluation all call `generate
   finished blocks; another key starts afresh beside them.
 - Out: `Parts`; `read()` yields the requests with the columns `parts.REPLY`, block by block, in the requests' order.
 
-A kill of the driver costs at most the blocks that engines were working on. A killed engine or node costs the same, and
-Ray starts the engine again `max_restarts` times; its blocks are then done again by whichever engine is there.
+An engine has at most `engine.batch_size` requests in hand, as blocks of which the oldest comes first. So a kill costs no
+more than that, an engine: mostly the oldest block's finished replies. After the kill of an engine or a node Ray starts
+the engine again, `max_restarts` times; its blocks are then done again by whichever engine is there.
 """
 
 import json
@@ -77,7 +78,7 @@ def generate(
         "dtype": engine.dtype,
         "max_model_len": engine.max_model_len,
     }
-    parts = open_parts(folder, config.storage, requests, key, engine.batch_size)
+    parts = open_parts(folder, config.storage, requests, key, engine.block_size)
     missing = sorted(set(range(parts.num_blocks)) - parts.finished())
     if missing:
         try:
@@ -137,9 +138,9 @@ def _run(
             compute=ray.data.ActorPoolStrategy(
                 min_size=min_engines,
                 max_size=num_engines,
-                max_concurrent_calls_per_actor=engine.batches_in_flight,
+                max_concurrent_calls_per_actor=engine.blocks_per_batch,
                 # Ray Data adds an engine only where 1.75 times as many blocks wait as engines work on.
-                max_tasks_in_flight_per_actor=2 * engine.batches_in_flight,
+                max_tasks_in_flight_per_actor=2 * engine.blocks_per_batch,
                 enable_true_multi_threading=True,
             ),
             num_cpus=resources["CPU"],
