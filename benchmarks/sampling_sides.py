@@ -133,7 +133,7 @@ def run_ours(task: Task) -> dict:
     shutil.rmtree(folder, ignore_errors=True)
     with started_ray(config):
         started = time.time()
-        parts = generate(requests, config, decoding(task), folder=str(folder), unit="questions")
+        parts = generate([requests], [task.checkpoint], config, decoding(task), folder=str(folder), unit="questions")
     written = sorted(path.stat().st_mtime for path in Path(parts.uri).glob("0*.parquet"))
     rows = list(parts.rows())
     assert len(rows) == count and all(len(row["responses"]) == NUM_SAMPLES for row in rows)
@@ -265,7 +265,7 @@ def run_costs(task: Task) -> dict[str, float]:
         replies = engine.generate([Request(one, n * 1000) for n, one in enumerate(inputs)], decoding(task))
     requests = pa.Table.from_pylist([row | {"checkpoint": task.checkpoint} for row in rows])
     shutil.rmtree(task.work / "costs", ignore_errors=True)
-    parts = open_parts(str(task.work / "costs"), StorageConfig(), requests, {}, config.block_size)
+    parts = open_parts(str(task.work / "costs"), StorageConfig(), [requests], {}, config.block_size)
     with timed("parquet"):
         for block in range(parts.num_blocks):
             first = block * config.block_size

@@ -4,8 +4,9 @@ requests -> blocks (`parts`) -> [renderer actors] -> [engine actors, several blo
 
 Confidence sampling, question writing, judging and evaluation all call `generate`; only prompts and decoding differ.
 
-- In: a table in the order that the output shall have, with `id`, `checkpoint` (rows of one checkpoint side by side),
-  `prompt` (`prompts.chat_prompt`), `images` (references) and any other columns, which come out again unchanged.
+- In: tables in the order that the output shall have, with `id`, `checkpoint` (rows of one checkpoint side by side),
+  `prompt` (`prompts.chat_prompt`), `images` (references) and any other columns, which come out again unchanged. They may
+  come as a stream: neither requests nor replies are ever all in memory.
 - Key: everything that the replies depend on. A call that is killed and made again with the same key goes on from its
   finished blocks; another key starts afresh beside them.
 - Out: `Parts`; `read()` yields the requests with the columns `parts.REPLY`, block by block, in the requests' order.
@@ -53,7 +54,8 @@ class Rounds(Protocol):
 
 
 def generate(
-    requests: pa.Table,
+    requests: Iterable[pa.Table],
+    checkpoints: Sequence[str],
     config: PipelineConfig,
     decoding: Decoding,
     *,
@@ -64,11 +66,11 @@ def generate(
 ) -> Parts:
     """The finished parts of these requests, kept under `folder` (a path that every node sees, or an `s3://` prefix).
 
-    `unit` and `progress` (artifact id) are for `write_progress`. Raises CheckpointError and what else a first engine says against
-    the checkpoint, and EngineError once engines die more often than `engine.max_restarts` or do not fit the cluster.
+    `checkpoints` are those that the requests name, of one architecture. `unit` and `progress` (artifact id) are for
+    `write_progress`. Raises CheckpointError and what else a first engine says against the checkpoint, EngineError once
+    engines die more often than `engine.max_restarts` or do not fit the cluster, and DataError where nothing is asked.
     """
     engine = place_engines(config.engine)
-    checkpoints = requests["checkpoint"].unique().to_pylist()
     key = {
         "models": {checkpoint: model_digest(checkpoint) for checkpoint in checkpoints},
         "decoding": asdict(decoding),
@@ -78,7 +80,7 @@ def generate(
         "dtype": engine.dtype,
         "max_model_len": engine.max_model_len,
     }
-    parts = open_parts(folder, config.storage, requests, key, engine.block_size)
+    parts = open_parts(folder, config.storage, _named(requests, checkpoints), key, engine.block_size)
     missing = sorted(set(range(parts.num_blocks)) - parts.finished())
     if missing:
         try:
@@ -92,6 +94,13 @@ def generate(
     found = parts.num_rows - sum(parts.block_size(block) for block in missing)
     write_progress(progress, found, parts.num_rows, unit, part="finished before")
     return parts
+
+
+def _named(requests: Iterable[pa.Table], checkpoints: Sequence[str]) -> Iterator[pa.Table]:
+    for table in requests:
+        # The key names the models: replies of another one would be taken for theirs.
+        assert set(table["checkpoint"].unique().to_pylist()) <= set(checkpoints)
+        yield table
 
 
 def _count(finished: Iterable[tuple[str, int]]) -> Iterator[tuple[str, int]]:

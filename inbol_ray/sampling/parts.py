@@ -8,9 +8,12 @@ The folder is named after everything that the replies depend on: other requests 
 """
 
 import hashlib
+import itertools
 import json
+import os
 import re
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -92,7 +95,7 @@ class Parts:
     def write(self, block: int, replies: pa.Table) -> None:
         """Store the replies to a block: the columns `id` and REPLY, a row a request, in order."""
         filesystem, folder = self._place
-        write_whole(filesystem, f"{folder}/{block:08d}.parquet", _to_parquet([replies]))
+        write_whole(filesystem, f"{folder}/{block:08d}.parquet", _to_parquet(replies))
 
     def read(self) -> Iterator[pa.Table]:
         """Requests with their replies, a table a block, in the order of the requests; one block in memory at a time."""
@@ -148,41 +151,58 @@ def list_parts(uri: str, storage: StorageConfig) -> list[Parts]:
     return [parts for parts in there if parts.is_open()]
 
 
-def open_parts(uri: str, storage: StorageConfig, requests: pa.Table, key: dict, block_size: int) -> Parts:
+def open_parts(uri: str, storage: StorageConfig, requests: Iterable[pa.Table], key: dict, block_size: int) -> Parts:
     """The parts of these requests under `uri`, with those that an earlier run has finished.
 
-    `requests` has the columns `id` and `checkpoint`, and anything else; no block mixes checkpoints. `key` holds, as
-    JSON values, what the replies depend on beside the requests.
+    `requests` are tables of any size with the columns `id` and `checkpoint`, and anything else; a block at a time is in
+    memory, and none mixes checkpoints. `key` holds, as JSON values, what the replies depend on beside the requests.
+
+    Raises DataError where there are no requests.
     """
-    data = _to_parquet(_cut(requests, block_size))
-    identity = hashlib.sha256(json.dumps({"version": REPLY_VERSION} | key, sort_keys=True).encode())
-    identity.update(b"\0" + memoryview(data))
-    parts = Parts(f"{uri.rstrip('/')}/{identity.hexdigest()[:16]}", storage)
-    filesystem, folder = open_filesystem(parts.uri, storage)
-    create_folder(filesystem, folder)
-    path = f"{folder}/{_REQUESTS}"
-    if filesystem.get_file_info(path).type == pafs.FileType.NotFound:
-        write_whole(filesystem, path, data)
+    with tempfile.TemporaryDirectory(prefix="inbol-requests-") as spool:
+        spooled = os.path.join(spool, _REQUESTS)
+        _write_blocks(spooled, _cut(requests, block_size))
+        identity = hashlib.sha256(json.dumps({"version": REPLY_VERSION} | key, sort_keys=True).encode() + b"\0")
+        with open(spooled, "rb") as file:
+            identity.update(hashlib.file_digest(file, "sha256").digest())
+        parts = Parts(f"{uri.rstrip('/')}/{identity.hexdigest()[:16]}", storage)
+        filesystem, folder = open_filesystem(parts.uri, storage)
+        create_folder(filesystem, folder)
+        if not parts.is_open():
+            with pa.memory_map(spooled) as file:
+                write_whole(filesystem, f"{folder}/{_REQUESTS}", file.read_buffer())
     if parts.last_failure():
         filesystem.delete_file(f"{folder}/{_FAILURES}")  # of an earlier run
     return parts
 
 
-def _cut(requests: pa.Table, block_size: int) -> list[pa.Table]:
-    checkpoints = requests["checkpoint"].to_pylist()
-    starts = [0]
-    for row in range(1, len(checkpoints)):
-        if checkpoints[row] != checkpoints[row - 1] or row - starts[-1] == block_size:
-            starts.append(row)
-    return [
-        requests.slice(start, stop - start) for start, stop in zip(starts, [*starts[1:], len(checkpoints)], strict=True)
-    ]
+def _cut(requests: Iterable[pa.Table], block_size: int) -> Iterator[pa.Table]:
+    """Blocks of `block_size` requests, fewer where the checkpoint changes, whatever tables they come in."""
+    pieces: list[pa.Table] = []
+    size, checkpoint = 0, None
+    for table in requests:
+        start = 0
+        for row, name in enumerate(table["checkpoint"].to_pylist()):
+            if size and (size == block_size or name != checkpoint):
+                yield pa.concat_tables([*pieces, table.slice(start, row - start)]).combine_chunks()
+                pieces, start, size = [], row, 0
+            size, checkpoint = size + 1, name
+        pieces.append(table.slice(start))
+    if size:
+        yield pa.concat_tables(pieces).combine_chunks()
 
 
-def _to_parquet(blocks: list[pa.Table]) -> pa.Buffer:
-    """Parquet with one row group a block."""
+def _write_blocks(path: str, blocks: Iterator[pa.Table]) -> None:
+    """Parquet with one row group a block. Without statistics: readers keep what is said of each block in memory."""
+    first = next(blocks, None)
+    if first is None:
+        raise DataError("no requests to answer: expected at least one question")
+    with pq.ParquetWriter(path, first.schema, compression="zstd", write_statistics=False) as writer:
+        for block in itertools.chain([first], blocks):
+            writer.write_table(block, row_group_size=block.num_rows)
+
+
+def _to_parquet(replies: pa.Table) -> pa.Buffer:
     sink = pa.BufferOutputStream()
-    with pq.ParquetWriter(sink, blocks[0].schema, compression="zstd") as writer:
-        for block in blocks:
-            writer.write_table(block, row_group_size=max(1, block.num_rows))
+    pq.write_table(replies, sink, compression="zstd")
     return sink.getvalue()

@@ -73,7 +73,7 @@ def main() -> None:
         rounds = Watched(Path(args.folder) / "tally", args.poison)
         decoding = Decoding(NUM_SAMPLES, 1.0, 8, 0)
         folder = f"{args.folder}/parts"
-        parts = generate(table, config, decoding, folder=folder, unit="questions", rounds=rounds)
+        parts = generate([table], [args.model], config, decoding, folder=folder, unit="questions", rounds=rounds)
         partial = Path(args.folder) / "replies.partial"
         pq.write_table(pa.concat_tables(parts.read()), partial)
         partial.rename(Path(args.folder) / "replies.parquet")
