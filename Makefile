@@ -10,7 +10,7 @@ export TOKENIZERS_PARALLELISM := false
 # Compiled bytecode makes every start of vLLM three times as fast.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo demo-seeds serve cluster-local cluster-demo test test-all bench-adaptive bench-corpora bench-sampling bench-scoring bench-training bench-serve lint clean
+.PHONY: help setup demo demo-seeds serve cluster-local cluster-demo test test-all bench-adaptive bench-corpora bench-sampling bench-sampling-memory bench-scoring bench-training bench-serve lint clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 14
@@ -51,6 +51,9 @@ bench-sampling: setup  ## sampling speed beside bare vLLM, ray.data.llm and Hugg
 
 bench-adaptive: setup  ## what adaptive sampling saves and changes, on what make demo and make demo-seeds sampled
 	@$(VENV)/python benchmarks/adaptive.py $(ARGS)
+
+bench-sampling-memory: setup  ## memory of the confidence stage on a corpus that grows tenfold
+	@$(VENV)/python benchmarks/sampling_memory.py
 
 bench-corpora: setup  ## memory and speed of reading a corpus that grows tenfold twice
 	@$(VENV)/python benchmarks/corpora.py $(ARGS)
