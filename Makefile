@@ -13,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help setup demo demo-seeds serve cluster-local cluster-demo test test-all bench-adaptive bench-corpora bench-sampling bench-sampling-memory bench-scoring bench-training bench-serve lint clean
 
 help:  ## show this list
-	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 24
 
 setup:  ## create .venv and install the pinned packages (done by the others when needed)
 	@$(PYTHON) cluster/setup_env.py
