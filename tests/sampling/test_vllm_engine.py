@@ -2,6 +2,7 @@
 
 import math
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from inbol_ray.prompts import chat_prompt
 from inbol_ray.sampling.render import Renderer
 from inbol_ray.sampling.vllm_engine import Decoding, Request, VllmEngine
 
-CONFIG = EngineConfig(kv_cache_bytes=64 << 20)
+CONFIG = EngineConfig(kv_cache_bytes=64 << 20, max_num_seqs=16)
 GREEDY = Decoding(max_tokens=8)
 SAMPLED = Decoding(6, 1.0, 6, 0)
 
@@ -89,6 +90,32 @@ def test_calls_from_several_threads_share_the_engine(engine, renderer, scene_ima
     for thread in threads:
         thread.join(timeout=60)
     assert together == alone
+
+
+def test_an_earlier_call_is_finished_first_however_many_rounds_it_takes(engine, renderer, scene_images):
+    """So that a kill finds few questions answered whose block is not: at most those that ran beside the last ones."""
+    answered = []
+
+    def call(name, num_rounds):
+        def num_more(_index, reply):
+            if len(reply.texts) < num_rounds:
+                return 1
+            answered.append(name)
+            return 0
+
+        requests = render(renderer, [(chat_prompt(f"Is it {n}?"), [scene_images[n % 4]]) for n in range(40)])
+        return threading.Thread(target=engine.generate, args=(requests, SAMPLED), kwargs={"num_more": num_more})
+
+    calls = [call("first", 6), call("second", 2)]
+    for thread in calls:
+        thread.start()
+        while not engine._running:
+            time.sleep(0.001)
+    for thread in calls:
+        thread.join(timeout=120)
+    assert len(answered) == 80
+    last_of_first = 79 - answered[::-1].index("first")
+    assert answered[:last_of_first].count("second") <= CONFIG.max_num_seqs
 
 
 def test_an_image_is_encoded_once_for_all_its_samples(engine, renderer, tmp_path):
