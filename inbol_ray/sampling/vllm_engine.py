@@ -105,6 +105,9 @@ class VllmEngine:
             # A CPU engine spends most of its start on process spawns; beside a GPU a process of its own keeps the GPU
             # busy while this one receives replies.
             os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+        elif not config.num_gpus_per_engine:
+            # vLLM's CPU build wants a NUMA node for each of its processes, or to be told not to bind them.
+            os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
         if config.enforce_eager:
             # Log-probabilities would otherwise compile one small function, five seconds of every engine's start.
             os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")

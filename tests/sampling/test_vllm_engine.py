@@ -186,6 +186,25 @@ def test_swapped_weights_answer_like_a_new_engine_and_like_transformers(
         assert processor.decode(ids, skip_special_tokens=True).strip() == text
 
 
+def test_an_engine_error_on_one_request_refuses_that_one(engine, renderer, scene_images, monkeypatch):
+    """vLLM ends a request with `error` where it alone failed (a lost KV transfer for example); here its reason is set."""
+    step, failed = engine._vllm.step, []
+
+    def step_with_an_error():
+        outputs = step()
+        for output in outputs:
+            if output.finished and not failed:
+                output.outputs[2].finish_reason = "error"
+                failed.append(engine._running[output.request_id][1])
+        return outputs
+
+    monkeypatch.setattr(engine._vllm, "step", step_with_an_error)
+    requests = render(renderer, [(chat_prompt(f"What is {n}?"), [scene_images[n % 4]]) for n in range(6)])
+    replies = engine.generate(requests, SAMPLED)
+    assert [n for n, reply in enumerate(replies) if reply.reason == "engine_error"] == failed
+    assert [len(reply.texts) for reply in replies if not reply.reason] == [6] * 5
+
+
 def test_a_folder_without_processor_is_named(engine, renderer, tiny_llava, scene_images, tmp_path):
     (tmp_path / "config.json").write_text((tiny_llava / "config.json").read_text())
     requests = render(renderer, [(chat_prompt("What?"), scene_images[:1])])
