@@ -5,7 +5,7 @@ All sides get the same questions about the same PNG files and the same tiny LLaV
 the machine hits all of them. Rates are steady: the start of engines and a warm-up are timed apart, and where work
 streams, the clock runs from the first finished batch to the last (`sampling_sides` says how, side by side).
 
-    python benchmarks/sampling.py [--checkpoint MODEL] [--questions 3000] [--rounds 3]
+    python benchmarks/sampling.py [--checkpoint MODEL] [--questions 2400] [--rounds 3]
 
 The model is the demo's base model where build/demo has one: it answers in about two tokens, of 16 that it may use, as
 the confidence stage asks it. Without one, an untrained model of its size has to stop after three.
@@ -34,7 +34,7 @@ TRAINED_MAX_TOKENS, UNTRAINED_MAX_TOKENS = 16, 3
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", help="folder of a trained tiny LLaVA; default: the demo's base model")
-    parser.add_argument("--questions", type=int, default=3000)
+    parser.add_argument("--questions", type=int, default=2400)
     parser.add_argument("--rounds", type=int, default=3, help="turns that each side takes")
     parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES))
     parser.add_argument("--work", type=Path, default=Path("build/bench/sampling"))
