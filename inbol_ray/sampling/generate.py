@@ -39,7 +39,7 @@ from inbol_ray.prompts import draw_index
 from inbol_ray.provenance import package_versions
 from inbol_ray.sampling.checkpoints import model_digest
 from inbol_ray.sampling.parts import REPLY, Parts, open_parts
-from inbol_ray.sampling.render import Renderer
+from inbol_ray.sampling.render import EngineInput, Refusal, Renderer
 from inbol_ray.sampling.vllm_engine import Decoding, Reply, Request, VllmEngine
 
 SEED_RANGE = 2**62
@@ -189,10 +189,16 @@ class AnswerBlock:
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         (block,) = batch["block"].to_pylist()
+        # Ray asks again for a block whose result was lost with a node, though its part was written.
+        if not self.parts.is_finished(block):
+            self._answer(block, pickle.loads(batch["inputs"][0].as_py()))
+        return pa.table({"engine": [this_process()], "num_rows": [self.parts.block_size(block)]})
+
+    def _answer(self, block: int, inputs: Sequence[EngineInput | Refusal]) -> None:
         rows = self.parts.read_requests(block).to_pylist()
         requests = [
             Request(rendered, draw_index(row["id"], SEED_RANGE, seed=self.seed))
-            for row, rendered in zip(rows, pickle.loads(batch["inputs"][0].as_py()), strict=True)
+            for row, rendered in zip(rows, inputs, strict=True)
         ]
         num_more = self.rounds and (lambda index, reply: self.rounds.num_more(rows[index], reply))
         self.in_work.add(block)
@@ -205,7 +211,6 @@ class AnswerBlock:
             os._exit(1)
         self.parts.write(block, reply_table([row["id"] for row in rows], replies))
         self.in_work.discard(block)
-        return pa.table({"engine": [this_process()], "num_rows": [len(rows)]})
 
 
 @contextmanager

@@ -92,6 +92,10 @@ class Parts:
         infos = filesystem.get_file_info(pafs.FileSelector(folder))
         return {int(match[1]) for info in infos if (match := _PART.fullmatch(info.base_name))}
 
+    def is_finished(self, block: int) -> bool:
+        filesystem, folder = self._place
+        return filesystem.get_file_info(f"{folder}/{block:08d}.parquet").type == pafs.FileType.File
+
     def write(self, block: int, replies: pa.Table) -> None:
         """Store the replies to a block: the columns `id` and REPLY, a row a request, in order."""
         filesystem, folder = self._place

@@ -79,7 +79,9 @@ def test_half_a_file_is_no_part(tmp_path):
     parts = open_parts(str(tmp_path), LOCAL, [requests()], KEY, block_size=4)
     (folder,) = tmp_path.iterdir()
     (folder / ".00000001.parquet.0123.partial").write_bytes(b"PAR1")  # what a killed writer leaves
-    assert parts.finished() == set()
+    assert parts.finished() == set() and not parts.is_finished(1)
+    answer(parts, 1)
+    assert parts.finished() == {1} and parts.is_finished(1)
 
 
 def test_a_broken_or_wrong_part_is_named(tmp_path):
