@@ -7,15 +7,14 @@ through `json.load` and a dictionary, up to a size that does not endanger the ma
 
 import argparse
 import json
-import multiprocessing
 import os
 import random
 import sys
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+from own_process import in_own_process
 from peak_memory import PeakMemory, anonymous_mib
 
 SIZES = (10_000, 100_000, 1_000_000)
@@ -83,12 +82,6 @@ def _annotation(native_id: int) -> dict:
         "answer_type": "other",
         "question_id": native_id,
     }
-
-
-def in_own_process(side, root: Path) -> dict:
-    """The result of `side(root)` from a fresh process, so that no side starts with another's memory."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(side, root).result()
 
 
 def read_streaming(root: Path) -> dict:

@@ -7,11 +7,10 @@ and of what lies in the object store.
 
 import argparse
 import json
-import multiprocessing
 import shutil
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+from own_process import in_own_process
 from sampling import build_model
 
 SIZES = (2_000, 20_000)
@@ -28,8 +27,7 @@ def main() -> None:
     build_model(args.work)
     results = []
     for size in args.sizes:
-        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-            results.append({"questions": size} | pool.submit(run_stage, args.work.resolve(), size).result())
+        results.append({"questions": size} | in_own_process(run_stage, args.work.resolve(), size))
         print(json.dumps(results[-1]), flush=True)
     (args.work.parent / "sampling_memory.json").write_text(json.dumps(results, indent=1))
 
