@@ -1,8 +1,8 @@
 """The confidence stage on a corpus that grows tenfold: memory of every process -> build/bench/sampling_memory.json.
 
 Each size runs in a process of its own, through real engines: an untrained tiny LLaVA draws two samples of one token, so
-that the corpus and not the model takes the time. What may grow is the peak of the driver, of a renderer, of an engine
-and of what lies in the object store.
+that the corpus and not the model takes the time. Printed are the peaks of the driver, of a renderer, of an engine and of
+what lies in the object store. The smaller size already fills every buffer there is.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from pathlib import Path
 from own_process import in_own_process
 from sampling import build_model
 
-SIZES = (2_000, 20_000)
+SIZES = (6_000, 60_000)
 NUM_IMAGES = 200
 OPTIONS = ("--engine.num_engines", "1", "--sampling.num_samples", "2", "--sampling.max_tokens", "1")
 
