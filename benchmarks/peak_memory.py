@@ -9,7 +9,7 @@ SAMPLE_EVERY_S = 0.05
 
 
 class PeakMemory:
-    """Peaks in MiB, looked at 20 times a second: `mib["driver"]`, and the largest worker of each kind.
+    """Peaks in MiB, looked at 20 times a second (the object store twice): `mib["driver"]`, and the largest worker of each kind.
 
     `workers` maps a kind to what the titles of its processes contain. Private (anonymous) pages count: the object store
     is shared memory, which every process maps. With `object_store`, `mib["object_store"]` is what it holds at most.
@@ -44,7 +44,7 @@ class PeakMemory:
     def _watch_object_store(self) -> None:
         from ray._private import internal_api, state  # Ray 2.60 has no public way to the store's size
 
-        while not self._stop.wait(SAMPLE_EVERY_S):
+        while not self._stop.wait(10 * SAMPLE_EVERY_S):  # each look asks every process of Ray
             stats = internal_api.get_memory_info_reply(state.state).store_stats
             self._note("object_store", stats.object_store_bytes_used >> 20)
 

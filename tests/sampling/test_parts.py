@@ -38,11 +38,17 @@ def test_blocks_hold_one_checkpoint_and_at_most_the_block_size(tmp_path):
 
 @pytest.mark.parametrize("rows", [1, 3, 7])
 def test_requests_may_come_in_tables_of_any_size(tmp_path, rows):
-    whole = requests(20, ("a", "b"))
-    pieces = (whole.slice(start, rows) for start in range(0, 20, rows))
+    whole = requests(200, ("a", "b"))  # a row group and a bit of each
+    pieces = (whole.slice(start, rows) for start in range(0, 200, rows))
     parts = open_parts(str(tmp_path), LOCAL, pieces, KEY, block_size=3)
     assert parts.uri == open_parts(str(tmp_path), LOCAL, [whole], KEY, block_size=3).uri
-    assert pa.concat_tables(parts.read_requests(block) for block in range(parts.num_blocks)) == whole
+    blocks = [parts.read_requests(block) for block in range(parts.num_blocks)]
+    assert (
+        [block.num_rows for block in blocks]
+        == [parts.block_size(n) for n in range(len(blocks))]
+        == ([3] * 33 + [1]) * 2
+    )
+    assert pa.concat_tables(blocks) == whole
 
 
 def test_no_requests_at_all_are_named(tmp_path):
