@@ -36,7 +36,6 @@ def main() -> None:
     parser.add_argument("--checkpoint", help="folder of a trained tiny LLaVA; default: the demo's base model")
     parser.add_argument("--questions", type=int, default=2400)
     parser.add_argument("--rounds", type=int, default=3, help="turns that each side takes")
-    parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES))
     parser.add_argument("--work", type=Path, default=Path("build/bench/sampling"))
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
@@ -47,13 +46,17 @@ def main() -> None:
         f"{args.questions:,} questions to {'a trained' if trained else 'an untrained'} model, at most {max_tokens} tokens"
     )
     write_questions(args.work, args.questions)
-    runs: dict[str, list[dict]] = {side: [] for side in args.sides}
+    costs = run_side("costs", checkpoint, max_tokens, args)
+    setting = {"questions": args.questions, "max_tokens": max_tokens, "trained_model": bool(trained)}
+    runs: dict[str, list[dict]] = {side: [] for side in SIDES}
     for _ in range(args.rounds):
-        for side in args.sides:
+        for side in SIDES:
             runs[side].append(run_side(side, checkpoint, max_tokens, args))
             print(f"{SIDES[side]:<50}", show(runs[side][-1]), flush=True)
-    costs = run_side("costs", checkpoint, max_tokens, args)
-    report(runs, costs, args, trained=bool(trained), max_tokens=max_tokens)
+        result = summarise(runs, costs) | setting
+        path = args.work.parent / "sampling.json"
+        path.write_text(json.dumps(result, indent=1))  # after each turn, so that one cut short leaves the others
+    report(result, path)
 
 
 def run_side(side: str, checkpoint: str, max_tokens: int, args) -> dict:
@@ -84,21 +87,21 @@ def show(run: dict) -> str:
     )
 
 
-def report(runs: dict[str, list[dict]], costs: dict[str, float], args, *, trained: bool, max_tokens: int) -> None:
+def summarise(runs: dict[str, list[dict]], costs: dict[str, float]) -> dict:
+    """Medians over the turns so far, and everything that they come from."""
     rate = {side: statistics.median(run["questions_per_s"] for run in runs[side]) for side in runs}
-    result = {f"ours_over_{side}": rate["ours"] / rate[side] for side in rate if side != "ours"} | {
+    return {f"ours_over_{side}": rate["ours"] / rate[side] for side in rate if side != "ours"} | {
         "questions_per_s": rate,
         "tokens_per_s": {side: statistics.median(run["tokens_per_s"] for run in runs[side]) for side in runs},
         "ms_per_question": costs,
-        "questions": args.questions,
-        "max_tokens": max_tokens,
-        "trained_model": trained,
         "cpus": os.cpu_count(),
         "raw": runs,
     }
-    path = args.work.parent / "sampling.json"
-    path.write_text(json.dumps(result, indent=1))
-    print(f"\nmedians of {args.rounds} turns:")
+
+
+def report(result: dict, path: Path) -> None:
+    rate, costs = result["questions_per_s"], result["ms_per_question"]
+    print(f"\nmedians of {len(result['raw']['ours'])} turns:")
     for side in rate:
         print(f"  {SIDES[side]:<50}{rate[side]:8.1f} questions/s   ours is {rate['ours'] / rate[side]:.2f} of it")
     waiting = 1000 / rate["ours"] - costs["engine"]
