@@ -66,6 +66,7 @@ def run_side(side: str, checkpoint: str, max_tokens: int, args) -> dict:
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
         "VLLM_LOGGING_LEVEL": "ERROR",
         "TORCHDYNAMO_DISABLE": "1",
+        "RAY_worker_niceness": "0",  # Ray's workers would otherwise give way to whatever else runs here, the others not
     }
     count = args.questions // SLOW_SIDES.get(side, 1)
     script = Path(__file__).with_name("sampling_sides.py")
