@@ -10,10 +10,10 @@ export TOKENIZERS_PARALLELISM := false
 # Compiled bytecode makes every start of vLLM three times as fast.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo demo-seeds serve cluster-local cluster-demo test test-all bench-corpora bench-sampling bench-scoring bench-training bench-serve lint clean
+.PHONY: help setup demo demo-seeds serve cluster-local cluster-demo test test-all bench-adaptive bench-corpora bench-sampling bench-sampling-memory bench-scoring bench-training bench-serve lint clean
 
 help:  ## show this list
-	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 24
 
 setup:  ## create .venv and install the pinned packages (done by the others when needed)
 	@$(PYTHON) cluster/setup_env.py
@@ -48,6 +48,12 @@ bench-scoring: setup  ## seconds to judge a million replies on one core
 
 bench-sampling: setup  ## sampling speed beside bare vLLM, ray.data.llm and Hugging Face; build/bench/sampling.json
 	@$(VENV)/python benchmarks/sampling.py $(ARGS)
+
+bench-adaptive: setup  ## what adaptive sampling saves and changes, on what make demo and make demo-seeds sampled
+	@$(VENV)/python benchmarks/adaptive.py $(ARGS)
+
+bench-sampling-memory: setup  ## memory of the confidence stage on a corpus that grows tenfold
+	@$(VENV)/python benchmarks/sampling_memory.py
 
 bench-corpora: setup  ## memory and speed of reading a corpus that grows tenfold twice
 	@$(VENV)/python benchmarks/corpora.py $(ARGS)

@@ -7,16 +7,15 @@ through `json.load` and a dictionary, up to a size that does not endanger the ma
 
 import argparse
 import json
-import multiprocessing
 import os
 import random
-import subprocess
 import sys
 import tempfile
-import threading
 import time
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+
+from own_process import in_own_process
+from peak_memory import PeakMemory, anonymous_mib
 
 SIZES = (10_000, 100_000, 1_000_000)
 LARGEST_PLAIN = 100_000
@@ -24,7 +23,6 @@ NUM_IMAGES = 2_000
 QUESTIONS_FILE = "v2_OpenEnded_mscoco_train2014_questions.json"
 ANNOTATIONS_FILE = "v2_mscoco_train2014_annotations.json"
 MIB = 1 << 20
-SAMPLE_EVERY_S = 0.05
 
 
 def main() -> None:
@@ -86,12 +84,6 @@ def _annotation(native_id: int) -> dict:
     }
 
 
-def in_own_process(side, root: Path) -> dict:
-    """The result of `side(root)` from a fresh process, so that no side starts with another's memory."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(side, root).result()
-
-
 def read_streaming(root: Path) -> dict:
     """The project's reader: rows through Ray Data, counted in the driver as they come."""
     import ray
@@ -110,8 +102,8 @@ def read_streaming(root: Path) -> dict:
     ray.data.DataContext.get_current().enable_progress_bars = False
     corpus = CorpusConfig(dataset="vqav2", split="train2014", root=str(root))
     list(ray.data.range(1).iter_batches())  # starts what Ray Data starts once
-    before = _anonymous_mib("self")
-    with PeakMemory() as memory:
+    before = anonymous_mib("self")
+    with PeakMemory({"reader": "Read"}) as memory:
         started = time.perf_counter()
         num_questions = sum(
             table.num_rows - table["reason"].drop_null().length()
@@ -124,15 +116,15 @@ def read_streaming(root: Path) -> dict:
         "wall_s": round(wall_s, 2),
         "rows_per_s": round(num_questions / wall_s),
         "driver_mib_before": before,
-        "driver_peak_mib": memory.driver_mib,
-        "reader_peak_mib": memory.reader_mib,
+        "driver_peak_mib": memory.mib["driver"],
+        "reader_peak_mib": memory.mib["reader"],
     }
 
 
 def read_plainly(root: Path) -> dict:
     """`json.load` of both files and a dictionary of all annotations."""
-    before = _anonymous_mib("self")
-    with PeakMemory() as memory:
+    before = anonymous_mib("self")
+    with PeakMemory({}) as memory:
         started = time.perf_counter()
         annotations = {
             row["question_id"]: row for row in json.loads((root / ANNOTATIONS_FILE).read_text())["annotations"]
@@ -148,52 +140,8 @@ def read_plainly(root: Path) -> dict:
         "wall_s": round(wall_s, 2),
         "rows_per_s": round(len(rows) / wall_s),
         "driver_mib_before": before,
-        "driver_peak_mib": memory.driver_mib,
+        "driver_peak_mib": memory.mib["driver"],
     }
-
-
-class PeakMemory:
-    """Largest private memory of this process, and of any of its Ray workers, in MiB, looked at 20 times a second.
-
-    Private (anonymous) pages: the object store is shared memory of a fixed size, which every process maps.
-    """
-
-    driver_mib = reader_mib = 0
-
-    def __enter__(self) -> "PeakMemory":
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_error) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._stop.wait(SAMPLE_EVERY_S):
-            self.driver_mib = max(self.driver_mib, _anonymous_mib("self"))
-            for pid in _reading_workers():
-                self.reader_mib = max(self.reader_mib, _anonymous_mib(pid))
-
-
-def _reading_workers() -> list[str]:
-    """Worker processes of this driver's Ray that run a read task."""
-    found = subprocess.run(["ps", "-eo", "pid,sid,args"], capture_output=True, text=True, check=True).stdout
-    session = str(os.getsid(0))
-    return [
-        line.split()[0]
-        for line in found.splitlines()
-        if "ray::" in line and line.split()[1] == session and "Read" in line
-    ]
-
-
-def _anonymous_mib(pid: str) -> int:
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) // 1024 for line in lines if line.startswith("RssAnon")), 0)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from types import TracebackType
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-ROW_GROUP_ROWS = 50_000
+ROW_GROUP_ROWS = 5_000
 """Rows that a writer gathers before it writes them."""
 
 

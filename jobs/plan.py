@@ -39,7 +39,7 @@ def _run(config: PipelineConfig) -> None:
     work, rate = works["confidence"], rates["confidence"]
     outcomes = [
         simulate(
-            scenario_of(work, rate, config, best_rows_per_block(work.num_units, count, config.engine.batch_size)), count
+            scenario_of(work, rate, config, best_rows_per_block(work.num_units, count, config.engine.block_size)), count
         )
         for count in ENGINES
     ]

@@ -137,7 +137,7 @@ def test_where_and_how_fast_a_run_computes_does_not_make_it_stale():
     expected = fingerprints()
     for name, value in (
         ("engine.num_engines", "7"),
-        ("engine.batches_in_flight", "9"),
+        ("engine.blocks_per_batch", "9"),
         ("engine.num_gpus_per_engine", "1"),
         ("storage.endpoint_url", "http://store:9000"),
         ("output_dir", "s3://bucket/run"),

@@ -58,12 +58,18 @@ class EngineConfig(Section):
     """Key-value cache of a CPU engine, in bytes; null leaves it to vLLM (GPUs)."""
     enforce_eager: bool = True
     """No graph capture: right for the tiny model on CPU; set false on GPUs."""
-    batch_size: PositiveInt = 128
-    """Questions in a block: what an engine is handed at once, and what a kill can cost."""
-    batches_in_flight: PositiveInt = 3
-    """Blocks that an engine works on at a time, so that it never waits at the end of one."""
+    batch_size: PositiveInt = 256
+    """Questions that an engine has in hand at once. A kill costs no more than these."""
+    blocks_per_batch: PositiveInt = 4
+    """Blocks that a batch is cut into. Each is written as soon as its questions are answered, and the engine takes the
+    next, so that it never waits for the last questions of one."""
     renderers_per_engine: PositiveInt = 1
     """Processes that decode images and tokenize for one engine, at most; each takes a CPU."""
+
+    @property
+    def block_size(self) -> int:
+        """Questions in a block."""
+        return max(1, self.batch_size // self.blocks_per_batch)
 
     @model_validator(mode="after")
     def _pool(self) -> "EngineConfig":

@@ -1,7 +1,7 @@
 """A mapping on disk: text key -> text value, for what would not fit into memory at scale.
 
-It joins VQAv2's annotations to its questions, finds ids that come twice, and remembers which images an evaluation
-uses. SQLite's B-tree in a temporary file was chosen over a hash partition into Parquet buckets because the JSON file is
+It joins VQAv2's annotations to its questions, finds ids that come twice, sorts questions by id, and remembers which
+images an evaluation uses. SQLite's B-tree in a temporary file was chosen over a hash partition into Parquet buckets because the JSON file is
 read by one process anyway, which takes longer than the look-ups do, and because rows stay in file order, so that
 `limit` means the first rows and of two rows with one id the first is kept. Memory is the page cache set below, whatever
 the number of keys; `make bench-corpora` measures both.
@@ -57,6 +57,10 @@ class DiskIndex:
         """The value of a key, or None."""
         row = self._database.execute("SELECT value FROM entries WHERE key = ?", (key,)).fetchone()
         return None if row is None else row[0]
+
+    def items(self) -> Iterator[tuple[str, str | int]]:
+        """All keys with their values, in key order (by UTF-8 bytes)."""
+        yield from self._database.execute("SELECT key, value FROM entries ORDER BY key")
 
     def keys_with(self, value: str | int) -> Iterator[str]:
         """Keys of a value, in key order."""

@@ -49,7 +49,8 @@ def answer_requests(
     groups = list(_by_architecture(missing))
     for number, group in enumerate(groups, start=1):
         unit = "replies" if len(groups) == 1 else f"replies of model group {number}/{len(groups)}"
-        generate(group, config, decoding, folder=folder, unit=unit, progress=progress)
+        checkpoints = group["checkpoint"].unique().to_pylist()
+        generate([group], checkpoints, config, decoding, folder=folder, unit=unit, progress=progress)
     if missing.num_rows:
         replies = dict(_stored(folder, config, wanted))
     return replies

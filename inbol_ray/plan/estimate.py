@@ -122,7 +122,7 @@ def scenario_of(work: Work, rate: Rate, config: PipelineConfig, rows_per_block: 
     """An engine stage for the simulation."""
     return Scenario(
         work.num_units,
-        rows_per_block or config.engine.batch_size,
+        rows_per_block or config.engine.block_size,
         rate.row_seconds,
         rate.start_s,
         rate.tail_s,
@@ -159,12 +159,12 @@ def warn(plans: Sequence[StagePlan], config: PipelineConfig) -> list[str]:
 def _warn_engines(one: StagePlan, config: PipelineConfig) -> list[str]:
     work, plan, engine = one.work, config.plan, config.engine
     found = []
-    num_blocks = -(-work.num_units // engine.batch_size)
+    num_blocks = -(-work.num_units // engine.block_size)
     if num_blocks < ENOUGH_BLOCKS * one.num_processes:
-        better = best_rows_per_block(work.num_units, one.num_processes, engine.batch_size)
+        better = best_rows_per_block(work.num_units, one.num_processes, engine.block_size)
         found.append(
             f"{work.stage}: {num_blocks:,} blocks for {one.num_processes} engines leave engines idle at the end; "
-            f"lower engine.batch_size from {engine.batch_size} to {better}"
+            f"lower engine.batch_size from {engine.batch_size} to {better * engine.blocks_per_batch}"
         )
     reads = one.num_processes / one.rate.unit_s
     if reads > plan.store_reads_per_s:
@@ -174,7 +174,7 @@ def _warn_engines(one: StagePlan, config: PipelineConfig) -> list[str]:
             "prefixes"
         )
     # A block is rendered while it waits for an engine; Ray Data hands an engine twice the blocks it works on.
-    per_node = plan.gpus_per_node * 2 * engine.batches_in_flight * engine.batch_size * plan.rendered_image_bytes
+    per_node = plan.gpus_per_node * 2 * engine.batch_size * plan.rendered_image_bytes
     if per_node > 0.5 * plan.object_store_bytes_per_node:
         found.append(
             f"{work.stage}: blocks in flight take about {per_node / 1e9:,.0f} GB of a node's object store of "

@@ -28,6 +28,8 @@ RESPONSE_BYTES = 40
 """A response, its outcome and score."""
 DRIVER_BYTES_PER_ROW = 6_000
 """Memory of a row that the driver holds as Python objects. Replies stay in their parts and pass through one by one."""
+STREAMING_STAGES = ("questions", "confidence")
+"""Stages whose rows pass through the driver in pieces."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,9 @@ def build_work(stages: Mapping[str, Stage], config: PipelineConfig, manifests: M
 
 
 def driver_bytes(work: Work, config: PipelineConfig) -> int:
-    """Memory that a stage takes in the driver, which holds an engine stage's questions and a training's rows."""
+    """Memory that a stage takes in the driver, which holds most stages' questions and a training's rows."""
+    if work.stage in STREAMING_STAGES:
+        return 0
     if work.stage in config.training:
         method = config.training[work.stage]
         return work.num_units * method.global_batch_size // method.num_epochs * DRIVER_BYTES_PER_ROW

@@ -4,14 +4,16 @@ requests -> blocks (`parts`) -> [renderer actors] -> [engine actors, several blo
 
 Confidence sampling, question writing, judging and evaluation all call `generate`; only prompts and decoding differ.
 
-- In: a table in the order that the output shall have, with `id`, `checkpoint` (rows of one checkpoint side by side),
-  `prompt` (`prompts.chat_prompt`), `images` (references) and any other columns, which come out again unchanged.
+- In: tables in the order that the output shall have, with `id`, `checkpoint` (rows of one checkpoint side by side),
+  `prompt` (`prompts.chat_prompt`), `images` (references) and any other columns, which come out again unchanged. They may
+  come as a stream: neither requests nor replies are ever all in memory.
 - Key: everything that the replies depend on. A call that is killed and made again with the same key goes on from its
   finished blocks; another key starts afresh beside them.
 - Out: `Parts`; `read()` yields the requests with the columns `parts.REPLY`, block by block, in the requests' order.
 
-A kill of the driver costs at most the blocks that engines were working on. A killed engine or node costs the same, and
-Ray starts the engine again `max_restarts` times; its blocks are then done again by whichever engine is there.
+An engine has at most `engine.batch_size` requests in hand, as blocks of which the oldest comes first. So a kill costs no
+more than that, an engine: mostly the oldest block's finished replies. After the kill of an engine or a node Ray starts
+the engine again, `max_restarts` times; its blocks are then done again by whichever engine is there.
 """
 
 import json
@@ -37,7 +39,7 @@ from inbol_ray.prompts import draw_index
 from inbol_ray.provenance import package_versions
 from inbol_ray.sampling.checkpoints import model_digest
 from inbol_ray.sampling.parts import REPLY, Parts, open_parts
-from inbol_ray.sampling.render import Renderer
+from inbol_ray.sampling.render import EngineInput, Refusal, Renderer
 from inbol_ray.sampling.vllm_engine import Decoding, Reply, Request, VllmEngine
 
 SEED_RANGE = 2**62
@@ -52,7 +54,8 @@ class Rounds(Protocol):
 
 
 def generate(
-    requests: pa.Table,
+    requests: Iterable[pa.Table],
+    checkpoints: Sequence[str],
     config: PipelineConfig,
     decoding: Decoding,
     *,
@@ -63,11 +66,11 @@ def generate(
 ) -> Parts:
     """The finished parts of these requests, kept under `folder` (a path that every node sees, or an `s3://` prefix).
 
-    `unit` and `progress` (artifact id) are for `write_progress`. Raises CheckpointError and what else a first engine says against
-    the checkpoint, and EngineError once engines die more often than `engine.max_restarts` or do not fit the cluster.
+    `checkpoints` are those that the requests name, of one architecture. `unit` and `progress` (artifact id) are for
+    `write_progress`. Raises CheckpointError and what else a first engine says against the checkpoint, EngineError once
+    engines die more often than `engine.max_restarts` or do not fit the cluster, and DataError where nothing is asked.
     """
     engine = place_engines(config.engine)
-    checkpoints = requests["checkpoint"].unique().to_pylist()
     key = {
         "models": {checkpoint: model_digest(checkpoint) for checkpoint in checkpoints},
         "decoding": asdict(decoding),
@@ -77,7 +80,7 @@ def generate(
         "dtype": engine.dtype,
         "max_model_len": engine.max_model_len,
     }
-    parts = open_parts(folder, config.storage, requests, key, engine.batch_size)
+    parts = open_parts(folder, config.storage, _named(requests, checkpoints), key, engine.block_size)
     missing = sorted(set(range(parts.num_blocks)) - parts.finished())
     if missing:
         try:
@@ -91,6 +94,13 @@ def generate(
     found = parts.num_rows - sum(parts.block_size(block) for block in missing)
     write_progress(progress, found, parts.num_rows, unit, part="finished before")
     return parts
+
+
+def _named(requests: Iterable[pa.Table], checkpoints: Sequence[str]) -> Iterator[pa.Table]:
+    for table in requests:
+        # The key names the models: replies of another one would be taken for theirs.
+        assert set(table["checkpoint"].unique().to_pylist()) <= set(checkpoints)
+        yield table
 
 
 def _count(finished: Iterable[tuple[str, int]]) -> Iterator[tuple[str, int]]:
@@ -137,9 +147,9 @@ def _run(
             compute=ray.data.ActorPoolStrategy(
                 min_size=min_engines,
                 max_size=num_engines,
-                max_concurrent_calls_per_actor=engine.batches_in_flight,
+                max_concurrent_calls_per_actor=engine.blocks_per_batch,
                 # Ray Data adds an engine only where 1.75 times as many blocks wait as engines work on.
-                max_tasks_in_flight_per_actor=2 * engine.batches_in_flight,
+                max_tasks_in_flight_per_actor=2 * engine.blocks_per_batch,
                 enable_true_multi_threading=True,
             ),
             num_cpus=resources["CPU"],
@@ -179,10 +189,16 @@ class AnswerBlock:
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         (block,) = batch["block"].to_pylist()
+        # Ray asks again for a block whose result was lost with a node, though its part was written.
+        if not self.parts.is_finished(block):
+            self._answer(block, pickle.loads(batch["inputs"][0].as_py()))
+        return pa.table({"engine": [this_process()], "num_rows": [self.parts.block_size(block)]})
+
+    def _answer(self, block: int, inputs: Sequence[EngineInput | Refusal]) -> None:
         rows = self.parts.read_requests(block).to_pylist()
         requests = [
             Request(rendered, draw_index(row["id"], SEED_RANGE, seed=self.seed))
-            for row, rendered in zip(rows, pickle.loads(batch["inputs"][0].as_py()), strict=True)
+            for row, rendered in zip(rows, inputs, strict=True)
         ]
         num_more = self.rounds and (lambda index, reply: self.rounds.num_more(rows[index], reply))
         self.in_work.add(block)
@@ -195,7 +211,6 @@ class AnswerBlock:
             os._exit(1)
         self.parts.write(block, reply_table([row["id"] for row in rows], replies))
         self.in_work.discard(block)
-        return pa.table({"engine": [this_process()], "num_rows": [len(rows)]})
 
 
 @contextmanager

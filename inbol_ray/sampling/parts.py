@@ -1,16 +1,20 @@
 """Work that survives a kill: requests cut into blocks, and one file with the replies to each block.
 
-requests -> {folder}/requests.parquet (a row group a block) -> {folder}/{block}.parquet -> replies in request order
+requests -> {folder}/requests.parquet -> {folder}/{block}.parquet -> replies in request order
 
 A part appears whole or not at all, under a name that follows from its block. So a block that is done twice, by a
 retried task or by two drivers at once, replaces its part by one that is as good, and every request is answered once.
 The folder is named after everything that the replies depend on: other requests never meet the parts of these.
 """
 
+import bisect
 import hashlib
+import itertools
 import json
+import os
 import re
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -36,9 +40,13 @@ REPLY = pa.schema(
 REPLY_VERSION = 1
 """Goes up when REPLY or the meaning of a column changes: parts of another version are not taken for these."""
 
+BLOCKS_PER_ROW_GROUP = 16
+"""Of requests.parquet. What is said of each row group stays in the memory of all who read it, so blocks share one."""
+
 _PART = re.compile(r"(\d{8})\.parquet")
 _REQUESTS = "requests.parquet"
 _FAILURES = "failures"
+_BLOCK_SIZE = b"block_size"
 
 
 @dataclass(frozen=True)
@@ -61,22 +69,39 @@ class Parts:
         with filesystem.open_input_file(f"{folder}/{_REQUESTS}") as file:
             return pq.read_metadata(file)
 
+    @cached_property
+    def _block_size(self) -> int:
+        return int(self._requests.metadata[_BLOCK_SIZE])
+
+    @cached_property
+    def _first_blocks(self) -> list[int]:
+        """The first block of each row group, and the number of all blocks."""
+        groups = (self._requests.row_group(group).num_rows for group in range(self._requests.num_row_groups))
+        return list(itertools.accumulate((-(-rows // self._block_size) for rows in groups), initial=0))
+
+    def _find(self, block: int) -> tuple[int, int, int]:
+        """(row group, offset in it, size) of a block."""
+        group = bisect.bisect_right(self._first_blocks, block) - 1
+        offset = (block - self._first_blocks[group]) * self._block_size
+        return group, offset, min(self._block_size, self._requests.row_group(group).num_rows - offset)
+
     @property
     def num_blocks(self) -> int:
-        return self._requests.num_row_groups
+        return self._first_blocks[-1]
 
     @property
     def num_rows(self) -> int:
         return self._requests.num_rows
 
     def block_size(self, block: int) -> int:
-        return self._requests.row_group(block).num_rows
+        return self._find(block)[2]
 
     def read_requests(self, block: int) -> pa.Table:
         """The requests of one block. Thread-safe."""
         filesystem, folder = self._place
+        group, offset, size = self._find(block)
         with filesystem.open_input_file(f"{folder}/{_REQUESTS}") as file:
-            return pq.ParquetFile(file, metadata=self._requests).read_row_group(block)
+            return pq.ParquetFile(file, metadata=self._requests).read_row_group(group).slice(offset, size)
 
     def is_open(self) -> bool:
         """Whether its requests have been written."""
@@ -89,10 +114,14 @@ class Parts:
         infos = filesystem.get_file_info(pafs.FileSelector(folder))
         return {int(match[1]) for info in infos if (match := _PART.fullmatch(info.base_name))}
 
+    def is_finished(self, block: int) -> bool:
+        filesystem, folder = self._place
+        return filesystem.get_file_info(f"{folder}/{block:08d}.parquet").type == pafs.FileType.File
+
     def write(self, block: int, replies: pa.Table) -> None:
         """Store the replies to a block: the columns `id` and REPLY, a row a request, in order."""
         filesystem, folder = self._place
-        write_whole(filesystem, f"{folder}/{block:08d}.parquet", _to_parquet([replies]))
+        write_whole(filesystem, f"{folder}/{block:08d}.parquet", _to_parquet(replies))
 
     def read(self) -> Iterator[pa.Table]:
         """Requests with their replies, a table a block, in the order of the requests; one block in memory at a time."""
@@ -148,41 +177,58 @@ def list_parts(uri: str, storage: StorageConfig) -> list[Parts]:
     return [parts for parts in there if parts.is_open()]
 
 
-def open_parts(uri: str, storage: StorageConfig, requests: pa.Table, key: dict, block_size: int) -> Parts:
+def open_parts(uri: str, storage: StorageConfig, requests: Iterable[pa.Table], key: dict, block_size: int) -> Parts:
     """The parts of these requests under `uri`, with those that an earlier run has finished.
 
-    `requests` has the columns `id` and `checkpoint`, and anything else; no block mixes checkpoints. `key` holds, as
-    JSON values, what the replies depend on beside the requests.
+    `requests` are tables of any size with the columns `id` and `checkpoint`, and anything else; a few blocks at a time are
+    in memory, and none mixes checkpoints. `key` holds, as JSON values, what the replies depend on beside the requests.
+
+    Raises DataError where there are no requests.
     """
-    data = _to_parquet(_cut(requests, block_size))
-    identity = hashlib.sha256(json.dumps({"version": REPLY_VERSION} | key, sort_keys=True).encode())
-    identity.update(b"\0" + memoryview(data))
-    parts = Parts(f"{uri.rstrip('/')}/{identity.hexdigest()[:16]}", storage)
-    filesystem, folder = open_filesystem(parts.uri, storage)
-    create_folder(filesystem, folder)
-    path = f"{folder}/{_REQUESTS}"
-    if filesystem.get_file_info(path).type == pafs.FileType.NotFound:
-        write_whole(filesystem, path, data)
+    with tempfile.TemporaryDirectory(prefix="inbol-requests-") as spool:
+        spooled = os.path.join(spool, _REQUESTS)
+        _write_requests(spooled, _cut(requests, block_size * BLOCKS_PER_ROW_GROUP), block_size)
+        identity = hashlib.sha256(json.dumps({"version": REPLY_VERSION} | key, sort_keys=True).encode() + b"\0")
+        with open(spooled, "rb") as file:
+            identity.update(hashlib.file_digest(file, "sha256").digest())
+        parts = Parts(f"{uri.rstrip('/')}/{identity.hexdigest()[:16]}", storage)
+        filesystem, folder = open_filesystem(parts.uri, storage)
+        create_folder(filesystem, folder)
+        if not parts.is_open():
+            with pa.memory_map(spooled) as file:
+                write_whole(filesystem, f"{folder}/{_REQUESTS}", file.read_buffer())
     if parts.last_failure():
         filesystem.delete_file(f"{folder}/{_FAILURES}")  # of an earlier run
     return parts
 
 
-def _cut(requests: pa.Table, block_size: int) -> list[pa.Table]:
-    checkpoints = requests["checkpoint"].to_pylist()
-    starts = [0]
-    for row in range(1, len(checkpoints)):
-        if checkpoints[row] != checkpoints[row - 1] or row - starts[-1] == block_size:
-            starts.append(row)
-    return [
-        requests.slice(start, stop - start) for start, stop in zip(starts, [*starts[1:], len(checkpoints)], strict=True)
-    ]
+def _cut(requests: Iterable[pa.Table], num_rows: int) -> Iterator[pa.Table]:
+    """Tables of `num_rows` requests, fewer where the checkpoint changes, whatever tables they come in."""
+    pieces: list[pa.Table] = []
+    size, checkpoint = 0, None
+    for table in requests:
+        start = 0
+        for row, name in enumerate(table["checkpoint"].to_pylist()):
+            if size and (size == num_rows or name != checkpoint):
+                yield pa.concat_tables([*pieces, table.slice(start, row - start)]).combine_chunks()
+                pieces, start, size = [], row, 0
+            size, checkpoint = size + 1, name
+        pieces.append(table.slice(start))
+    if size:
+        yield pa.concat_tables(pieces).combine_chunks()
 
 
-def _to_parquet(blocks: list[pa.Table]) -> pa.Buffer:
-    """Parquet with one row group a block."""
+def _write_requests(path: str, groups: Iterator[pa.Table], block_size: int) -> None:
+    first = next(groups, None)
+    if first is None:
+        raise DataError("no requests to answer: expected at least one question")
+    schema = first.schema.with_metadata((first.schema.metadata or {}) | {_BLOCK_SIZE: str(block_size)})
+    with pq.ParquetWriter(path, schema, compression="zstd", write_statistics=False) as writer:
+        for group in itertools.chain([first], groups):
+            writer.write_table(group.replace_schema_metadata(schema.metadata), row_group_size=group.num_rows)
+
+
+def _to_parquet(replies: pa.Table) -> pa.Buffer:
     sink = pa.BufferOutputStream()
-    with pq.ParquetWriter(sink, blocks[0].schema, compression="zstd") as writer:
-        for block in blocks:
-            writer.write_table(block, row_group_size=max(1, block.num_rows))
+    pq.write_table(replies, sink, compression="zstd")
     return sink.getvalue()

@@ -49,6 +49,7 @@ def engine_args(checkpoint: str, config: EngineConfig, seed: int):
         # Each image is preprocessed once, by the renderer; features of an image are shared through the encoder cache.
         mm_processor_cache_gb=0,
         enable_prefix_caching=True,
+        scheduling_policy="priority",  # blocks are finished one after the other, however many rounds a question takes
         seed=seed,
         trust_remote_code=False,
         load_format="safetensors",

@@ -3,13 +3,14 @@
 EngineInput -> [thread that alone touches vLLM: admit, step, draw the next round] -> Reply
 
 Calls from several threads share one continuous batch: while one call's last replies are being decoded, the next call's
-first are already running. A question may be sampled in rounds; its prompt and image features stay in the engine's
+first are already running. What an earlier call needs goes first, further rounds included. A question may be sampled in rounds; its prompt and image features stay in the engine's
 caches between rounds.
 
 The engine keeps running while checkpoints change: weights are swapped in place, which takes milliseconds where a new
 engine takes many seconds.
 """
 
+import itertools
 import math
 import os
 import queue
@@ -81,8 +82,9 @@ NumMore = Callable[[int, Reply], int]
 
 @dataclass
 class _Call:
-    """One `generate` call on its way through the engine."""
+    """One `generate` call on its way through the engine. Of two calls that wait, the one of lower `number` goes first."""
 
+    number: int
     checkpoint: str
     requests: Sequence[Request]
     decoding: Decoding
@@ -103,6 +105,9 @@ class VllmEngine:
             # A CPU engine spends most of its start on process spawns; beside a GPU a process of its own keeps the GPU
             # busy while this one receives replies.
             os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+        elif not config.num_gpus_per_engine:
+            # vLLM's CPU build wants a NUMA node for each of its processes, or to be told not to bind them.
+            os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
         if config.enforce_eager:
             # Log-probabilities would otherwise compile one small function, five seconds of every engine's start.
             os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
@@ -114,6 +119,7 @@ class VllmEngine:
         self._inbox: queue.SimpleQueue[_Call] = queue.SimpleQueue()
         self._waiting: deque[_Call] = deque()
         self._running: dict[str, tuple[_Call, int]] = {}
+        self._numbers = itertools.count()
         self._num_requests = 0
         self._failure: BaseException | None = None
         self._stall_timeout_s = config.stall_timeout_s
@@ -139,6 +145,7 @@ class VllmEngine:
             return []
         fixed = decoding.num_samples
         call = _Call(
+            next(self._numbers),
             checkpoint or self._checkpoint,
             requests,
             decoding,
@@ -232,7 +239,7 @@ class VllmEngine:
         self._num_requests += 1
         request_id = str(self._num_requests)
         try:
-            self._vllm.add_request(request_id, request.input, params)
+            self._vllm.add_request(request_id, request.input, params, priority=call.number)
         except (ValueError, VLLMClientError) as error:
             reply.refuse("prompt_refused", f"the engine refused the prompt: {error}")
             return self._close(call)

@@ -91,7 +91,8 @@ def _write_questions(context: StageContext, train: list[Question], checkpoint: s
     )
     decoding = Decoding(1, settings.generation_temperature, settings.max_question_tokens)
     parts = generate(
-        requests,
+        [requests],
+        [checkpoint],
         config,
         decoding,
         folder=f"{context.resume}/written",
@@ -133,7 +134,8 @@ def _judge(context: StageContext, candidates: list[Question], checkpoint: str) -
     )
     decoding = Decoding(1, 0.0, 1, NUM_JUDGE_LOGPROBS)
     parts = generate(
-        requests,
+        [requests],
+        [checkpoint],
         context.config,
         decoding,
         folder=f"{context.resume}/judged",

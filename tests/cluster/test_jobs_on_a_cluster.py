@@ -20,7 +20,7 @@ from inbol_ray.pipeline import build_stages
 ROOT = Path(__file__).parents[2]
 OPTIONS = [
     *("--config", "jobs/configs/demo.yaml", "--config", str(ROOT / "tests" / "ray_local" / "small.yaml")),
-    *("--engine.num_engines", "2", "--engine.batch_size", "16"),
+    *("--engine.num_engines", "2", "--engine.batch_size", "64"),
     *("--sampling.num_samples", "1", "--sampling.temperature", "1e-6"),
     *("--unanswerable.generation_temperature", "1e-6"),
     *("--training.base.checkpoint_every_steps", "5", "--training.base.num_epochs", "3"),

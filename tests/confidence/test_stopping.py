@@ -6,34 +6,21 @@ import numpy as np
 import pytest
 
 from inbol_ray.confidence.classes import classify
-from inbol_ray.confidence.stopping import AdaptiveRounds, confidence_bounds, error_bound, next_round
+from inbol_ray.confidence.simulation import simulate_questions
+from inbol_ray.confidence.stopping import AdaptiveRounds, confidence_bounds, error_bound, next_round, replay
 from inbol_ray.config.sampling import AdaptiveConfig, ClassConfig, SamplingConfig
 from inbol_ray.rows import Question
 from inbol_ray.sampling.vllm_engine import Reply
 
 CLASSES = ClassConfig()
-NUM_REPLIES = 12
 
 
 def simulate(num_samples, error_rate, num_questions, seed, concentration=0.3):
-    """Questions whose replies have known probabilities, some of them correct: (drawn, correct, p, full confidence)."""
-    rng = np.random.default_rng(seed)
+    """(drawn, correct among them, true confidence, confidence from all samples) of simulated questions."""
     results = []
-    for _ in range(num_questions):
-        probabilities = rng.dirichlet(np.full(NUM_REPLIES, concentration))
-        right = rng.random(NUM_REPLIES) < rng.random()
-        draws = rng.choice(NUM_REPLIES, num_samples, p=probabilities)
-        texts = [str(draw) for draw in draws]
-        correct = [bool(right[draw]) for draw in draws]
-        logprobs = [[math.log(probabilities[draw])] for draw in draws]
-        drawn = 0
-        while True:
-            bounds = confidence_bounds(texts[:drawn], correct[:drawn], logprobs[:drawn])
-            more = next_round(drawn, sum(correct[:drawn]), bounds, num_samples, CLASSES, error_rate)
-            if not more:
-                break
-            drawn += more
-        results.append((drawn, sum(correct[:drawn]), float(probabilities[right].sum()), np.mean(correct)))
+    for question in simulate_questions(num_questions, num_samples, seed, concentration):
+        drawn = replay(question.texts, question.correct, question.token_logprobs, CLASSES, error_rate)
+        results.append((drawn, sum(question.correct[:drawn]), question.confidence, np.mean(question.correct)))
     return results
 
 

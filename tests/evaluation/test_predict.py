@@ -60,8 +60,9 @@ class Engine:
         self.reply_to, self.blocks_left = reply_to, blocks_left
         self.calls: list[pa.Table] = []
 
-    def __call__(self, requests, config, decoding, *, folder, unit, progress=None):
-        self.calls.append(requests)
+    def __call__(self, requests, checkpoints, config, decoding, *, folder, unit, progress=None):
+        self.calls.append(pa.concat_tables(requests))
+        assert set(self.calls[-1]["checkpoint"].to_pylist()) == set(checkpoints)
         parts = open_parts(folder, config.storage, requests, {"decoding": repr(decoding)}, block_size=4)
         for block in sorted(set(range(parts.num_blocks)) - parts.finished()):
             if self.blocks_left == 0:

@@ -29,7 +29,7 @@ def run(tmp_path_factory, tiny_llava):
         "name": "every-benchmark",
         "output_dir": str(folder / "out"),
         "base_model": {"kind": "checkpoint", "path": str(tiny_llava)},
-        "engine": {"batch_size": 8, "max_model_len": 512, "kv_cache_bytes": 64 << 20},
+        "engine": {"batch_size": 32, "max_model_len": 512, "kv_cache_bytes": 64 << 20},
         "evaluation": {
             "methods": ["original"],
             "models": {"careful": {"checkpoint": str(tiny_llava), "refusal_instruction": True}},

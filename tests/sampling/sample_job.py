@@ -1,7 +1,7 @@
 """A sampling job to be killed: MODEL IMAGE FOLDER NUM_QUESTIONS [--option ...] -> FOLDER/replies.parquet.
 
-Every 50th question has a bad image, every 50th after the 25th too long a prompt. `--address` joins a running cluster;
-`--poison` names a question on which the engine dies, every time.
+Every 50th question has a bad image, every 50th after the 25th too long a prompt. `--poison` names a question on which the
+engine dies, every time. FOLDER/tally has a line for each time that a question was answered.
 """
 
 import argparse
@@ -13,21 +13,30 @@ import pyarrow.parquet as pq
 NUM_SAMPLES = 10
 
 
-class Poison:
-    """Rounds that kill the engine's thread at one question, and keep a tally of the deaths."""
+class Watched:
+    """Rounds that note in `tally` every question that an engine has answered, and kill the engine's thread at one.
 
-    def __init__(self, question: str, tally: Path) -> None:
-        self.question, self.tally = question, tally
+    Ten samples in two rounds, since further rounds are what could leave many questions half done.
+    """
+
+    def __init__(self, tally: Path, poison: str | None) -> None:
+        self.tally, self.poison = tally, poison
 
     def __repr__(self) -> str:
-        return f"Poison({self.question})"
+        return f"Watched({self.poison})"
 
     def num_more(self, row, reply) -> int:
-        if row["id"] == self.question:
-            with open(self.tally, "a") as file:
-                file.write("x")
+        if row["id"] == self.poison:
+            self._note("died")
             raise RuntimeError("the engine choked")
-        return NUM_SAMPLES - len(reply.texts)
+        if len(reply.texts) < NUM_SAMPLES:
+            return NUM_SAMPLES // 2
+        self._note(row["id"])
+        return 0
+
+    def _note(self, line: str) -> None:
+        with open(self.tally, "a") as file:  # short appends of several processes do not mix
+            file.write(f"{line}\n")
 
 
 def requests(model: str, image: str, count: int) -> pa.Table:
@@ -54,17 +63,17 @@ def main() -> None:
     from inbol_ray.config.load import load_config
     from inbol_ray.pipeline import run_job, started_ray
 
-    config = load_config(["--config", "jobs/configs/demo.yaml", "--engine.batch_size", "16", *options])
+    config = load_config(["--config", "jobs/configs/demo.yaml", "--engine.batch_size", "64", *options])
 
     def work() -> None:
         from inbol_ray.sampling.generate import generate
         from inbol_ray.sampling.vllm_engine import Decoding
 
         table = requests(args.model, args.image, args.count)
-        rounds = Poison(args.poison, Path(args.folder) / "deaths") if args.poison else None
+        rounds = Watched(Path(args.folder) / "tally", args.poison)
         decoding = Decoding(NUM_SAMPLES, 1.0, 8, 0)
         folder = f"{args.folder}/parts"
-        parts = generate(table, config, decoding, folder=folder, unit="questions", rounds=rounds)
+        parts = generate([table], [args.model], config, decoding, folder=folder, unit="questions", rounds=rounds)
         partial = Path(args.folder) / "replies.partial"
         pq.write_table(pa.concat_tables(parts.read()), partial)
         partial.rename(Path(args.folder) / "replies.parquet")

@@ -2,6 +2,7 @@
 
 import math
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from inbol_ray.prompts import chat_prompt
 from inbol_ray.sampling.render import Renderer
 from inbol_ray.sampling.vllm_engine import Decoding, Request, VllmEngine
 
-CONFIG = EngineConfig(kv_cache_bytes=64 << 20)
+CONFIG = EngineConfig(kv_cache_bytes=64 << 20, max_num_seqs=16)
 GREEDY = Decoding(max_tokens=8)
 SAMPLED = Decoding(6, 1.0, 6, 0)
 
@@ -91,6 +92,32 @@ def test_calls_from_several_threads_share_the_engine(engine, renderer, scene_ima
     assert together == alone
 
 
+def test_an_earlier_call_is_finished_first_however_many_rounds_it_takes(engine, renderer, scene_images):
+    """So that a kill finds few questions answered whose block is not: at most those that ran beside the last ones."""
+    answered = []
+
+    def call(name, num_rounds):
+        def num_more(_index, reply):
+            if len(reply.texts) < num_rounds:
+                return 1
+            answered.append(name)
+            return 0
+
+        requests = render(renderer, [(chat_prompt(f"Is it {n}?"), [scene_images[n % 4]]) for n in range(40)])
+        return threading.Thread(target=engine.generate, args=(requests, SAMPLED), kwargs={"num_more": num_more})
+
+    calls = [call("first", 6), call("second", 2)]
+    for thread in calls:
+        thread.start()
+        while not engine._running:
+            time.sleep(0.001)
+    for thread in calls:
+        thread.join(timeout=120)
+    assert len(answered) == 80
+    last_of_first = 79 - answered[::-1].index("first")
+    assert answered[:last_of_first].count("second") <= CONFIG.max_num_seqs
+
+
 def test_an_image_is_encoded_once_for_all_its_samples(engine, renderer, tmp_path):
     images = [str(tmp_path / f"{n}.png") for n in range(2)]
     for n, path in enumerate(images):
@@ -157,6 +184,25 @@ def test_swapped_weights_answer_like_a_new_engine_and_like_transformers(
         inputs = processor(images=load_images(images), text=prompt, return_tensors="pt")
         ids = other.generate(**inputs, max_new_tokens=8, do_sample=False)[0, inputs["input_ids"].shape[1] :]
         assert processor.decode(ids, skip_special_tokens=True).strip() == text
+
+
+def test_an_engine_error_on_one_request_refuses_that_one(engine, renderer, scene_images, monkeypatch):
+    """vLLM ends a request with `error` where it alone failed (a lost KV transfer for example); here its reason is set."""
+    step, failed = engine._vllm.step, []
+
+    def step_with_an_error():
+        outputs = step()
+        for output in outputs:
+            if output.finished and not failed:
+                output.outputs[2].finish_reason = "error"
+                failed.append(engine._running[output.request_id][1])
+        return outputs
+
+    monkeypatch.setattr(engine._vllm, "step", step_with_an_error)
+    requests = render(renderer, [(chat_prompt(f"What is {n}?"), [scene_images[n % 4]]) for n in range(6)])
+    replies = engine.generate(requests, SAMPLED)
+    assert [n for n, reply in enumerate(replies) if reply.reason == "engine_error"] == failed
+    assert [len(reply.texts) for reply in replies if not reply.reason] == [6] * 5
 
 
 def test_a_folder_without_processor_is_named(engine, renderer, tiny_llava, scene_images, tmp_path):
