@@ -6,11 +6,9 @@ import sys
 import time
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-from inbol_ray.rows import CONVERSATION
+from inbol_ray.training.checkpoint import INDEX
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ["--config", "jobs/configs/demo.yaml", "--config", "tests/ray_local/small.yaml"]
@@ -54,11 +52,17 @@ def train(cluster, init: Path, rows: Path, out: Path, min_workers: int) -> subpr
 
 
 def wait_for_checkpoint(process: subprocess.Popen, out: Path) -> None:
+    """Until Ray Train has entered a checkpoint into its index; a shard's folder is there before that."""
     deadline = time.monotonic() + 200
-    while not list(out.glob("runs/spot/step_*")):
+    while '"checkpoint_dir_name"' not in read_index(out):
         assert process.poll() is None and time.monotonic() < deadline, process.communicate()[0]
         time.sleep(0.02)
     assert not (out / "model").exists(), "the training had ended before its node was lost"
+
+
+def read_index(out: Path) -> str:
+    index = out / "runs" / "spot" / INDEX
+    return index.read_text() if index.exists() else ""
 
 
 def end(process: subprocess.Popen, out: Path) -> dict:
@@ -68,32 +72,21 @@ def end(process: subprocess.Popen, out: Path) -> dict:
 
 
 @pytest.mark.slow
-def test_training_goes_on_with_fewer_workers_or_waits(nodes, tiny_llava, scene_images, tmp_path):
+def test_training_goes_on_with_fewer_workers_or_waits(nodes, tiny_llava, conversation_rows, tmp_path):
     from safetensors.torch import load_file
 
     cluster, workers = nodes
-    rows = tmp_path / "rows.parquet"
-    examples = [
-        {
-            "id": f"{n:03d}",
-            "images": [scene_images[n % 4]],
-            "turns": [{"user": f"What is {n}?", "assistant": f"answer {n % 5}"}],
-            "knowledge": "known",
-        }
-        for n in range(200)
-    ]
-    pq.write_table(pa.Table.from_pylist(examples, schema=CONVERSATION), rows)
-    whole = end(train(cluster, tiny_llava, rows, tmp_path / "whole", 0), tmp_path / "whole")
+    whole = end(train(cluster, tiny_llava, conversation_rows, tmp_path / "whole", 0), tmp_path / "whole")
     assert whole["num_workers"] == 2 and whole["resumed_from_step"] == 0
 
-    fewer = train(cluster, tiny_llava, rows, tmp_path / "fewer", 1)
+    fewer = train(cluster, tiny_llava, conversation_rows, tmp_path / "fewer", 1)
     wait_for_checkpoint(fewer, tmp_path / "fewer")
     cluster.remove_node(workers[0], allow_graceful=False)
     summary = end(fewer, tmp_path / "fewer")
     assert summary["num_workers"] == 1 and summary["resumed_from_step"] >= 4
 
     cluster.add_node(num_cpus=1, object_store_memory=100 << 20)
-    waiting = train(cluster, tiny_llava, rows, tmp_path / "waiting", 0)
+    waiting = train(cluster, tiny_llava, conversation_rows, tmp_path / "waiting", 0)
     wait_for_checkpoint(waiting, tmp_path / "waiting")
     cluster.remove_node(workers[1], allow_graceful=False)
     time.sleep(10)
