@@ -5,27 +5,24 @@ confidence = correct / N (paper section 2, accuracy-based confidence)
 
 import json
 from collections import Counter
-from collections.abc import Iterator
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from inbol_ray.artifacts import StageContext
 from inbol_ray.confidence.dataset import DESCRIPTION, describe, publish, read_dataset
-from inbol_ray.confidence.estimators import likelihood, self_consistency
+from inbol_ray.confidence.judging import Judge
 from inbol_ray.confidence.stopping import AdaptiveRounds
-from inbol_ray.config.sampling import SamplingConfig, ScoringConfig
 from inbol_ray.errors import DataError
 from inbol_ray.prompts import chat_prompt, render_question
 from inbol_ray.provenance import package_versions
-from inbol_ray.row_writer import write_rows
+from inbol_ray.row_writer import RowWriter
 from inbol_ray.rows import QUESTION, SAMPLED_ANSWERS, Question, Rejected
 from inbol_ray.sampling.checkpoints import model_digest
 from inbol_ray.sampling.generate import generate
 from inbol_ray.sampling.parts import Parts
 from inbol_ray.sampling.vllm_engine import Decoding
-from inbol_ray.scoring.answer_match import OURS
-from inbol_ray.scoring.outcome import judge_reply
 
 
 def estimate_confidence(context: StageContext) -> dict[str, int]:
@@ -40,8 +37,9 @@ def estimate_confidence(context: StageContext) -> dict[str, int]:
     checkpoint = context.checkpoint("checkpoint")
     model = {"checkpoint": checkpoint, "digest": model_digest(checkpoint)}
     questions = _read_questions(context)
+    judge = Judge(sampling, config.scoring, context.progress, questions.num_rows)
     if sampling.reuse_uri is None:
-        rows = _sample(context, questions, checkpoint).rows()
+        judged = judge.judge_parts(_sample(context, questions, checkpoint))
     else:
         dataset = read_dataset(
             sampling.reuse_uri,
@@ -49,19 +47,18 @@ def estimate_confidence(context: StageContext) -> dict[str, int]:
             model["digest"],
             allow_other_checkpoint=sampling.allow_other_checkpoint,
         )
-        rows = _take(questions, dataset)
+        judged = judge.judge_table(_take(questions, dataset))
     counts: Counter[str] = Counter()
-
-    def judge() -> Iterator[dict]:
-        for row in rows:
-            if row["reason"]:
-                context.reject([Rejected(row["id"], "confidence", row["reason"], row["detail"])])
-                continue
-            counts["samples"] += len(row["responses"])
-            yield judge_samples(Question.from_row(row), row, sampling, config.scoring)
-
     path = context.folder / "answers.parquet"
-    counts["questions"] = write_rows(path, judge(), SAMPLED_ANSWERS)
+    with RowWriter(path, SAMPLED_ANSWERS) as answers:
+        for table in judged:
+            has_samples = pc.equal(table["reason"], "")
+            for row in table.filter(pc.invert(has_samples)).select(["id", "reason", "detail"]).to_pylist():
+                context.reject([Rejected(row["id"], "confidence", row["reason"], row["detail"])])
+            table = table.filter(has_samples)
+            answers.write_table(table)
+            counts["samples"] += pc.sum(pc.list_value_length(table["responses"])).as_py() or 0
+    counts["questions"] = answers.num_rows
     context.check_rows(questions.num_rows, counts["questions"])
     description = describe(
         path,
@@ -75,23 +72,6 @@ def estimate_confidence(context: StageContext) -> dict[str, int]:
     if sampling.publish_uri is not None:
         publish(path, description, sampling.publish_uri, config.storage)
     return {"questions": counts["questions"], "samples": counts["samples"]}
-
-
-def judge_samples(question: Question, row: dict, sampling: SamplingConfig, scoring: ScoringConfig = OURS) -> dict:
-    """A SAMPLED_ANSWERS row, from one with `responses`, `token_logprobs` and `checkpoint`."""
-    threshold = sampling.correct_threshold
-    outcomes = [judge_reply(response, question, threshold, scoring) for response in row["responses"]]
-    kinds = [outcome.kind for outcome in outcomes]
-    return question.to_row() | {
-        "responses": row["responses"],
-        "outcomes": kinds,
-        "scores": [outcome.score for outcome in outcomes],
-        "token_logprobs": row["token_logprobs"],
-        "confidence": kinds.count("correct") / len(kinds),
-        "self_consistency": self_consistency(question, row["responses"], kinds),
-        "likelihood": likelihood(row["token_logprobs"], kinds),
-        "checkpoint": row["checkpoint"],
-    }
 
 
 def _read_questions(context: StageContext) -> pa.Table:
@@ -131,16 +111,18 @@ def _sample(context: StageContext, questions: pa.Table, checkpoint: str) -> Part
     )
 
 
-def _take(questions: pa.Table, dataset: pa.Table) -> Iterator[dict]:
+def _take(questions: pa.Table, dataset: pa.Table) -> pa.Table:
     """Question rows with samples or the reason for none, from a dataset that was sampled before."""
-    sampled = {row["id"]: row for row in dataset.to_pylist()}
-    for row in questions.to_pylist():
-        found = sampled.get(row["id"])
-        reason = detail = ""
-        if found is None:
-            reason, detail = "not_sampled", "the dataset of sampling.reuse_uri does not hold this question"
-        elif found["question"] != row["question"]:
-            reason = "other_question"
-            detail = f"the dataset of sampling.reuse_uri asks {found['question']!r} under this id"
-        samples = {name: found[name] for name in ("responses", "token_logprobs", "checkpoint")} if found else {}
-        yield row | samples | {"reason": reason, "detail": detail}
+    places = pc.index_in(questions["id"], dataset["id"].combine_chunks())
+    found = dataset.take(places)
+    is_missing = pc.is_null(places)
+    is_other = pc.fill_null(pc.not_equal(found["question"], questions["question"]), False)
+    asked = pc.binary_join_element_wise(
+        "the dataset of sampling.reuse_uri asks '", found["question"], "' under this id", ""
+    )
+    reason = pc.case_when(pc.make_struct(is_missing, is_other), "not_sampled", "other_question", "")
+    missing = "the dataset of sampling.reuse_uri does not hold this question"
+    detail = pc.case_when(pc.make_struct(is_missing, is_other), missing, asked, "")
+    for name in ("responses", "token_logprobs", "checkpoint"):
+        questions = questions.append_column(name, found[name])
+    return questions.append_column("reason", reason).append_column("detail", detail)
