@@ -73,6 +73,7 @@ def assert_same_results(out: Path, expected: Path) -> None:
         ("confidence", "answers.parquet", ["id", "responses", "outcomes", "confidence"]),
         ("data", "preferences.parquet", ["id"]),
         ("evaluate", "predictions.parquet", ["id", "method", "response", "outcome"]),
+        ("signals", "signals.parquet", ["id", "part", "method", "response", "wrong"]),
     ):
         one, other = (pq.read_table(artifact(path, stage) / file, columns=columns) for path in (out, expected))
         assert one.equals(other), f"{stage}/{file}"
@@ -131,6 +132,8 @@ def test_work_survives_lost_nodes_a_stop_and_a_killed_driver(cluster, undisturbe
         assert not finished(out, method), f"{method} had ended before anything was done to it"
 
     cluster.submit("stopped", "pipeline", *options)
+    kill_node_under("_write_shard", "stopped")  # instruct
+    kill_node_under("ReadRange", "stopped")  # vision
     wait_for_checkpoint("base", "stopped")
     assert cluster.ray("job", "stop", "stopped").returncode == 0
     assert cluster.wait("stopped", 90)["status"] == "STOPPED"
@@ -147,8 +150,9 @@ def test_work_survives_lost_nodes_a_stop_and_a_killed_driver(cluster, undisturbe
     assert cluster.wait("driver-killed", 60)["status"] == "FAILED"
 
     cluster.submit("last", "pipeline", *options)
-    cluster.until(lambda: stage_of(cluster, "last") == "evaluate", 200, "last")
-    kill_node_under("MapWorker", "last")
+    for stage in ("evaluate", "signals"):
+        cluster.until(lambda stage=stage: stage_of(cluster, "last") == stage, 200, "last")
+        kill_node_under("MapWorker", "last")
     assert cluster.wait("last")["status"] == "SUCCEEDED", cluster.logs("last")
 
     summary = json.loads((artifact(out, "base") / "model" / "training.json").read_text())
