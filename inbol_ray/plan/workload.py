@@ -27,7 +27,9 @@ ROW_BYTES = 700
 RESPONSE_BYTES = 40
 """A response, its outcome and score."""
 DRIVER_BYTES_PER_ROW = 6_000
-"""Memory of a row that the driver holds as Python objects. Replies stay in their parts and pass through one by one."""
+"""Memory of a row that the driver holds as Python objects."""
+DRIVER_BYTES_PER_QUESTION = 1_500
+"""Memory of a question to be sampled, which the driver holds as Arrow; 1,200 measured. Replies stay in their parts."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,8 @@ def build_work(stages: Mapping[str, Stage], config: PipelineConfig, manifests: M
 
 def driver_bytes(work: Work, config: PipelineConfig) -> int:
     """Memory that a stage takes in the driver, which holds an engine stage's questions and a training's rows."""
+    if work.stage == "confidence":
+        return work.num_units * DRIVER_BYTES_PER_QUESTION
     if work.stage in config.training:
         method = config.training[work.stage]
         return work.num_units * method.global_batch_size // method.num_epochs * DRIVER_BYTES_PER_ROW

@@ -167,7 +167,8 @@ def warnings_of(*options: str) -> str:
 
 def test_warnings_name_what_does_not_scale():
     text = warnings_of()
-    assert "confidence: the driver holds about" in text and "global batch of 64 keeps at most 64 workers" in text
+    assert "data: the driver holds about" in text and "confidence: the driver holds" not in text
+    assert "global batch of 64 keeps at most 64 workers" in text
     small = ["--corpora", "[{dataset: scienceqa, split: train, root: x}]", "--plan.nodes", "[1, 2]"]
     assert "the driver holds" not in warnings_of(*small) and "global batch" not in warnings_of(*small)
     many = warnings_of(*small, "--engine.num_engines", "1000")
