@@ -11,7 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 TOKEN = ROOT / "build" / "cluster" / "token"
-JOBS = ("base_model", "unanswerable", "confidence", "build_data", "train", "evaluate", "pipeline")
+JOBS = ("base_model", "unanswerable", "confidence", "build_data", "train", "evaluate", "calibrate", "pipeline")
 
 
 def main() -> None:

@@ -153,7 +153,7 @@ def test_jobs_run_scripts_that_exist_on_the_shipped_cluster():
         assert (ROOT / "jobs" / f"{script}.py").exists() and job["metadata"]["name"].endswith(script.replace("_", "-"))
         assert set(re.findall(r"\$(\w+)", job["spec"]["entrypoint"])) <= settings["data"].keys()
         scripts.add(script)
-    assert scripts == {"unanswerable", "confidence", "build_data", "train", "evaluate", "pipeline"}
+    assert scripts == {"unanswerable", "confidence", "build_data", "train", "evaluate", "calibrate", "pipeline"}
     assert (ROOT / settings["data"]["INBOL_CONFIG"]).exists()
 
 
