@@ -9,17 +9,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+from inbol_ray.leases import is_locked
+
 ROOT = Path(__file__).resolve().parents[1]
-TOKEN = ROOT / "build" / "cluster" / "token"
+CLUSTER = ROOT / "build" / "cluster"
 JOBS = ("base_model", "unanswerable", "confidence", "build_data", "train", "evaluate", "calibrate", "pipeline")
 
 
 def main() -> None:
-    environment = {"RAY_AUTH_MODE": "token", "RAY_API_SERVER_ADDRESS": "http://127.0.0.1:8265"} | os.environ
-    if "RAY_AUTH_TOKEN" not in environment and "RAY_AUTH_TOKEN_PATH" not in environment:
-        if not TOKEN.exists():
+    environment = {"RAY_AUTH_MODE": "token"} | os.environ
+    if "RAY_API_SERVER_ADDRESS" not in environment:
+        if not is_locked(CLUSTER / "lock"):
             raise SystemExit("error: no cluster: run `make cluster-local` in another terminal first")
-        environment["RAY_AUTH_TOKEN_PATH"] = str(TOKEN)
+        environment["RAY_API_SERVER_ADDRESS"] = (CLUSTER / "address").read_text()
+        environment["RAY_AUTH_TOKEN_PATH"] = str(CLUSTER / "token")
     options = sys.argv[1:] or ["--config", "jobs/configs/demo.yaml"]
     # Later options win, so a user's own --output_dir does.
     options = ["--output_dir", str(ROOT / "build" / "cluster-demo"), *options]
