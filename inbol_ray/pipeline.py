@@ -310,6 +310,9 @@ def _set_quiet_defaults() -> None:
         "RAY_TRAIN_V2_ENABLED": "1",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+        # One line says that it is set. Without it each engine pool warns that its actors' arguments, which the driver
+        # holds, might be lost.
+        "RAY_BACKEND_LOG_LEVEL": "fatal",
         "VLLM_LOGGING_LEVEL": "ERROR",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "TRANSFORMERS_VERBOSITY": "error",
