@@ -139,6 +139,7 @@ def test_work_survives_lost_nodes_a_stop_and_a_killed_driver(cluster, undisturbe
     wait_for_checkpoint("base", "stopped")
     assert cluster.ray("job", "stop", "stopped").returncode == 0
     assert cluster.wait("stopped", 90)["status"] == "STOPPED"
+    assert "stopped; run the same command again" in cluster.logs("stopped")
     stopped_at = max(checkpoints("base"))
     assert not finished(out, "base"), "base had ended before it was stopped"
 

@@ -1,6 +1,8 @@
-"""A node goes in the middle of FSDP training: it goes on with the worker that is left, or waits, by configuration."""
+"""FSDP training on nodes that go: it goes on with the worker that is left, or waits, by configuration; and it is stopped."""
 
 import json
+import re
+import signal
 import subprocess
 import sys
 import time
@@ -102,3 +104,16 @@ def test_training_goes_on_with_fewer_workers_or_waits(nodes, tiny_llava, convers
         print(name, "differs by at most", largest)
         # One worker adds up a batch's gradients in another order than two.
         assert largest < 1e-4, name
+
+
+@pytest.mark.slow
+def test_sigterm_leaves_a_checkpoint_of_the_step_it_came_in(nodes, tiny_llava, conversation_rows, tmp_path):
+    cluster, _ = nodes
+    stopped = train(cluster, tiny_llava, conversation_rows, tmp_path, 0)
+    wait_for_checkpoint(stopped, tmp_path)
+    stopped.send_signal(signal.SIGTERM)
+    output = stopped.communicate(timeout=120)[0]
+    assert stopped.returncode == 128 + signal.SIGTERM, output
+    steps = re.findall(r'"checkpoint_dir_name": ?"step_(\d+)"', read_index(tmp_path))
+    summary = end(train(cluster, tiny_llava, conversation_rows, tmp_path, 0), tmp_path)
+    assert summary["resumed_from_step"] == max(map(int, steps)) > 4
