@@ -78,6 +78,9 @@ def _measured_rate(work: Work, manifest: dict) -> Rate | None:
     # first worker only, whose seconds are all workers' seconds.
     start = max(0.0, main["first_report_s"] - unit_s * sum(rows for rows, _ in main["blocks"]) / num_blocks)
     last = judging or main
+    if judging:  # from the last block until tasks judge: their processes start, however many rows there are
+        spent = sum(seconds for _, seconds in judging["blocks"])
+        start += max(0.0, main["tail_s"] - judging["tail_s"] - spent)
     return Rate(
         unit_s,
         start,

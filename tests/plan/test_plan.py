@@ -129,6 +129,8 @@ def test_rates_are_measured_where_there_is_a_run_and_assumed_elsewhere():
     finished["timing"]["questions judged"] = judging
     judged = find_rate(work, config, finished)
     assert (judged.unit_s, judged.row_seconds) == (measured.unit_s, measured.row_seconds)
+    finished["timing"]["questions"]["tail_s"] = 9.5
+    assert find_rate(work, config, finished).start_s == pytest.approx(30 - 3 + 9.5 - 1.0 - 6.0)
     assert judged.judging_s == pytest.approx(0.06 * work.num_units)
     assert judged.tail_s == pytest.approx(0.01 * work.num_units)
     # A run without a second block of any engine has measured nothing.
