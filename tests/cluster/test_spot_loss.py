@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from inbol_ray.config.load import load_config
 from inbol_ray.config.training import SupervisedConfig
 from inbol_ray.pipeline import started_ray
+from inbol_ray.watch import start_board
 
 init, rows, out, min_workers = sys.argv[1:5]
 config = SupervisedConfig(
@@ -29,6 +30,7 @@ config = SupervisedConfig(
 with started_ray(load_config(sys.argv[5:])):
     from inbol_ray.training.run import run_training
 
+    board = start_board()  # through which SIGTERM reaches the workers
     run_training(
         pq.read_table(rows), config, name="spot", init_checkpoint=init, out_dir=out, run_dir=f"{out}/runs",
         seed=0,
@@ -113,7 +115,7 @@ def test_sigterm_leaves_a_checkpoint_of_the_step_it_came_in(nodes, tiny_llava, c
     wait_for_checkpoint(stopped, tmp_path)
     stopped.send_signal(signal.SIGTERM)
     output = stopped.communicate(timeout=120)[0]
-    assert stopped.returncode == 128 + signal.SIGTERM, output
+    assert stopped.returncode == 128 + signal.SIGTERM and not (tmp_path / "model").exists(), output
     steps = re.findall(r'"checkpoint_dir_name": ?"step_(\d+)"', read_index(tmp_path))
     summary = end(train(cluster, tiny_llava, conversation_rows, tmp_path, 0), tmp_path)
     assert summary["resumed_from_step"] == max(map(int, steps)) > 4
