@@ -10,6 +10,7 @@ import json
 import os
 import secrets
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -137,7 +138,7 @@ def _groups_of(folder: Path) -> set[int]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, default=ROOT / "build" / "cluster", help="token and logs")
+    parser.add_argument("--folder", type=Path, default=ROOT / "build" / "cluster", help="token, address and logs")
     parser.add_argument("--port", type=int, default=6390, help="port of the GCS")
     parser.add_argument("--dashboard-port", type=int, default=8265)
     parser.add_argument("--head-cpus", type=int, default=NODE_CPUS, help="logical CPUs of the head")
@@ -149,8 +150,17 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if is_locked(folder / "lock"):
         raise SystemExit(f"error: a cluster with the folder {folder} is running already")
+    for option, port in (("--port", options.port), ("--dashboard-port", options.dashboard_port)):
+        if is_taken(port):
+            raise SystemExit(f"error: port {port} is in use, perhaps by another Ray; choose another with {option}")
     with file_lock(folder / "lock"):
         run(folder, options)
+
+
+def is_taken(port: int) -> bool:
+    """Whether something listens on a port of this machine; Ray would silently take the next one."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def run(folder: Path, options: argparse.Namespace) -> None:
@@ -180,6 +190,7 @@ def run(folder: Path, options: argparse.Namespace) -> None:
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
     address = f"http://127.0.0.1:{options.dashboard_port}"
+    (folder / "address").write_text(address)
     try:
         wait_for_job_server(address, (folder / "token").read_text(), head, log)
         print(

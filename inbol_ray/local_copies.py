@@ -2,10 +2,10 @@
 
 s3:// folder -> local_copy -> path in this machine's cache        written_to -> temporary folder -> s3:// folder
 
-Local paths pass through both. What lies under an artifact's URI never changes, so a copy never goes stale.
+Local paths pass through both. What lies under an artifact's URI never changes, so a copy never goes stale. Copies stay
+for the next process that asks, up to a bound (`copy_cache`).
 """
 
-import fcntl
 import hashlib
 import os
 import shutil
@@ -17,11 +17,14 @@ from pathlib import Path
 import pyarrow.fs as pafs
 
 from inbol_ray.config.machines import StorageConfig
-from inbol_ray.errors import MissingInputError
+from inbol_ray.copy_cache import CopyCache
+from inbol_ray.errors import ConfigError, MissingInputError
 from inbol_ray.storage import create_folder, is_remote, open_filesystem
 
 CACHE_VARIABLE = "INBOL_RAY_CACHE"
 """Folder of the copies; by default one in the machine's temporary folder."""
+CACHE_BYTES_VARIABLE = "INBOL_RAY_CACHE_BYTES"
+"""Bytes that copies may take together; by default half of the disk they are on."""
 STORAGE_VARIABLE = "INBOL_RAY_STORAGE"
 """The run's `storage` section as JSON, in the driver and in all its workers, so that any process can open any artifact.
 It holds no keys: each machine has credentials of its own."""
@@ -43,31 +46,31 @@ def job_storage() -> StorageConfig:
 def local_copy(reference: str, storage: StorageConfig | None = None) -> str:
     """Path of a folder's content on this machine; what is not in a store (a path, a hub name) comes back as it is.
 
-    `storage` is the run's unless given. Processes that ask for the same folder copy it once. Raises MissingInputError
-    when nothing is there.
+    `storage` is the run's unless given. Processes that ask for the same folder copy it once; it stays as long as one of
+    them lives. Raises MissingInputError when nothing is there.
     """
     if not is_remote(reference):
         return reference
-    cache = Path(os.environ.get(CACHE_VARIABLE) or Path(tempfile.gettempdir()) / f"inbol_ray-{os.getuid()}")
-    cache.mkdir(parents=True, exist_ok=True, mode=0o700)
     filesystem, source = open_filesystem(reference, storage or job_storage())
+
+    def measure() -> int:
+        infos = filesystem.get_file_info(pafs.FileSelector(source, recursive=True, allow_not_found=True))
+        if not infos:
+            raise MissingInputError(f"{reference}: nothing is stored there; was the artifact removed?")
+        return sum(info.size for info in infos if info.is_file)
+
     digest = hashlib.sha256(reference.encode()).hexdigest()[:16]
-    folder = cache / f"{source.replace('/', '~')[-100:]}-{digest}"
-    if folder.is_dir():
-        return str(folder)
-    with open(cache / f".{digest}.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not folder.is_dir():
-            if not filesystem.get_file_info(pafs.FileSelector(source, recursive=True, allow_not_found=True)):
-                raise MissingInputError(f"{reference}: nothing is stored there; was the artifact removed?")
-            partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=cache))
-            try:
-                copy_folder(reference, str(partial), storage)
-                os.replace(partial, folder)
-            except BaseException:
-                shutil.rmtree(partial, ignore_errors=True)
-                raise
-    return str(folder)
+    name = f"{source.replace('/', '~')[-100:]}-{digest}"
+    return str(_open_cache().get(name, measure, lambda folder: copy_folder(reference, str(folder), storage)))
+
+
+def _open_cache() -> CopyCache:
+    folder = Path(os.environ.get(CACHE_VARIABLE) or Path(tempfile.gettempdir()) / f"inbol_ray-{os.getuid()}")
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    text = os.environ.get(CACHE_BYTES_VARIABLE) or str(shutil.disk_usage(folder).total // 2)
+    if not text.isdecimal():
+        raise ConfigError(f"{CACHE_BYTES_VARIABLE} is {text!r}; expected a number of bytes, such as 200000000000")
+    return CopyCache(folder, int(text))
 
 
 @contextmanager

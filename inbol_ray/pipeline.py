@@ -1,6 +1,7 @@
 """The graph of stages that a configuration describes, and running it."""
 
 import importlib
+import logging
 import os
 import signal
 import sys
@@ -266,6 +267,8 @@ def started_ray(config: PipelineConfig) -> Iterator[None]:
     if address:
         ray.init(address=address, runtime_env=environment, log_to_driver=False)
     else:
+        # It says that this private cluster has a token; one without a token is only ever met by its address, above.
+        logging.getLogger("ray._private.authentication.authentication_token_setup").setLevel(logging.ERROR)
         ray.init(
             address="local",  # not whatever cluster happens to run on this machine
             num_cpus=config.ray.num_cpus,
@@ -303,12 +306,12 @@ def run_job(work: Callable[[], object]) -> None:
 
 def _set_quiet_defaults() -> None:
     """Keep third-party chatter out of the stage lines; whoever sets a variable keeps what they set."""
-    import logging
-
     defaults = {
         "RAY_TRAIN_V2_ENABLED": "1",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+        # One line says that it is set. Without it each engine pool warns that its actors' arguments, which the driver
+        # holds, might be lost.
         "RAY_BACKEND_LOG_LEVEL": "fatal",
         "VLLM_LOGGING_LEVEL": "ERROR",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",

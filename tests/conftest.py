@@ -1,4 +1,6 @@
-"""Shared fixtures: a random tiny LLaVA in the hub's layout, scenes of the toy world, and a real S3 server."""
+"""Shared fixtures: a random tiny LLaVA in the hub's layout, scenes of the toy world, training rows, and a real S3
+server.
+"""
 
 import uuid
 
@@ -53,3 +55,25 @@ def scene_images(tmp_path_factory):
         path.write_bytes(encode_png(render_scene(draw_scene(rng, SceneStyle()))))
         paths.append(str(path))
     return paths
+
+
+@pytest.fixture(scope="session")
+def conversation_rows(scene_images, tmp_path_factory):
+    """Path of 200 CONVERSATION rows as Parquet: one turn each, about one of the four scenes."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from inbol_ray.rows import CONVERSATION
+
+    path = tmp_path_factory.mktemp("rows") / "rows.parquet"
+    rows = [
+        {
+            "id": f"{n:03d}",
+            "images": [scene_images[n % 4]],
+            "turns": [{"user": f"What is {n}?", "assistant": f"answer {n % 5}"}],
+            "knowledge": "known",
+        }
+        for n in range(200)
+    ]
+    pq.write_table(pa.Table.from_pylist(rows, schema=CONVERSATION), path)
+    return path

@@ -7,33 +7,33 @@ import itertools
 import json
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from inbol_ray.artifacts import StageContext
 from inbol_ray.confidence.dataset import DESCRIPTION, describe, publish, read_dataset
-from inbol_ray.confidence.estimators import likelihood, self_consistency
+from inbol_ray.confidence.judging import Judge
 from inbol_ray.confidence.stopping import AdaptiveRounds
 from inbol_ray.config.model import PromptConfig
-from inbol_ray.config.sampling import SamplingConfig, ScoringConfig
 from inbol_ray.corpora.disk_index import DiskIndex
 from inbol_ray.errors import DataError
 from inbol_ray.prompts import chat_prompt, render_question
 from inbol_ray.provenance import package_versions
-from inbol_ray.row_writer import write_rows
+from inbol_ray.row_writer import RowWriter
 from inbol_ray.rows import QUESTION, SAMPLED_ANSWERS, Question, Rejected
 from inbol_ray.sampling.checkpoints import model_digest
 from inbol_ray.sampling.generate import generate
-from inbol_ray.sampling.parts import Parts
+from inbol_ray.sampling.parts import REPLY, Parts
 from inbol_ray.sampling.vllm_engine import Decoding
-from inbol_ray.scoring.answer_match import OURS
-from inbol_ray.scoring.outcome import judge_reply
 
 BATCH_ROWS = 1024
 """Rows that are in memory at a time, beside those that a Parquet writer gathers."""
+ANSWERS = "answers.parquet"
 REQUEST = QUESTION.append(pa.field("prompt", pa.string())).append(pa.field("checkpoint", pa.string()))
+SAMPLED = pa.unify_schemas([QUESTION, pa.schema([pa.field("checkpoint", pa.string())]), REPLY])
+"""A question with its samples, or the reason for none: what `Parts` hold of a REQUEST."""
 
 
 def estimate_confidence(context: StageContext) -> dict[str, int]:
@@ -47,10 +47,10 @@ def estimate_confidence(context: StageContext) -> dict[str, int]:
     sampling = config.sampling
     checkpoint = context.checkpoint("checkpoint")
     model = {"checkpoint": checkpoint, "digest": model_digest(checkpoint)}
-    path = context.folder / "answers.parquet"
+    path = context.folder / ANSWERS
     with DiskIndex() as questions:
         num_questions = _read_questions(context, questions)
-        counts = _write_answers(context, path, _sampled(context, questions, model))
+        counts = _write_answers(context, _judged(context, questions, num_questions, model))
     context.check_rows(num_questions, counts["questions"])
     description = describe(
         path,
@@ -66,52 +66,34 @@ def estimate_confidence(context: StageContext) -> dict[str, int]:
     return {"questions": counts["questions"], "samples": counts["samples"]}
 
 
-def _sampled(context: StageContext, questions: DiskIndex, model: dict) -> Iterator[dict]:
-    """Question rows with samples or the reason for none, by id: drawn now, or taken from what was drawn before."""
+def _judged(context: StageContext, questions: DiskIndex, num_questions: int, model: dict) -> Iterator[pa.Table]:
+    """Tables of `judging.JUDGED`, by id, of samples that are drawn now, or taken from what was drawn before."""
     sampling = context.config.sampling
+    judge = Judge(sampling, context.config.scoring, context.progress, num_questions)
     if sampling.reuse_uri is None:
-        return _sample(context, questions, model["checkpoint"]).rows()
+        return judge.judge_parts(_sample(context, questions, model["checkpoint"]))
     dataset = read_dataset(
         sampling.reuse_uri,
         context.config.storage,
         model["digest"],
         allow_other_checkpoint=sampling.allow_other_checkpoint,
     )
-    return _take(questions, dataset)
+    return map(judge, _in_tables(_take(questions, dataset), SAMPLED))
 
 
-def _write_answers(context: StageContext, path: Path, rows: Iterator[dict]) -> Counter[str]:
-    """Judge the samples; returns the numbers of `questions` and `samples` that were written."""
-    sampling, scoring = context.config.sampling, context.config.scoring
+def _write_answers(context: StageContext, judged: Iterator[pa.Table]) -> Counter[str]:
+    """Returns the numbers of `questions` and `samples` that were written; questions without samples are rejected."""
     counts: Counter[str] = Counter()
-
-    def judge() -> Iterator[dict]:
-        for row in rows:
-            if row["reason"]:
+    with RowWriter(context.folder / ANSWERS, SAMPLED_ANSWERS) as answers:
+        for table in judged:
+            has_samples = pc.equal(table["reason"], "")
+            for row in table.filter(pc.invert(has_samples)).select(["id", "reason", "detail"]).to_pylist():
                 context.reject([Rejected(row["id"], "confidence", row["reason"], row["detail"])])
-                continue
-            counts["samples"] += len(row["responses"])
-            yield judge_samples(Question.from_row(row), row, sampling, scoring)
-
-    counts["questions"] = write_rows(path, judge(), SAMPLED_ANSWERS)
+            table = table.filter(has_samples)
+            answers.write_table(table)
+            counts["samples"] += pc.sum(pc.list_value_length(table["responses"])).as_py() or 0
+    counts["questions"] = answers.num_rows
     return counts
-
-
-def judge_samples(question: Question, row: dict, sampling: SamplingConfig, scoring: ScoringConfig = OURS) -> dict:
-    """A SAMPLED_ANSWERS row, from one with `responses`, `token_logprobs` and `checkpoint`."""
-    threshold = sampling.correct_threshold
-    outcomes = [judge_reply(response, question, threshold, scoring) for response in row["responses"]]
-    kinds = [outcome.kind for outcome in outcomes]
-    return question.to_row() | {
-        "responses": row["responses"],
-        "outcomes": kinds,
-        "scores": [outcome.score for outcome in outcomes],
-        "token_logprobs": row["token_logprobs"],
-        "confidence": kinds.count("correct") / len(kinds),
-        "self_consistency": self_consistency(question, row["responses"], kinds),
-        "likelihood": likelihood(row["token_logprobs"], kinds),
-        "checkpoint": row["checkpoint"],
-    }
 
 
 def _read_questions(context: StageContext, questions: DiskIndex) -> int:
@@ -148,12 +130,19 @@ def _sample(context: StageContext, questions: DiskIndex, checkpoint: str) -> Par
 
 def _requests(questions: DiskIndex, checkpoint: str, prompts: PromptConfig) -> Iterator[pa.Table]:
     """Tables of REQUEST, by id."""
-    items = questions.items()
-    while rows := [json.loads(value) for _, value in itertools.islice(items, BATCH_ROWS)]:
-        for row in rows:
+
+    def rows() -> Iterator[dict]:
+        for _, value in questions.items():
+            row = json.loads(value)
             prompt = render_question(Question.from_row(row), prompts)
-            row |= {"prompt": chat_prompt(prompt, num_images=len(row["images"])), "checkpoint": checkpoint}
-        yield pa.Table.from_pylist(rows, schema=REQUEST)
+            yield row | {"prompt": chat_prompt(prompt, num_images=len(row["images"])), "checkpoint": checkpoint}
+
+    return _in_tables(rows(), REQUEST)
+
+
+def _in_tables(rows: Iterator[dict], schema: pa.Schema) -> Iterator[pa.Table]:
+    while batch := list(itertools.islice(rows, BATCH_ROWS)):
+        yield pa.Table.from_pylist(batch, schema=schema)
 
 
 def _take(questions: DiskIndex, dataset: pa.Table) -> Iterator[dict]:

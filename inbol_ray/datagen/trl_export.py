@@ -8,8 +8,6 @@ the sum of DPO's over a sample's pairs, each times its `weight`; a plain DPO tra
 """
 
 import hashlib
-import shutil
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,10 +17,11 @@ import ray.data
 from datasets import Features, List, Value
 from datasets import Image as ImageFeature
 
+from inbol_ray.config.machines import StorageConfig
 from inbol_ray.images import ImageError, read_image_bytes
 from inbol_ray.prompts import END_TOKEN, IMAGE_TOKEN, clean_text
-from inbol_ray.row_writer import write_rows
 from inbol_ray.rows import PAIRS, REJECTED, Rejected
+from inbol_ray.storage import create_folder, delete_folder, is_remote, open_filesystem, write_whole
 
 ROWS_PER_FILE = 256
 TRAINING_TEMPLATE = (
@@ -57,37 +56,41 @@ neither. `weight` is the pair's factor in CA-DPO; plain DPO ignores it. `idk/` a
 """
 
 
-def export_trl(data_folder: Path, out_dir: Path) -> dict[str, int]:
+def export_trl(data_folder: Path, uri: str, storage: StorageConfig) -> dict[str, int]:
     """Convert the `data` stage's files by Ray Data; returns rows a part, and rejected rows.
 
-    `out_dir` is replaced as a whole, once all is written. A row whose image cannot be read goes to
-    `rejected.parquet`.
+    What is under `uri`, a path that every node reaches or an `s3://` URI, goes first; `README.md` is written last, when
+    all is there. A row whose image cannot be read goes to `rejected.parquet`.
     """
-    partial = out_dir.with_name(f".{out_dir.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    counts: Counter[str] = Counter()
+    filesystem, folder = open_filesystem(uri, storage)
+    delete_folder(uri, storage)
+    create_folder(filesystem, folder)
+    target = uri if is_remote(uri) else folder  # absolute: workers run in other folders
+    counts: dict[str, int] = {}
     rejected: list[dict] = []
     for part in ("preferences", "idk", "sft"):
-        folder = partial / part
-        folder.mkdir(parents=True)
+        table = pq.read_table(data_folder / f"{part}.parquet")
+        slices = [table.slice(start, ROWS_PER_FILE) for start in range(0, max(1, table.num_rows), ROWS_PER_FILE)]
         written = (
-            ray.data.read_parquet(str(data_folder / f"{part}.parquet"))
+            ray.data.from_arrow(slices)
             .map_batches(
-                write_file, batch_size=ROWS_PER_FILE, batch_format="pyarrow", fn_kwargs={"folder": str(folder)}
+                write_file,
+                batch_size=None,
+                batch_format="pyarrow",
+                fn_kwargs={"uri": f"{target}/{part}", "storage": storage},
             )
             .take_all()
         )
         counts[part] = sum(row["rows"] for row in written)
         rejected += [row for file in written for row in file["rejected"]]
-    write_rows(partial / "rejected.parquet", rejected, REJECTED)
-    (partial / "chat_template.jinja").write_text(TRAINING_TEMPLATE)
-    (partial / "README.md").write_text(_USAGE)
-    shutil.rmtree(out_dir, ignore_errors=True)
-    partial.rename(out_dir)
-    return dict(counts) | {"rejected": len(rejected)}
+    refused = pa.Table.from_pylist(rejected, schema=REJECTED)
+    write_whole(filesystem, f"{folder}/rejected.parquet", _to_parquet(refused))
+    write_whole(filesystem, f"{folder}/chat_template.jinja", TRAINING_TEMPLATE.encode())
+    write_whole(filesystem, f"{folder}/README.md", _USAGE.encode())
+    return counts | {"rejected": len(rejected)}
 
 
-def write_file(table: pa.Table, folder: str) -> pa.Table:
+def write_file(table: pa.Table, uri: str, storage: StorageConfig) -> pa.Table:
     """One file of converted rows, named after its first id, so that a retried task writes the same file again.
 
     Returns one row: the number of rows and the rejected ones.
@@ -104,8 +107,12 @@ def write_file(table: pa.Table, folder: str) -> pa.Table:
             rejected.append(Rejected(row["id"], "trl_export", "unreadable_image", str(error)).to_row())
             continue
         converted += [{"id": row["id"], "images": images, **values} for values in convert(row)]
-    name = hashlib.sha256(table["id"][0].as_py().encode()).hexdigest()[:16]
-    pq.write_table(pa.Table.from_pylist(converted, schema=features.arrow_schema), f"{folder}/{name}.parquet")
+    first = table["id"][0].as_py() if table.num_rows else ""
+    name = hashlib.sha256(first.encode()).hexdigest()[:16]
+    filesystem, folder = open_filesystem(uri, storage)
+    create_folder(filesystem, folder)
+    data = _to_parquet(pa.Table.from_pylist(converted, schema=features.arrow_schema))
+    write_whole(filesystem, f"{folder}/{name}.parquet", data)
     kind = pa.list_(pa.struct(list(REJECTED)))
     return pa.table({"rows": [len(converted)], "rejected": pa.array([rejected], kind)})
 
@@ -135,3 +142,9 @@ def instruction_rows(row: dict) -> Iterator[dict]:
 
 def _message(role: str, text: str) -> dict:
     return {"role": role, "content": clean_text(text)}
+
+
+def _to_parquet(table: pa.Table) -> pa.Buffer:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    return sink.getvalue()

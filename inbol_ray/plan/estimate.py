@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from inbol_ray.artifacts import Store
 from inbol_ray.cluster_resources import ENGINE_STAGES
+from inbol_ray.confidence.judging import ROWS_PER_TASK
+from inbol_ray.confidence.judging import UNIT as JUDGING
 from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.plan.simulation import ENOUGH_BLOCKS, Scenario, best_rows_per_block, simulate
 from inbol_ray.plan.workload import Work, driver_bytes
@@ -23,7 +25,7 @@ NODE_EFFICIENCY = 0.97
 class Rate:
     """Seconds that one process (engine or training worker) needs for a unit, and the rest of a stage's time.
 
-    `row_seconds` are those of single blocks.
+    `row_seconds` are those of single blocks; `judging_s` are CPU seconds of all units together.
     """
 
     unit_s: float
@@ -31,6 +33,7 @@ class Rate:
     tail_s: float
     source: str
     row_seconds: tuple[float, ...] = ()
+    judging_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -64,19 +67,32 @@ def find_rate(work: Work, config: PipelineConfig, manifest: dict | None) -> Rate
 
 
 def _measured_rate(work: Work, manifest: dict) -> Rate | None:
-    units = [timing for timing in manifest.get("timing", {}).values() if timing["blocks"]]
+    timing = manifest.get("timing", {})
+    judging = timing.get(JUDGING)
+    units = [one for name, one in timing.items() if one["blocks"] and name != JUDGING]
     if not units:
         return None
-    main = max(units, key=lambda timing: timing["done"])
-    rows = sum(rows for rows, _ in main["blocks"])
-    seconds = sum(seconds for _, seconds in main["blocks"])
+    main = max(units, key=lambda one: one["done"])
+    unit_s, num_blocks = _seconds_a_row(main), len(main["blocks"])
     # The first report comes at the end of a block, so the start is what is left of it. A training reports at its
     # first worker only, whose seconds are all workers' seconds.
-    start = max(0.0, main["first_report_s"] - seconds / len(main["blocks"]))
-    per_second_of_tail = main["done"] / main["tail_s"] if main["tail_s"] > 0 else float("inf")
-    row_seconds = tuple(seconds / rows for rows, seconds in main["blocks"])
-    source = f"measured: {manifest['artifact']}"
-    return Rate(seconds / rows, start, work.num_units / per_second_of_tail, source, row_seconds)
+    start = max(0.0, main["first_report_s"] - unit_s * sum(rows for rows, _ in main["blocks"]) / num_blocks)
+    last = judging or main
+    if judging:  # from the last block until tasks judge: their processes start, however many rows there are
+        spent = sum(seconds for _, seconds in judging["blocks"])
+        start += max(0.0, main["tail_s"] - judging["tail_s"] - spent)
+    return Rate(
+        unit_s,
+        start,
+        work.num_units * last["tail_s"] / last["done"],
+        f"measured: {manifest['artifact']}",
+        tuple(seconds / rows for rows, seconds in main["blocks"]),
+        work.num_units * _seconds_a_row(judging) if judging else 0.0,
+    )
+
+
+def _seconds_a_row(timing: dict) -> float:
+    return sum(seconds for _, seconds in timing["blocks"]) / sum(rows for rows, _ in timing["blocks"])
 
 
 def _assumed_rate(work: Work, config: PipelineConfig) -> Rate:
@@ -84,7 +100,9 @@ def _assumed_rate(work: Work, config: PipelineConfig) -> Rate:
     if work.stage in ENGINE_STAGES and work.num_units:
         compute = work.flops_per_parameter * plan.model_parameters / (plan.gpu_flops * plan.utilisation)
         seconds = (compute + work.response_tokens / plan.decode_tokens_per_s) / work.num_units
-        return Rate(seconds, plan.engine_start_s, work.num_units / plan.driver_rows_per_s, ASSUMED, (seconds,))
+        judging = work.num_units / plan.judged_rows_per_s if work.stage == "confidence" else 0.0
+        tail = work.num_units / plan.driver_rows_per_s
+        return Rate(seconds, plan.engine_start_s, tail, ASSUMED, (seconds,), judging)
     if work.stage in config.training and work.num_units:
         compute = work.flops_per_parameter * plan.model_parameters / (plan.gpu_flops * plan.utilisation)
         return Rate(compute / work.num_units, plan.engine_start_s, 0.0, ASSUMED)
@@ -125,6 +143,8 @@ def scenario_of(work: Work, rate: Rate, config: PipelineConfig, rows_per_block: 
         rows_per_block or config.engine.block_size,
         rate.row_seconds,
         rate.start_s,
+        rate.judging_s,
+        -(-work.num_units // ROWS_PER_TASK),
         rate.tail_s,
         config.plan.dispatches_per_s,
     )
@@ -183,7 +203,7 @@ def _warn_engines(one: StagePlan, config: PipelineConfig) -> list[str]:
     if one.rate.tail_s > 0.25 * one.wall_s:
         found.append(
             f"{work.stage}: the driver alone works for {one.rate.tail_s:,.0f} s of {one.wall_s:,.0f} s after the last "
-            "block (judging and sorting); more engines do not help that part"
+            "block; more engines do not help that part"
         )
     return found
 

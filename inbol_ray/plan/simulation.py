@@ -1,6 +1,6 @@
 """Wall time of an engine stage over engines, from the seconds that single blocks took in an earlier run.
 
-blocks -> [one dispatcher] -> engines, each from its own start on -> [driver's tail]
+blocks -> [one dispatcher] -> engines, each from its own start on -> [judging on the engines' CPUs] -> [driver's tail]
 
 List scheduling, as Ray Data does it: whoever is free gets the next block.
 """
@@ -25,8 +25,11 @@ class Scenario:
     """Seconds a row, of each recorded block: blocks are drawn from these."""
     start_s: float
     """From the beginning of the stage until an engine takes its first block."""
+    judging_s: float
+    """CPU seconds of judging after the last block, by `judging_tasks` tasks."""
+    judging_tasks: int
     tail_s: float
-    """Work of the driver after the last block."""
+    """What the driver does by itself."""
     dispatches_per_s: float
 
 
@@ -56,11 +59,13 @@ def simulate(scenario: Scenario, num_engines: int, seed: int = 0) -> Outcome:
         dispatched = max(dispatched, start) + 1 / scenario.dispatches_per_s if num_engines > 1 else start
         heapq.heappush(free, start + float(block))
     end = max(free)
-    wall = end + scenario.tail_s
+    judging = scenario.judging_s / min(num_engines, scenario.judging_tasks) if scenario.judging_tasks else 0.0
+    wall = end + judging + scenario.tail_s
     ideal = float(seconds.sum()) / num_engines
     losses = {
         "engines": ideal,
         "start of the engines": scenario.start_s,
+        "judging": judging,
         "driver's tail": scenario.tail_s,
         "uneven last blocks": end - scenario.start_s - ideal,
     }

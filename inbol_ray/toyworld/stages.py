@@ -53,14 +53,11 @@ def _write_shard(uri: str, start: int, stop: int, total: int, seed: int, prompts
 def build_vision_model(context: StageContext) -> dict[str, int]:
     """Stage: a new LLaVA whose vision tower has been pretrained; Ray Data renders the batches that it learns from."""
     base, seed = context.config.base_model, context.config.seed
-    batches = (
-        ray.data.range(base.vision_steps, override_num_blocks=min(base.vision_steps, 48))
-        .map_batches(
-            _draw_batches, batch_size=None, fn_kwargs={"batch_size": base.vision_batch_size, "seed": seed}, num_cpus=1
-        )
-        .iter_batches(batch_size=base.vision_batch_size, prefetch_batches=4)
+    drawn = ray.data.range(base.vision_steps, override_num_blocks=min(base.vision_steps, 48)).map_batches(
+        _draw_batches, batch_size=None, fn_kwargs={"batch_size": base.vision_batch_size, "seed": seed}, num_cpus=1
     )
-    return {"steps": _train_vision(context, batches)}
+    drawn.context.execution_options.preserve_order = True  # one seed is one model, whichever task ends first
+    return {"steps": _train_vision(context, drawn.iter_batches(batch_size=base.vision_batch_size, prefetch_batches=4))}
 
 
 def _draw_batches(batch: dict, batch_size: int, seed: int) -> dict:

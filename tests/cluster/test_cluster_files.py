@@ -143,6 +143,32 @@ def test_every_stage_of_the_paper_fits_the_shipped_clusters(source):
         check_asks(asks("--engine.num_engines", "41"), [HEAD], growth)
 
 
+def pod_specs(node) -> list[dict]:
+    """Every pod template's spec below a document."""
+    if isinstance(node, list):
+        return [spec for entry in node for spec in pod_specs(entry)]
+    if not isinstance(node, dict):
+        return []
+    own = [node] if "containers" in node else []
+    return own + [spec for value in node.values() for spec in pod_specs(value)]
+
+
+def test_copies_stay_below_the_size_at_which_kubernetes_evicts_a_pod():
+    checked = 0
+    for document in (document for path in MANIFESTS for document in documents(path)):
+        for spec in pod_specs(document):
+            environment = {entry["name"]: entry.get("value") for entry in spec["containers"][0].get("env", ())}
+            if folder := environment.get("INBOL_RAY_CACHE"):
+                [name] = [
+                    mount["name"] for mount in spec["containers"][0]["volumeMounts"] if mount["mountPath"] == folder
+                ]
+                [volume] = [volume for volume in spec["volumes"] if volume["name"] == name]
+                limit = int(volume["emptyDir"]["sizeLimit"].removesuffix("Gi")) << 30
+                assert int(environment["INBOL_RAY_CACHE_BYTES"]) < 0.95 * limit
+                checked += 1
+    assert checked == 5
+
+
 def test_jobs_run_scripts_that_exist_on_the_shipped_cluster():
     [cluster] = documents(CLUSTER / "kuberay" / "raycluster.yaml")
     [settings] = documents(CLUSTER / "kuberay" / "settings.yaml")
@@ -153,7 +179,7 @@ def test_jobs_run_scripts_that_exist_on_the_shipped_cluster():
         assert (ROOT / "jobs" / f"{script}.py").exists() and job["metadata"]["name"].endswith(script.replace("_", "-"))
         assert set(re.findall(r"\$(\w+)", job["spec"]["entrypoint"])) <= settings["data"].keys()
         scripts.add(script)
-    assert scripts == {"unanswerable", "confidence", "build_data", "train", "evaluate", "pipeline"}
+    assert scripts == {"unanswerable", "confidence", "build_data", "train", "evaluate", "calibrate", "pipeline"}
     assert (ROOT / settings["data"]["INBOL_CONFIG"]).exists()
 
 

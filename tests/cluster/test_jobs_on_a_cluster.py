@@ -5,6 +5,7 @@ One configuration runs undisturbed and disturbed. Every draw in it is greedy, so
 
 import json
 import re
+import shutil
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -20,12 +21,12 @@ from inbol_ray.pipeline import build_stages
 ROOT = Path(__file__).parents[2]
 OPTIONS = [
     *("--config", "jobs/configs/demo.yaml", "--config", str(ROOT / "tests" / "ray_local" / "small.yaml")),
-    *("--engine.num_engines", "2", "--engine.batch_size", "64"),
+    *("--engine.num_engines", "1", "--engine.batch_size", "64"),
     *("--sampling.num_samples", "1", "--sampling.temperature", "1e-6"),
     *("--unanswerable.generation_temperature", "1e-6"),
-    *("--training.base.checkpoint_every_steps", "5", "--training.base.num_epochs", "3"),
-    *("--training.ca_dpo.checkpoint_every_steps", "3", "--training.ca_dpo.num_epochs", "4"),
-    *("--evaluation.methods", "[original, refusal_prompt, sft, ca_dpo]"),
+    *("--training.base.checkpoint_every_steps", "5", "--training.base.num_epochs", "2"),
+    *("--training.ca_dpo.checkpoint_every_steps", "3", "--training.ca_dpo.num_epochs", "2"),
+    *("--evaluation.methods", "[original, sft, ca_dpo]"),
 ]
 
 pytestmark = pytest.mark.slow
@@ -41,11 +42,11 @@ def cluster(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def undisturbed(cluster, tmp_path_factory):
-    """Output folder of the pipeline that nobody disturbed, on a cluster that had no node at its beginning."""
+    """Output folder of all stages up to `evaluate` that nobody disturbed, on a cluster without nodes at its beginning."""
     out = tmp_path_factory.mktemp("undisturbed")
     assert cluster.worker_nodes() == set()
-    cluster.submit("undisturbed", "pipeline", *OPTIONS, "--output_dir", str(out))
-    record = cluster.wait("undisturbed")
+    cluster.submit("undisturbed", "evaluate", *OPTIONS, "--output_dir", str(out))
+    record = cluster.wait("undisturbed", 600)
     assert record["status"] == "SUCCEEDED", cluster.logs("undisturbed")
     return out
 
@@ -61,6 +62,12 @@ def finished(out: Path, stage: str) -> bool:
 
 def stage_of(cluster: LocalCluster, name: str) -> str:
     return (cluster.job(name)["metadata"] or {}).get("stage", "")
+
+
+def kill_node_under(cluster: LocalCluster, process: str, name: str) -> None:
+    """Kill a node on which such a process of a job runs, as soon as there is one."""
+    cluster.until(lambda: cluster.nodes_running(process), 120, name)
+    cluster.kill_node(sorted(cluster.nodes_running(process))[0])
 
 
 def assert_same_results(out: Path, expected: Path) -> None:
@@ -119,10 +126,6 @@ def test_work_survives_lost_nodes_a_stop_and_a_killed_driver(cluster, undisturbe
     out = tmp_path / "out"
     options = (*OPTIONS, "--output_dir", str(out))
 
-    def kill_node_under(process: str, name: str) -> None:
-        cluster.until(lambda: cluster.nodes_running(process), 120, name)
-        cluster.kill_node(sorted(cluster.nodes_running(process))[0])
-
     def checkpoints(method: str) -> list[int]:
         return [int(path.name.rpartition("_")[2]) for path in out.glob(f"artifacts/{method}-*/resume/{method}/step_*")]
 
@@ -130,30 +133,46 @@ def test_work_survives_lost_nodes_a_stop_and_a_killed_driver(cluster, undisturbe
         cluster.until(lambda: checkpoints(method) or finished(out, method), 200, name)
         assert not finished(out, method), f"{method} had ended before anything was done to it"
 
-    cluster.submit("stopped", "pipeline", *options)
+    cluster.submit("stopped", "evaluate", *options)
+    kill_node_under(cluster, "_write_shard", "stopped")  # instruct
+    kill_node_under(cluster, "ReadRange", "stopped")  # vision
     wait_for_checkpoint("base", "stopped")
     assert cluster.ray("job", "stop", "stopped").returncode == 0
     assert cluster.wait("stopped", 90)["status"] == "STOPPED"
+    assert "stopped; run the same command again" in cluster.logs("stopped")
     stopped_at = max(checkpoints("base"))
     assert not finished(out, "base"), "base had ended before it was stopped"
 
-    cluster.submit("driver-killed", "pipeline", *options)
-    kill_node_under("RayTrainWorker", "driver-killed")
+    cluster.submit("driver-killed", "evaluate", *options)
+    kill_node_under(cluster, "RayTrainWorker", "driver-killed")
     for stage in ("unanswerable", "confidence"):
         cluster.until(lambda stage=stage: stage_of(cluster, "driver-killed") == stage, 200, "driver-killed")
-        kill_node_under("MapWorker", "driver-killed")
+        kill_node_under(cluster, "MapWorker", "driver-killed")
     wait_for_checkpoint("ca_dpo", "driver-killed")
     cluster.kill_driver("driver-killed")
     assert cluster.wait("driver-killed", 60)["status"] == "FAILED"
 
-    cluster.submit("last", "pipeline", *options)
+    cluster.submit("last", "evaluate", *options)
     cluster.until(lambda: stage_of(cluster, "last") == "evaluate", 200, "last")
-    kill_node_under("MapWorker", "last")
+    kill_node_under(cluster, "MapWorker", "last")
     assert cluster.wait("last")["status"] == "SUCCEEDED", cluster.logs("last")
 
     summary = json.loads((artifact(out, "base") / "model" / "training.json").read_text())
     assert summary["resumed_from_step"] >= stopped_at > 0
     assert_same_results(out, undisturbed)
+
+
+def test_a_node_lost_while_signals_are_measured_changes_nothing(cluster, undisturbed, tmp_path):
+    shutil.copytree(undisturbed, tmp_path / "lost")
+    found = []
+    for out, name in ((undisturbed, "measured"), (tmp_path / "lost", "lost")):
+        cluster.submit(name, "calibrate", *OPTIONS, "--output_dir", str(out))
+        if name == "lost":
+            kill_node_under(cluster, "MapWorker(MapBatches(SignalBatch))", name)
+        assert cluster.wait(name)["status"] == "SUCCEEDED", cluster.logs(name)
+        columns = ["id", "part", "method", "response", "wrong"]
+        found.append(pq.read_table(artifact(out, "signals") / "signals.parquet", columns=columns))
+    assert found[0].equals(found[1])
 
 
 def test_the_dashboard_shows_what_a_job_does(cluster, tmp_path):

@@ -1,16 +1,16 @@
-"""A node goes in the middle of FSDP training: it goes on with the worker that is left, or waits, by configuration."""
+"""FSDP training on nodes that go: it goes on with the worker that is left, or waits, by configuration; and it is stopped."""
 
 import json
+import re
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-from inbol_ray.rows import CONVERSATION
+from inbol_ray.training.checkpoint import INDEX
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ["--config", "jobs/configs/demo.yaml", "--config", "tests/ray_local/small.yaml"]
@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from inbol_ray.config.load import load_config
 from inbol_ray.config.training import SupervisedConfig
 from inbol_ray.pipeline import started_ray
+from inbol_ray.watch import start_board
 
 init, rows, out, min_workers = sys.argv[1:5]
 config = SupervisedConfig(
@@ -29,6 +30,7 @@ config = SupervisedConfig(
 with started_ray(load_config(sys.argv[5:])):
     from inbol_ray.training.run import run_training
 
+    board = start_board()  # through which SIGTERM reaches the workers
     run_training(
         pq.read_table(rows), config, name="spot", init_checkpoint=init, out_dir=out, run_dir=f"{out}/runs",
         seed=0,
@@ -54,11 +56,17 @@ def train(cluster, init: Path, rows: Path, out: Path, min_workers: int) -> subpr
 
 
 def wait_for_checkpoint(process: subprocess.Popen, out: Path) -> None:
+    """Until Ray Train has entered a checkpoint into its index; a shard's folder is there before that."""
     deadline = time.monotonic() + 200
-    while not list(out.glob("runs/spot/step_*")):
+    while '"checkpoint_dir_name"' not in read_index(out):
         assert process.poll() is None and time.monotonic() < deadline, process.communicate()[0]
         time.sleep(0.02)
     assert not (out / "model").exists(), "the training had ended before its node was lost"
+
+
+def read_index(out: Path) -> str:
+    index = out / "runs" / "spot" / INDEX
+    return index.read_text() if index.exists() else ""
 
 
 def end(process: subprocess.Popen, out: Path) -> dict:
@@ -68,32 +76,21 @@ def end(process: subprocess.Popen, out: Path) -> dict:
 
 
 @pytest.mark.slow
-def test_training_goes_on_with_fewer_workers_or_waits(nodes, tiny_llava, scene_images, tmp_path):
+def test_training_goes_on_with_fewer_workers_or_waits(nodes, tiny_llava, conversation_rows, tmp_path):
     from safetensors.torch import load_file
 
     cluster, workers = nodes
-    rows = tmp_path / "rows.parquet"
-    examples = [
-        {
-            "id": f"{n:03d}",
-            "images": [scene_images[n % 4]],
-            "turns": [{"user": f"What is {n}?", "assistant": f"answer {n % 5}"}],
-            "knowledge": "known",
-        }
-        for n in range(200)
-    ]
-    pq.write_table(pa.Table.from_pylist(examples, schema=CONVERSATION), rows)
-    whole = end(train(cluster, tiny_llava, rows, tmp_path / "whole", 0), tmp_path / "whole")
+    whole = end(train(cluster, tiny_llava, conversation_rows, tmp_path / "whole", 0), tmp_path / "whole")
     assert whole["num_workers"] == 2 and whole["resumed_from_step"] == 0
 
-    fewer = train(cluster, tiny_llava, rows, tmp_path / "fewer", 1)
+    fewer = train(cluster, tiny_llava, conversation_rows, tmp_path / "fewer", 1)
     wait_for_checkpoint(fewer, tmp_path / "fewer")
     cluster.remove_node(workers[0], allow_graceful=False)
     summary = end(fewer, tmp_path / "fewer")
     assert summary["num_workers"] == 1 and summary["resumed_from_step"] >= 4
 
     cluster.add_node(num_cpus=1, object_store_memory=100 << 20)
-    waiting = train(cluster, tiny_llava, rows, tmp_path / "waiting", 0)
+    waiting = train(cluster, tiny_llava, conversation_rows, tmp_path / "waiting", 0)
     wait_for_checkpoint(waiting, tmp_path / "waiting")
     cluster.remove_node(workers[1], allow_graceful=False)
     time.sleep(10)
@@ -109,3 +106,16 @@ def test_training_goes_on_with_fewer_workers_or_waits(nodes, tiny_llava, scene_i
         print(name, "differs by at most", largest)
         # One worker adds up a batch's gradients in another order than two.
         assert largest < 1e-4, name
+
+
+@pytest.mark.slow
+def test_sigterm_leaves_a_checkpoint_of_the_step_it_came_in(nodes, tiny_llava, conversation_rows, tmp_path):
+    cluster, _ = nodes
+    stopped = train(cluster, tiny_llava, conversation_rows, tmp_path, 0)
+    wait_for_checkpoint(stopped, tmp_path)
+    stopped.send_signal(signal.SIGTERM)
+    output = stopped.communicate(timeout=120)[0]
+    assert stopped.returncode == 128 + signal.SIGTERM and not (tmp_path / "model").exists(), output
+    steps = re.findall(r'"checkpoint_dir_name": ?"step_(\d+)"', read_index(tmp_path))
+    summary = end(train(cluster, tiny_llava, conversation_rows, tmp_path, 0), tmp_path)
+    assert summary["resumed_from_step"] == max(map(int, steps)) > 4

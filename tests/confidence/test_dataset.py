@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from inbol_ray.confidence.dataset import DESCRIPTION, describe, publish, read_dataset
-from inbol_ray.confidence.estimate import judge_samples
+from inbol_ray.confidence.judging import judge_samples
 from inbol_ray.config.machines import StorageConfig
 from inbol_ray.config.sampling import SamplingConfig
 from inbol_ray.errors import CheckpointError, DataError

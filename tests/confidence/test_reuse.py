@@ -9,7 +9,8 @@ import pytest
 from stage_context import stage_context
 
 from inbol_ray.confidence.dataset import DESCRIPTION, describe, publish
-from inbol_ray.confidence.estimate import estimate_confidence, judge_samples
+from inbol_ray.confidence.estimate import estimate_confidence
+from inbol_ray.confidence.judging import judge_samples
 from inbol_ray.config.load import load_config
 from inbol_ray.config.sampling import SamplingConfig
 from inbol_ray.errors import CheckpointError, DataError
@@ -23,7 +24,7 @@ def question(n, text="What?"):
 
 
 @pytest.fixture
-def reuse(tiny_llava, tmp_path):
+def reuse(local_ray, tiny_llava, tmp_path):
     """Publishes samples of questions 0 and 1, sampled from `digest`, and runs the stage on questions 0, 1 and 2."""
 
     def run(digest, *options, train=None):

@@ -1,9 +1,12 @@
 """The TRL export: what TRL reads from it is, token for token, what we train on."""
 
+from pathlib import Path
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from inbol_ray.config.machines import StorageConfig
 from inbol_ray.datagen.preference_pairs import pair_weights
 from inbol_ray.datagen.trl_export import TRAINING_TEMPLATE, export_trl, instruction_rows, write_file
 from inbol_ray.rows import CONVERSATION, KNOWLEDGE_CLASSES, PREFERENCE_SET
@@ -47,9 +50,8 @@ def exported(data_folder, tmp_path):
     """Written without Ray, by the function that the Ray tasks run."""
     counts = {}
     for part in ("preferences", "idk"):
-        (tmp_path / "trl" / part).mkdir(parents=True)
-        report = write_file(pq.read_table(data_folder / f"{part}.parquet"), str(tmp_path / "trl" / part)).to_pylist()
-        counts[part] = report[0]
+        table = pq.read_table(data_folder / f"{part}.parquet")
+        [counts[part]] = write_file(table, str(tmp_path / "trl" / part), StorageConfig()).to_pylist()
     return tmp_path / "trl", counts
 
 
@@ -156,13 +158,26 @@ def test_trl_trains_an_sft_step_on_our_very_tokens(exported, tiny_llava, tmp_pat
 
 
 @pytest.mark.slow
-def test_ray_data_writes_all_parts(data_folder, tmp_path):
+def test_ray_data_writes_all_parts_to_folders_and_stores(data_folder, s3_bucket, tmp_path, monkeypatch):
     from inbol_ray.config.load import load_config
+    from inbol_ray.local_copies import CACHE_VARIABLE, local_copy
     from inbol_ray.pipeline import started_ray
 
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "copies"))
+    left = tmp_path / "exported" / "preferences" / "of_an_earlier_export.parquet"
+    left.parent.mkdir(parents=True)
+    left.touch()
     with started_ray(load_config(["--config", "jobs/configs/demo.yaml"])):
-        counts = export_trl(data_folder, tmp_path / "exported")
-    assert counts == {"preferences": 8, "idk": 4, "sft": 4, "rejected": 1}
-    assert len(load(tmp_path / "exported", "sft", tmp_path / "cache")) == 4
-    assert (tmp_path / "exported" / "chat_template.jinja").read_text() == TRAINING_TEMPLATE
-    assert not list(tmp_path.glob(".exported.partial"))
+        for uri in (str(tmp_path / "exported"), f"{s3_bucket.uri}/trl"):
+            counts = export_trl(data_folder, uri, s3_bucket.storage)
+            assert counts == {"preferences": 8, "idk": 4, "sft": 4, "rejected": 1}
+    folder, stored = tmp_path / "exported", Path(local_copy(f"{s3_bucket.uri}/trl", s3_bucket.storage))
+    files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert not left.exists() and files == {
+        str(path.relative_to(stored)) for path in stored.rglob("*") if path.is_file()
+    }
+    assert all((folder / name).read_bytes() == (stored / name).read_bytes() for name in files)
+    assert len(load(stored, "sft", tmp_path / "cache")) == 4
+    assert (stored / "chat_template.jinja").read_text() == TRAINING_TEMPLATE
+    [refused] = pq.read_table(stored / "rejected.parquet").to_pylist()
+    assert (refused["id"], refused["reason"]) == ("row6", "unreadable_image")

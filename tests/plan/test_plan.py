@@ -62,7 +62,7 @@ def test_workload_of_the_demo():
 
 def scenario(**values) -> Scenario:
     defaults = {"num_rows": 40, "rows_per_block": 10, "row_seconds": (0.1,), "start_s": 1.0, "tail_s": 0.5}
-    return Scenario(**defaults | {"dispatches_per_s": 1e9} | values)
+    return Scenario(**defaults | {"judging_s": 0.0, "judging_tasks": 0, "dispatches_per_s": 1e9} | values)
 
 
 @pytest.mark.parametrize(
@@ -71,6 +71,12 @@ def scenario(**values) -> Scenario:
 )
 def test_schedule_of_four_equal_blocks(engines, wall):
     assert simulate(scenario(), engines).wall_s == pytest.approx(wall)
+
+
+@pytest.mark.parametrize(("engines", "judging"), [(1, 6.0), (2, 3.0), (3, 2.0), (4, 2.0), (100, 2.0)])
+def test_judging_is_spread_over_as_many_cpus_as_it_has_tasks(engines, judging):
+    without = simulate(scenario(), engines).wall_s
+    assert simulate(scenario(judging_s=6.0, judging_tasks=3), engines).wall_s == pytest.approx(without + judging)
 
 
 def test_the_last_block_may_be_smaller():
@@ -82,6 +88,7 @@ def test_what_binds_is_named():
     assert simulate(scenario(num_rows=10_000), 4).bound == "engines"
     assert simulate(scenario(tail_s=100), 4).bound == "driver's tail"
     assert simulate(scenario(start_s=100), 4).bound == "start of the engines"
+    assert simulate(scenario(judging_s=100, judging_tasks=9), 4).bound == "judging"
     slow = simulate(scenario(num_rows=10_000, dispatches_per_s=2), 1000)
     assert slow.bound == "dispatch by one thread" and slow.wall_s >= 1000 / 2
     assert simulate(scenario(num_rows=20, row_seconds=(1.0,), tail_s=0.0), 10).bound == "uneven last blocks"
@@ -117,6 +124,15 @@ def test_rates_are_measured_where_there_is_a_run_and_assumed_elsewhere():
     assert measured.unit_s == pytest.approx(0.3) and measured.row_seconds == (0.2, 0.4)
     assert measured.start_s == pytest.approx(30 - 3) and "confidence-1" in measured.source
     assert measured.tail_s == pytest.approx(5.0 * work.num_units / 100)
+    finished = manifest("confidence", config, [[10, 2.0], [10, 4.0]])
+    judging = {"parts": 2, "done": 100, "first_report_s": 40.0, "tail_s": 1.0, "blocks": [[60, 3.0], [40, 3.0]]}
+    finished["timing"]["questions judged"] = judging
+    judged = find_rate(work, config, finished)
+    assert (judged.unit_s, judged.row_seconds) == (measured.unit_s, measured.row_seconds)
+    finished["timing"]["questions"]["tail_s"] = 9.5
+    assert find_rate(work, config, finished).start_s == pytest.approx(30 - 3 + 9.5 - 1.0 - 6.0)
+    assert judged.judging_s == pytest.approx(0.06 * work.num_units)
+    assert judged.tail_s == pytest.approx(0.01 * work.num_units)
     # A run without a second block of any engine has measured nothing.
     assert find_rate(work, config, manifest("confidence", config, [])).source == ASSUMED
 
@@ -153,11 +169,8 @@ def warnings_of(*options: str) -> str:
 
 def test_warnings_name_what_does_not_scale():
     text = warnings_of()
-    assert (
-        "data: the driver holds about" in text
-        and "confidence: the driver holds" not in text
-        and "global batch of 64 keeps at most 64 workers" in text
-    )
+    assert "data: the driver holds about" in text and "confidence: the driver holds" not in text
+    assert "global batch of 64 keeps at most 64 workers" in text
     small = ["--corpora", "[{dataset: scienceqa, split: train, root: x}]", "--plan.nodes", "[1, 2]"]
     assert "the driver holds" not in warnings_of(*small) and "global batch" not in warnings_of(*small)
     many = warnings_of(*small, "--engine.num_engines", "1000")

@@ -8,11 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-
-from inbol_ray.rows import CONVERSATION
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ["--config", "jobs/configs/demo.yaml", "--config", "tests/ray_local/small.yaml"]
@@ -83,22 +79,6 @@ def start(program: str, *arguments) -> subprocess.Popen:
     )
 
 
-@pytest.fixture(scope="module")
-def rows(scene_images, tmp_path_factory):
-    path = tmp_path_factory.mktemp("rows") / "rows.parquet"
-    examples = [
-        {
-            "id": f"{n:03d}",
-            "images": [scene_images[n % 4]],
-            "turns": [{"user": f"What is {n}?", "assistant": f"answer {n % 5}"}],
-            "knowledge": "known",
-        }
-        for n in range(200)
-    ]
-    pq.write_table(pa.Table.from_pylist(examples, schema=CONVERSATION), path)
-    return path
-
-
 def losses(folder: Path) -> list[float]:
     lines = [json.loads(line) for line in (folder / "logs" / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == list(range(1, NUM_STEPS + 1))
@@ -121,12 +101,12 @@ def assert_same_training(folder: Path, whole: Path, init: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_killed_driver(tiny_llava, rows, tmp_path):
-    undisturbed = start(ON_THIS_MACHINE, tiny_llava, rows, tmp_path / "whole")
+def test_a_killed_driver(tiny_llava, conversation_rows, tmp_path):
+    undisturbed = start(ON_THIS_MACHINE, tiny_llava, conversation_rows, tmp_path / "whole")
     output = undisturbed.communicate(timeout=300)[0]
     assert undisturbed.returncode == 0, output
 
-    killed = start(ON_THIS_MACHINE, tiny_llava, rows, tmp_path / "killed")
+    killed = start(ON_THIS_MACHINE, tiny_llava, conversation_rows, tmp_path / "killed")
     checkpoints = tmp_path / "killed" / "runs" / "resumed"
     deadline = time.monotonic() + 200
     while not list(checkpoints.glob("step_*")) and time.monotonic() < deadline:
@@ -140,15 +120,15 @@ def test_a_killed_driver(tiny_llava, rows, tmp_path):
     torn.mkdir()
     (torn / "__0_0.distcp").write_bytes(b"half of a shard")
 
-    again = start(ON_THIS_MACHINE, tiny_llava, rows, tmp_path / "killed")
+    again = start(ON_THIS_MACHINE, tiny_llava, conversation_rows, tmp_path / "killed")
     output = again.communicate(timeout=300)[0]
     assert again.returncode == 0, output
     assert_same_training(tmp_path / "killed", tmp_path / "whole", tiny_llava)
 
 
 @pytest.mark.slow
-def test_a_killed_node(tiny_llava, rows, tmp_path):
-    process = start(ON_A_CLUSTER, tiny_llava, rows, tmp_path)
+def test_a_killed_node(tiny_llava, conversation_rows, tmp_path):
+    process = start(ON_A_CLUSTER, tiny_llava, conversation_rows, tmp_path)
     output = process.communicate(timeout=400)[0]
     assert process.returncode == 0 and "KILLED a node after step" in output, output
     assert_same_training(tmp_path / "killed", tmp_path / "whole", tiny_llava)
