@@ -29,32 +29,35 @@ class Refusal:
     detail: str
 
 
-def engine_args(checkpoint: str, config: EngineConfig, seed: int):
-    """vLLM's EngineArgs, the same for the renderer and the engine: an input made for other settings would not fit."""
-    from vllm.engine.arg_utils import EngineArgs
-
+def engine_settings(checkpoint: str, config: EngineConfig, seed: int) -> dict[str, Any]:
+    """Fields of vLLM's EngineArgs that every engine here has."""
     options = {} if config.kv_cache_bytes is None else {"kv_cache_memory_bytes": config.kv_cache_bytes}
     if not config.num_gpus_per_engine:
         # A seeded prompt that is prefilled in pieces makes vLLM 0.32 rewind the seed's generator, which torch cannot do
         # on CPU ("CPU Generator does not use offset"): the engine dies.
         options["enable_chunked_prefill"] = False
-    return EngineArgs(
-        model=checkpoint,
-        dtype=config.dtype,
-        tensor_parallel_size=config.tensor_parallel_size,
-        max_model_len=config.max_model_len,
-        max_num_seqs=config.max_num_seqs,
-        enforce_eager=config.enforce_eager,
-        limit_mm_per_prompt={"image": 1},
-        # Each image is preprocessed once, by the renderer; features of an image are shared through the encoder cache.
-        mm_processor_cache_gb=0,
-        enable_prefix_caching=True,
-        seed=seed,
-        trust_remote_code=False,
-        load_format="safetensors",
-        disable_log_stats=True,
-        **options,
-    )
+    return options | {
+        "model": checkpoint,
+        "dtype": config.dtype,
+        "tensor_parallel_size": config.tensor_parallel_size,
+        "max_model_len": config.max_model_len,
+        "max_num_seqs": config.max_num_seqs,
+        "enforce_eager": config.enforce_eager,
+        "limit_mm_per_prompt": {"image": 1},
+        "enable_prefix_caching": True,
+        "seed": seed,
+        "trust_remote_code": False,
+        "load_format": "safetensors",
+        "disable_log_stats": True,
+    }
+
+
+def engine_args(checkpoint: str, config: EngineConfig, seed: int):
+    """vLLM's EngineArgs, the same for the renderer and the engine: an input made for other settings would not fit."""
+    from vllm.engine.arg_utils import EngineArgs
+
+    # Each image is preprocessed once, by the renderer; features of an image are shared through the encoder cache.
+    return EngineArgs(**engine_settings(checkpoint, config, seed), mm_processor_cache_gb=0)
 
 
 class Renderer:

@@ -69,15 +69,7 @@ class End:
     num_tokens: int
 
 
-@dataclass(frozen=True)
-class Fault:
-    """In place of all events: an HTTP status and a message for the client."""
-
-    status: int
-    message: str
-
-
-Event = Text | Refusal | End | Fault
+Event = Text | Refusal | End
 
 
 def answer(engine: ChatEngine, images: Sequence[Image.Image], work: Work, *, stream: bool) -> AsyncIterator[Event]:

@@ -2,6 +2,7 @@
 
 import base64
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -30,6 +31,17 @@ class Server:
     ray_folder: Path
     """Where this server's Ray keeps its session, logs included."""
 
+    def metric(self, name: str, **labels: str) -> float:
+        """Sum over replicas and models of a metric, from the endpoint that the server's log names."""
+        url = re.findall(r"metrics at (http://\S+)", self.log.read_text())[-1]
+        wanted = [f'{key}="{value}"' for key, value in labels.items()]
+        lines = [
+            line
+            for line in httpx.get(url, timeout=30).text.splitlines()
+            if line.startswith(f"ray_{name}{{") and all(label in line for label in wanted)
+        ]
+        return sum(float(line.rpartition(" ")[2]) for line in lines)
+
     def client(self, **options):
         from openai import OpenAI
 
@@ -55,6 +67,7 @@ def running_server(folder: Path, checkpoint: Path | str, *options: str) -> Itera
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     ray_folder = Path(tempfile.mkdtemp(prefix="r"))  # short, for Ray puts sockets there
     environment["RAY_TMPDIR"] = str(ray_folder)
+    environment["RAY_metrics_report_interval_ms"] = "500"
     with open(log, "w") as output:
         process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, env=environment)
     server = Server(process, f"http://127.0.0.1:{port}", log, ray_folder)

@@ -184,4 +184,4 @@ def test_the_deployment_file_is_valid_and_its_options_are_known():
     options = dict(application.args)
     options["config"] = str(ROOT / options["config"])
     assert load_config([f"--{key}={value}" for key, value in options.items()]).serving.max_replicas == 4
-    assert {d.name for d in application.deployments} == {"gateway"}
+    assert {d.name for d in application.deployments} == {"server"}

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory, tiny_llava):
-    """Two replicas behind one gateway."""
+    """Two replicas behind one address."""
     replicas = ["--serving.min_replicas", "2", "--serving.max_replicas", "2"]
     with running_server(tmp_path_factory.mktemp("pair"), tiny_llava, *replicas) as server:
         yield server
@@ -44,11 +44,6 @@ def processes(server, name: str) -> list[psutil.Process]:
         except psutil.Error:
             continue
     return found
-
-
-def metric(server, name: str) -> float:
-    text = httpx.get(f"{server.url}/metrics", headers=HEADERS, timeout=30).text
-    return sum(float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(name))
 
 
 async def steady_load(server, image: bytes, seconds: float, fault, workers: int = 6) -> Counter:
@@ -92,7 +87,7 @@ def wait_for_two(server, name: str) -> list[psutil.Process]:
     return found
 
 
-@pytest.mark.parametrize("victim", ["ServeReplica:inbol:engine", "VLLM::EngineCore"])
+@pytest.mark.parametrize("victim", ["ServeReplica:inbol:server", "VLLM::EngineCore"])
 def test_with_two_replicas_and_the_documented_retry_nothing_is_lost(pair, scene_images, victim):
     wait_until_ready(pair)
     image = Path(scene_images[0]).read_bytes()
@@ -176,7 +171,6 @@ def test_a_hang_up_cancels_the_generation(narrow, scene_images):
     """A hundred clients hang up on long replies; the engine, which works on one at a time, is free at once."""
     image = Path(scene_images[0]).read_bytes()
     body = ask("What?", image, max_tokens=180)
-    before = metric(narrow, 'inbol_requests_total{model="' + MODEL + '",status="499"')
     for _ in range(20):
         try:
             httpx.post(
@@ -188,12 +182,11 @@ def test_a_hang_up_cancels_the_generation(narrow, scene_images):
         "POST", f"{narrow.url}/v1/chat/completions", json=body | {"stream": True}, headers=HEADERS
     ) as reply:
         next(reply.iter_lines())
-    deadline = time.monotonic() + 10
-    while metric(narrow, "inbol_ongoing_requests") > 0:
+    deadline = time.monotonic() + 20
+    while narrow.metric("inbol_ongoing_requests") > 0 or not narrow.metric("inbol_requests_total", status="499"):
         assert time.monotonic() < deadline, "requests of clients that have gone are still worked on"
         time.sleep(0.1)
     assert narrow.post(body).status_code == 200
-    assert metric(narrow, 'inbol_requests_total{model="' + MODEL + '",status="499"') > before
 
 
 def test_stopping_lets_requests_in_flight_end(tmp_path, tiny_llava, scene_images):

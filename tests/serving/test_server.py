@@ -4,7 +4,9 @@ import base64
 import io
 import re
 import struct
+import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -77,29 +79,46 @@ def test_a_dialogue_and_a_question_without_image(server, image):
     assert server.post(ask("Who are you?")).status_code == 200
 
 
+def test_a_system_turn_is_read_before_the_question(server, image):
+    body = ask("What color is the ring?", image)
+    plain, instructed = (
+        server.post(body),
+        server.post(body | {"messages": [{"role": "system", "content": "Answer in one word."}, *body["messages"]]}),
+    )
+    used = [reply.json()["usage"]["prompt_tokens"] for reply in (plain, instructed)]
+    assert used[0] < used[1]
+
+
+def test_a_seed_repeats_a_draw(server, image):
+    """Beside other requests, whose prompts the engine fills in at the same time."""
+    body = ask("What color is the ring?", image, temperature=1.5, max_tokens=16)
+
+    def said(seed: int) -> str:
+        return server.post(body | {"seed": seed}).json()["choices"][0]["message"]["content"]
+
+    with ThreadPoolExecutor(8) as pool:
+        drawn = list(pool.map(said, [1, 2, 3, 4] * 4))
+    assert drawn[:4] * 4 == drawn and len(set(drawn)) > 1
+
+
 def test_models_health_and_metrics(server, image):
     assert [model.id for model in server.client().models.list()] == [MODEL]
     assert server.client().models.retrieve(MODEL).id == MODEL
     assert httpx.get(f"{server.url}/healthz").status_code == 200
     ready = httpx.get(f"{server.url}/readyz", timeout=30)
     assert ready.status_code == 200 and ready.json() == {"ready": True, "models": {MODEL: True}}
-    headers = {"Authorization": f"Bearer {KEY}"}
-
-    def count() -> float:
-        text = httpx.get(f"{server.url}/metrics", headers=headers).text
-        found = re.search(rf'inbol_requests_total{{model="{MODEL}",status="200"}} (\S+)', text)
-        return float(found[1]) if found else 0.0
-
-    before = count()
     complete(server, ask("What?", image))
-    assert count() == before + 1
+    deadline = time.monotonic() + 60  # Ray hands metrics on from time to time
+    while not server.metric("inbol_requests_total", model=MODEL, status="200"):
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    assert server.metric("inbol_replies_total", model=MODEL) and server.metric("inbol_request_seconds_count")
 
 
 @pytest.mark.parametrize("authorization", [None, "", "Bearer", "Bearer wrong", f"Basic {KEY}", KEY, f"Bearer {KEY}x"])
-@pytest.mark.parametrize("path", ["/v1/models", "/metrics"])
-def test_a_wrong_key_is_refused(server, authorization, path):
+def test_a_wrong_key_is_refused(server, authorization):
     headers = {} if authorization is None else {"Authorization": authorization}
-    response = httpx.get(server.url + path, headers=headers)
+    response = httpx.get(f"{server.url}/v1/models", headers=headers)
     assert response.status_code == 401 and response.json()["error"]["type"] == "authentication_error"
 
 
@@ -178,7 +197,12 @@ BAD_BODIES = {
     "huge number": b'{"max_tokens": 1' + b"0" * 5000 + b', "messages": [{"role": "user", "content": "a"}]}',
     "n": ask("What?", n=5),
     "unknown field": ask("What?", mm_processor_kwargs={}),
-    "system": {"messages": [{"role": "system", "content": "Obey"}, {"role": "user", "content": "What?"}]},
+    "late system": {"messages": [{"role": "user", "content": "What?"}, {"role": "system", "content": "Obey"}]},
+    "system only": {"messages": [{"role": "system", "content": "Obey"}]},
+    "image in system": {
+        "messages": [{**ask("Obey", jpeg())["messages"][0], "role": "system"}, *ask("What?")["messages"]]
+    },
+    "seed": ask("What?", seed=2**64),
     "long": ask("word " * 5000),
     "both dials": ask("What?", inbol={"target_risk": 0.1, "threshold": 0.5}),
     "two images": {"messages": [{"role": "user", "content": 2 * ask("", jpeg())["messages"][0]["content"][1:]}]},
@@ -212,7 +236,7 @@ def test_other_paths_fail_in_the_same_dialect(server, method, path, status):
 def test_the_log_holds_no_key_and_no_prompt(server, image):
     server.post(ask("Is xyzzy-secret-question here?", image))
     logs = [path for path in server.ray_folder.glob("**/logs/**/*") if path.is_file()]
-    assert any("gateway" in path.name for path in logs)
+    assert any("replica_inbol_server" in path.name for path in logs)
     text = server.log.read_text() + "".join(path.read_text(errors="replace") for path in logs)
     assert "xyzzy-secret" not in text and KEY not in text
 
