@@ -56,6 +56,8 @@ def build_application(config: PipelineConfig) -> serve.Application:
             engines[offer.checkpoint][name] = offer.adapter
     engine = place_engines(config.engine)
     resources = engine_resources(engine)
+    # Ray would allow each engine the threads of all engines together.
+    environment = {"VLLM_LOGGING_LEVEL": "ERROR", "OMP_NUM_THREADS": str(max(1, int(resources["CPU"])))}
     deployment = serve.deployment(
         name="server",
         # A replica keeps its own bounds, and says 429 in the clients' dialect; this one keeps bodies out of memory.
@@ -71,7 +73,7 @@ def build_application(config: PipelineConfig) -> serve.Application:
         ray_actor_options={
             "num_cpus": resources["CPU"] * len(engines),
             "num_gpus": resources.get("GPU", 0) * len(engines),
-            "runtime_env": {"env_vars": {"VLLM_LOGGING_LEVEL": "ERROR"} | set_job_storage(config.storage)},
+            "runtime_env": {"env_vars": environment | set_job_storage(config.storage)},
         },
         logging_config=_QUIET,
         user_config={},

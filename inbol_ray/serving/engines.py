@@ -24,6 +24,21 @@ _EXIT_DELAY_S = 0.2
 _DEVICES = "CUDA_VISIBLE_DEVICES"
 
 
+@contextmanager
+def own_devices(index: int, count: int) -> Iterator[None]:
+    """Shows an engine that starts meanwhile its own share of the GPUs that Ray gave this replica."""
+    given = os.environ.get(_DEVICES, "")
+    devices = [device for device in given.split(",") if device]
+    share = len(devices) // count
+    if share:
+        os.environ[_DEVICES] = ",".join(devices[index * share : (index + 1) * share])
+    try:
+        yield
+    finally:
+        if share:
+            os.environ[_DEVICES] = given
+
+
 class Engines:
     """`wanted` maps each checkpoint to the LoRA adapters on it (folders by name).
 
@@ -41,7 +56,7 @@ class Engines:
         self._slots = asyncio.Semaphore(serving.max_ongoing)
         self._engines: dict[str, ChatEngine] = {}
         for index, (checkpoint, adapters) in enumerate(wanted.items()):
-            with _own_devices(index, len(wanted)):
+            with own_devices(index, len(wanted)):
                 self._engines[checkpoint] = ChatEngine(checkpoint, engine, seed, adapters)
 
     async def answer(self, checkpoint: str, work: Work, *, stream: bool) -> AsyncIterator[Event]:
@@ -92,18 +107,3 @@ class Engines:
     def _leave(self) -> None:
         """End this process, which Ray Serve notices sooner than a failed health check."""
         asyncio.get_running_loop().call_later(_EXIT_DELAY_S, os._exit, 1)
-
-
-@contextmanager
-def _own_devices(index: int, count: int) -> Iterator[None]:
-    """Shows an engine that starts meanwhile its own share of the GPUs that Ray gave this replica."""
-    given = os.environ.get(_DEVICES, "")
-    devices = [device for device in given.split(",") if device]
-    share = len(devices) // count
-    if share:
-        os.environ[_DEVICES] = ",".join(devices[index * share : (index + 1) * share])
-    try:
-        yield
-    finally:
-        if share:
-            os.environ[_DEVICES] = given

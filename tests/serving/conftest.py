@@ -15,11 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
+
+from inbol_ray.calibration.thresholds import FORMAT, Calibration, calibrate_signal, write_calibration
+from inbol_ray.sampling.checkpoints import model_digest
 
 ROOT = Path(__file__).parents[2]
 KEY = "test-key-0123456789abcdef"
-MODEL = "ca_dpo"
+MODEL, PLAIN = "ca_dpo", "plain"
 START_TIMEOUT_S = 300
 
 
@@ -89,8 +93,31 @@ def running_server(folder: Path, checkpoint: Path | str, *options: str) -> Itera
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory, tiny_llava):
-    with running_server(tmp_path_factory.mktemp("server"), tiny_llava) as running:
+    """Two names for one checkpoint: MODEL with a calibration, PLAIN without."""
+    folder = tmp_path_factory.mktemp("server")
+    write_calibration(invented_calibration(model_digest(str(tiny_llava))), folder / "calibration.json")
+    calibrated = [f"--serving.models.{MODEL}.calibration", str(folder / "calibration.json")]
+    with running_server(folder, tiny_llava, *calibrated, f"--serving.models.{PLAIN}.path", str(tiny_llava)) as running:
         yield running
+
+
+def invented_calibration(checkpoint_digest: str) -> Calibration:
+    """Of a model that is wrong with probability 1 - confidence: the threshold for risk r is near 1 - 2 r."""
+    rng = np.random.default_rng(0)
+    confidence = rng.random(3000)
+    wrong = rng.random(3000) > confidence
+    return Calibration(
+        format=FORMAT,
+        method="m",
+        checkpoint_digest=checkpoint_digest,
+        delta=0.1,
+        num_questions=3000,
+        max_tokens=16,
+        signals={
+            "first_token": calibrate_signal(confidence, wrong, 0.1),
+            "agreement": calibrate_signal(np.round(confidence * 4) / 4, wrong, 0.1, 4),
+        },
+    )
 
 
 def ask(question: str, image: bytes | None = None, **fields) -> dict:

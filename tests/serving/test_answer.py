@@ -4,11 +4,9 @@ import asyncio
 import math
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
 
-from inbol_ray.calibration.thresholds import FORMAT, Calibration, calibrate_signal
 from inbol_ray.errors import ConfigError
 from inbol_ray.sampling.chat_engine import Piece, ReplyOptions
 from inbol_ray.serving.answer import Refusal, Rule, Text, Work, answer
@@ -16,6 +14,7 @@ from inbol_ray.serving.dial import ModelDial
 from inbol_ray.serving.keys import KEYS_VARIABLE, KeyRing, is_loopback, load_keys
 from inbol_ray.serving.response import ChunkWriter, completion
 from inbol_ray.serving.schema import DialOptions, RequestError
+from tests.serving.conftest import invented_calibration
 
 ROOT = Path(__file__).parents[2]
 
@@ -97,16 +96,7 @@ def test_an_unreachable_threshold_is_null_in_json():
 
 @pytest.fixture
 def calibration():
-    rng = np.random.default_rng(0)
-    confidence = rng.random(3000)
-    wrong = rng.random(3000) > confidence
-    signals = {
-        "first_token": calibrate_signal(confidence, wrong, 0.1),
-        "agreement": calibrate_signal(np.round(confidence * 4) / 4, wrong, 0.1, 4),
-    }
-    return Calibration(
-        format=FORMAT, method="m", checkpoint_digest="d", delta=0.1, num_questions=3000, max_tokens=16, signals=signals
-    )
+    return invented_calibration("d")
 
 
 def test_a_request_overrules_the_operators_dial(calibration):

@@ -15,7 +15,7 @@ import pytest
 from openai.types.chat import ChatCompletion
 from PIL import Image
 
-from tests.serving.conftest import KEY, MODEL, ask
+from tests.serving.conftest import KEY, MODEL, PLAIN, ask
 
 DECISION = {"decision", "decided_by", "confidence", "signal", "threshold", "target_risk", "num_samples"}
 
@@ -45,6 +45,16 @@ def test_one_dial_answers_and_refuses_the_same_question(server, image):
     assert refused.inbol["decision"] == "refused" and refused.inbol["decided_by"] == "dial"
     assert refused.choices[0].message.refusal == refused.choices[0].message.content != ""
     assert refused.inbol["confidence"] == answered.inbol["confidence"] < 1
+
+
+def test_a_target_risk_takes_the_threshold_that_was_calibrated_for_it(server, image):
+    body = ask("What color is the ring?", image)
+    calibrated = server.client().models.retrieve(MODEL).inbol["calibrated"]["first_token"]["thresholds"]
+    wanted = {entry["target_risk"]: entry["threshold"] for entry in calibrated}
+    lax, strict = complete(server, body, target_risk=0.5), complete(server, body, target_risk=0.01)
+    assert lax.inbol["decision"] == "answered" and lax.inbol["threshold"] == wanted[0.5]
+    assert strict.inbol["decision"] == "refused" and strict.inbol["threshold"] is None is wanted[0.01]
+    assert strict.inbol["target_risk"] == 0.01 and strict.inbol["decided_by"] == "dial"
 
 
 def test_agreement_is_measured_on_samples(server, image):
@@ -102,11 +112,11 @@ def test_a_seed_repeats_a_draw(server, image):
 
 
 def test_models_health_and_metrics(server, image):
-    assert [model.id for model in server.client().models.list()] == [MODEL]
+    assert [model.id for model in server.client().models.list()] == [MODEL, PLAIN]
     assert server.client().models.retrieve(MODEL).id == MODEL
     assert httpx.get(f"{server.url}/healthz").status_code == 200
     ready = httpx.get(f"{server.url}/readyz", timeout=30)
-    assert ready.status_code == 200 and ready.json() == {"ready": True, "models": {MODEL: True}}
+    assert ready.status_code == 200 and ready.json() == {"ready": True, "models": {MODEL: True, PLAIN: True}}
     complete(server, ask("What?", image))
     deadline = time.monotonic() + 60  # Ray hands metrics on from time to time
     while not server.metric("inbol_requests_total", model=MODEL, status="200"):
@@ -128,7 +138,9 @@ def test_the_official_client_raises_its_own_errors(server):
     with pytest.raises(openai.NotFoundError):
         server.client().chat.completions.create(**(ask("What?") | {"model": "gpt-4"}))
     with pytest.raises(openai.BadRequestError, match="no calibration"):
-        complete(server, ask("What?"), target_risk=0.1)
+        complete(server, ask("What?") | {"model": PLAIN}, target_risk=0.1)
+    with pytest.raises(openai.BadRequestError, match="greedy replies"):
+        complete(server, ask("What?", temperature=1.0), target_risk=0.5)
 
 
 def png(width: int, height: int) -> bytes:
