@@ -54,7 +54,8 @@ class Server:
     def post(self, body, **options) -> httpx.Response:
         headers = {"Authorization": f"Bearer {KEY}"}
         kind = "content" if isinstance(body, bytes) else "json"
-        return httpx.post(f"{self.url}/v1/chat/completions", **{kind: body}, headers=headers, timeout=60, **options)
+        options = {"timeout": 60} | options
+        return httpx.post(f"{self.url}/v1/chat/completions", **{kind: body}, headers=headers, **options)
 
 
 @contextmanager
