@@ -14,7 +14,7 @@ from PIL import Image
 from inbol_ray.config.machines import EngineConfig
 from inbol_ray.local_copies import local_copy
 from inbol_ray.sampling.checkpoints import check_checkpoint
-from inbol_ray.sampling.render import engine_settings
+from inbol_ray.sampling.render import engine_settings, set_engine_environment
 from inbol_ray.scoring.vqa_accuracy import normalise_vqa
 
 SAMPLE_TEMPERATURE = 1.0
@@ -76,7 +76,7 @@ class ChatEngine:
     ) -> None:
         folder = local_copy(checkpoint)
         check_checkpoint(folder)
-        os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+        set_engine_environment(config)
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.lora.request import LoRARequest
         from vllm.v1.engine.async_llm import AsyncLLM

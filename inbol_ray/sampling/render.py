@@ -6,6 +6,7 @@ This is the work that would make an engine wait, so it runs in processes of its 
 inputs. A bad row is refused here and never reaches an engine.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,18 @@ class Refusal:
 
     reason: str
     detail: str
+
+
+def set_engine_environment(config: EngineConfig) -> None:
+    """vLLM's variables for an engine that this process starts; those that are set already stay."""
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+    if config.tensor_parallel_size == 1 and not config.num_gpus_per_engine:
+        # A CPU engine spends most of its start on process spawns, and a worker process of its own spins on a core while
+        # it waits; beside a GPU a process of its own keeps the GPU busy while this one receives replies.
+        os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+    if config.enforce_eager:
+        # Log-probabilities would otherwise compile one small function, five seconds of every engine's start.
+        os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
 
 
 def engine_settings(checkpoint: str, config: EngineConfig, seed: int) -> dict[str, Any]:
