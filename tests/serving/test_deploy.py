@@ -74,6 +74,7 @@ def deployment(tmp_path_factory, tiny_llava):
     document["http_options"] |= {"host": "127.0.0.1", "port": port}
     [application] = document["applications"]
     del application["runtime_env"]  # this machine has the package installed
+    application["route_prefix"] = "/aligned"  # as where another application stands beside it
     application["args"] |= {
         "config": str(ROOT / "jobs" / "configs" / "demo.yaml"),
         "serving.api_keys_file": str(folder / "keys"),
@@ -89,7 +90,7 @@ def deployment(tmp_path_factory, tiny_llava):
         for name, value in ports.items():
             patch.setitem(os.environ, name, value)
         with run_local_cluster(folder, "--min-workers", "0", "--head-cpus", "6") as cluster:
-            deployed = Deployment(cluster, document, f"http://127.0.0.1:{port}")
+            deployed = Deployment(cluster, document, f"http://127.0.0.1:{port}/aligned")
             deployed.deploy()
             yield deployed
 
