@@ -92,7 +92,9 @@ def started(command: list[str], name: str) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    environment = os.environ | {"VLLM_LOGGING_LEVEL": "ERROR", "OMP_NUM_THREADS": "1"}
+    # The engine without a worker process of its own, as our server starts it on CPUs: both sides the same.
+    engine = {"OMP_NUM_THREADS": "1", "VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
+    environment = os.environ | {"VLLM_LOGGING_LEVEL": "ERROR"} | engine
     environment.pop("INBOL_API_KEYS", None)
     log = open(LOGS / f"serve-{name}.log", "w")  # noqa: SIM115
     process = subprocess.Popen([*command, str(port)], cwd=ROOT, stdout=log, stderr=log, env=environment)
