@@ -30,13 +30,17 @@ _QUIET = LoggingConfig(enable_access_log=False, log_level="WARNING")
 def build(args: dict[str, str | list[str]]) -> serve.Application:
     """What a Serve configuration names: `args` are options of the configuration, `config` one or more files.
 
-    `${NAME}` is taken from the environment. Raises what `build_application` raises.
+    `${NAME}` is taken from the environment. Raises what `build_application` raises, and ConfigError without API keys:
+    Serve's own `http_options` say who reaches the server, and behind HAProxy every client looks like this machine.
     """
     options = []
     for key, value in args.items():
         for text in value if isinstance(value, list) else [value]:
             options += [f"--{key}", os.path.expandvars(str(text))]
-    return build_application(load_config(options))
+    config = load_config(options)
+    if config.serving is not None and not load_keys(config.serving.api_keys_file):
+        raise ConfigError(f"a deployment needs API keys: set {KEYS_VARIABLE} on its nodes, or serving.api_keys_file")
+    return build_application(config)
 
 
 def build_application(config: PipelineConfig) -> serve.Application:

@@ -144,7 +144,7 @@ class Replica:
     @api.get("/readyz", responses={503: {"description": "A model cannot answer now"}})
     async def readyz(self) -> Response:
         """200 once every engine of the replica that is asked has just written a token."""
-        checkpoints = [offer.checkpoint for offer in self._offers.values()]
+        checkpoints = list(dict.fromkeys(offer.checkpoint for offer in self._offers.values()))
         ready = dict(zip(checkpoints, await asyncio.gather(*map(self._probe, checkpoints)), strict=True))
         models = {name: ready[offer.checkpoint] for name, offer in self._offers.items()}
         return JSONResponse({"ready": all(models.values()), "models": models}, 200 if all(models.values()) else 503)

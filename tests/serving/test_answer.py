@@ -152,12 +152,14 @@ def test_without_keys_only_this_machine_is_served():
 def test_an_open_address_without_keys_and_an_untrained_model_are_config_errors(monkeypatch, tmp_path):
     from inbol_ray.config.load import load_config
     from inbol_ray.errors import MissingInputError
-    from inbol_ray.serving.app import build_application
+    from inbol_ray.serving.app import build, build_application
 
     monkeypatch.delenv(KEYS_VARIABLE, raising=False)
     demo = ["--config", str(ROOT / "jobs/configs/demo.yaml"), "--output_dir", str(tmp_path)]
     with pytest.raises(ConfigError, match="open to others"):
         build_application(load_config([*demo, "--serving.host", "0.0.0.0"]))
+    with pytest.raises(ConfigError, match="a deployment needs API keys"):
+        build({"config": demo[1], "output_dir": str(tmp_path)})
     with pytest.raises(MissingInputError, match="make demo"):
         build_application(load_config(demo))
 
