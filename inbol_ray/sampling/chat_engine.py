@@ -7,6 +7,7 @@ import asyncio
 import itertools
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from PIL import Image
@@ -111,21 +112,22 @@ class ChatEngine:
         kind = RequestOutputKind.DELTA if stream else RequestOutputKind.FINAL_ONLY
         params = self._params(options, output_kind=kind, logprob_token_ids=self.openers)
         confidence, opens_refusal, num_tokens = None, False, 0
-        async for output in self._run(prompt, params):
-            reply = output.outputs[0]
-            num_tokens += len(reply.token_ids)
-            if confidence is None:
-                if not reply.token_ids:
-                    continue
-                confidence, opens_refusal = self._first_token(reply)
-            yield Piece(
-                reply.text,
-                confidence,
-                opens_refusal,
-                len(output.prompt_token_ids or ()),
-                num_tokens,
-                reply.finish_reason if output.finished else None,
-            )
+        async with aclosing(self._run(prompt, params)) as outputs:
+            async for output in outputs:
+                reply = output.outputs[0]
+                num_tokens += len(reply.token_ids)
+                if confidence is None:
+                    if not reply.token_ids:
+                        continue
+                    confidence, opens_refusal = self._first_token(reply)
+                yield Piece(
+                    reply.text,
+                    confidence,
+                    opens_refusal,
+                    len(output.prompt_token_ids or ()),
+                    num_tokens,
+                    reply.finish_reason if output.finished else None,
+                )
 
     async def complete(self, prompt: Prompt, options: ReplyOptions) -> Piece:
         """The whole reply. Raises PromptRefused and EngineDead."""
@@ -169,8 +171,10 @@ class ChatEngine:
             inputs["multi_modal_data"] = {"image": list(prompt.images)}
         lora = self.adapters[prompt.adapter] if prompt.adapter else None
         try:
-            async for output in self.engine.generate(inputs, params, f"r{next(self._numbers)}", lora_request=lora):
-                yield output
+            running = self.engine.generate(inputs, params, f"r{next(self._numbers)}", lora_request=lora)
+            async with aclosing(running) as outputs:  # to leave early aborts it at once, not when it is collected
+                async for output in outputs:
+                    yield output
         except EngineDeadError:
             raise EngineDead("the engine has died") from None
         except (ValueError, VLLMClientError) as error:
