@@ -4,6 +4,7 @@ usage: python benchmarks/serving.py [--model FOLDER] [--out build/bench/serve.js
 
 Both servers run at once and are asked in alternating rounds, so that what else the machine does hits both alike. Every
 round asks the same questions about the same images; each (question, image) is new in its first round on either side.
+`same_answers` is the share of the warm-up's questions that both answer in the same words.
 `throughput_over_vllm` is the median ratio over rounds at the highest concurrency, `p50_overhead_ms` the median
 difference at concurrency 1; the figures for every concurrency stand beside them.
 """
@@ -53,8 +54,9 @@ def main() -> None:
             "ours": stack.enter_context(started(our_command(model), "ours")),
             "vllm": stack.enter_context(started(vllm_command(model), "vllm")),
         }
-        raw = asyncio.run(measure(urls))
-    result = summarise(raw) | {"model": model, "cpus": os.cpu_count(), "finished": datetime.now(UTC).isoformat()}
+        raw, same_answers = asyncio.run(measure(urls))
+    result = summarise(raw) | {"same_answers": same_answers, "model": model, "cpus": os.cpu_count()}
+    result["finished"] = datetime.now(UTC).isoformat()
     out = Path(options.out)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(result | {"raw": raw}, indent=1) + "\n")
@@ -90,7 +92,9 @@ def started(command: list[str], name: str) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    environment = os.environ | {"VLLM_LOGGING_LEVEL": "ERROR", "OMP_NUM_THREADS": "1"}
+    # The engine without a worker process of its own, as our server starts it on CPUs: both sides the same.
+    engine = {"OMP_NUM_THREADS": "1", "VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
+    environment = os.environ | {"VLLM_LOGGING_LEVEL": "ERROR"} | engine
     environment.pop("INBOL_API_KEYS", None)
     log = open(LOGS / f"serve-{name}.log", "w")  # noqa: SIM115
     process = subprocess.Popen([*command, str(port)], cwd=ROOT, stdout=log, stderr=log, env=environment)
@@ -125,19 +129,20 @@ def make_bodies(concurrency: int, count: int) -> list[bytes]:
     return bodies
 
 
-async def measure(urls: dict[str, str]) -> list[dict]:
-    rounds = []
+async def measure(urls: dict[str, str]) -> tuple[list[dict], float]:
+    """The rounds, and the share of the warm-up's questions that are answered alike."""
+    rounds, said = [], []
     limits = httpx.Limits(max_connections=64, max_keepalive_connections=64)
     async with httpx.AsyncClient(timeout=120, limits=limits, headers={"Content-Type": "application/json"}) as client:
         for side, url in urls.items():
-            await ask_all(client, url, make_bodies(99, 40), 4)
+            said.append(sorted((await ask_all(client, url, make_bodies(99, 40), 4)).items()))
             print(f"{side} is warm", file=sys.stderr)
         for concurrency in CONCURRENCIES:
             bodies = make_bodies(concurrency, REQUESTS[concurrency])
             for number in range(ROUNDS):
                 for side in sorted(urls, reverse=bool(number % 2)):
                     started_at = time.perf_counter()
-                    seconds = await ask_all(client, urls[side], bodies, concurrency)
+                    replies = await ask_all(client, urls[side], bodies, concurrency)
                     wall_s = time.perf_counter() - started_at
                     rounds.append(
                         {
@@ -145,26 +150,29 @@ async def measure(urls: dict[str, str]) -> list[dict]:
                             "concurrency": concurrency,
                             "round": number,
                             "requests_per_s": len(bodies) / wall_s,
-                            "latencies_ms": [round(1000 * value, 2) for value in seconds],
+                            "latencies_ms": [round(1000 * seconds, 2) for seconds, _ in replies.values()],
                         }
                     )
-    return rounds
+    same = [ours[1][1] == theirs[1][1] for ours, theirs in zip(*said, strict=True)]
+    return rounds, sum(same) / len(same)
 
 
-async def ask_all(client: httpx.AsyncClient, url: str, bodies: list[bytes], concurrency: int) -> list[float]:
-    """Seconds of each request, `concurrency` of them under way at any time."""
-    waiting, seconds = iter(bodies), []
+async def ask_all(
+    client: httpx.AsyncClient, url: str, bodies: list[bytes], concurrency: int
+) -> dict[int, tuple[float, str]]:
+    """Seconds and words of each reply by the request's number, `concurrency` requests under way at any time."""
+    waiting, replies = enumerate(bodies), {}
 
     async def worker() -> None:
-        for body in waiting:
+        for number, body in waiting:
             started_at = time.perf_counter()
             response = await client.post(f"{url}/v1/chat/completions", content=body)
-            seconds.append(time.perf_counter() - started_at)
+            seconds = time.perf_counter() - started_at
             response.raise_for_status()
-            assert response.json()["choices"][0]["message"]["role"] == "assistant"
+            replies[number] = (seconds, response.json()["choices"][0]["message"]["content"].strip())
 
     await asyncio.gather(*(worker() for _ in range(concurrency)))
-    return seconds
+    return replies
 
 
 def summarise(rounds: list[dict]) -> dict:

@@ -96,9 +96,12 @@ def chat_prompt(user: str, *, num_images: int = 1) -> str:
     return f"USER: {image_header(num_images)}{clean_text(user)} ASSISTANT:"
 
 
-def dialogue_prompt(turns: Sequence[tuple[str, int, str | None]]) -> str:
-    """The prompt of a dialogue, as training lays it out. A turn is (user's text, number of images, reply or None)."""
-    parts = []
+def dialogue_prompt(turns: Sequence[tuple[str, int, str | None]], system: str | None = None) -> str:
+    """The prompt of a dialogue, as training lays it out. A turn is (user's text, number of images, reply or None).
+
+    A system text stands before the first turn, as LLaVA-1.5's own template puts it.
+    """
+    parts = [] if system is None else [f"{clean_text(system)} "]
     for user, num_images, reply in turns:
         parts.append(chat_prompt(user, num_images=num_images))
         if reply is not None:

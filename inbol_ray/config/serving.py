@@ -54,18 +54,17 @@ class ServingConfig(Section):
     max_samples: Annotated[int, Field(ge=2, le=64)] = 16
     """Most samples that a request for `agreement` may ask for."""
     max_ongoing: PositiveInt = 32
-    """Requests that one engine works on at once."""
+    """Requests that a replica works on at once."""
     max_queued: PositiveInt = 64
-    """Requests that wait for an engine; one more gets 429."""
+    """Requests that wait in a replica for their turn; one more gets 429."""
     request_timeout_s: PositiveFloat = 60.0
     drain_timeout_s: PositiveFloat = 30.0
     """How long requests in flight may take when a replica is stopped."""
-    num_gateways: PositiveInt = 1
     min_replicas: PositiveInt = 1
-    """Engines a model, at least."""
+    """Replicas at least; each has an engine for every checkpoint."""
     max_replicas: PositiveInt = 1
     target_ongoing: PositiveFloat = 16
-    """Ongoing requests an engine that autoscaling aims at."""
+    """Ongoing requests a replica that autoscaling aims at."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "ServingConfig":

@@ -6,7 +6,8 @@ Serving and calibration both go through here, so a threshold is fitted on the ve
 import asyncio
 import itertools
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from PIL import Image
@@ -14,6 +15,7 @@ from PIL import Image
 from inbol_ray.config.machines import EngineConfig
 from inbol_ray.local_copies import local_copy
 from inbol_ray.sampling.checkpoints import check_checkpoint
+from inbol_ray.sampling.render import engine_settings, set_engine_environment
 from inbol_ray.scoring.vqa_accuracy import normalise_vqa
 
 SAMPLE_TEMPERATURE = 1.0
@@ -41,13 +43,14 @@ class Prompt:
 class ReplyOptions:
     """How a reply is written. `force_answer` keeps it from starting like a refusal.
 
-    There is no seed: a seeded request beside others kills vLLM 0.32 on CPU ("CPU Generator does not use offset").
+    With a `seed`, a reply at a temperature is drawn anew alike, as far as the logits of another batch are alike.
     """
 
     max_tokens: int
     temperature: float = 0.0
     top_p: float = 1.0
     stop: tuple[str, ...] = ()
+    seed: int | None = None
     force_answer: bool = False
 
 
@@ -70,38 +73,28 @@ class ChatEngine:
     """One vLLM engine on one checkpoint; create it inside a running event loop. Raises CheckpointError."""
 
     def __init__(
-        self, checkpoint: str, config: EngineConfig, seed: int, adapters: dict[str, str] | None = None
+        self, checkpoint: str, config: EngineConfig, seed: int, adapters: Mapping[str, str] | None = None
     ) -> None:
         folder = local_copy(checkpoint)
         check_checkpoint(folder)
-        os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+        set_engine_environment(config)
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.lora.request import LoRARequest
         from vllm.v1.engine.async_llm import AsyncLLM
 
         from inbol_ray.sampling.refusal_openers import ForbidFirstTokens, refusal_openers
 
-        options = {} if config.kv_cache_bytes is None else {"kv_cache_memory_bytes": config.kv_cache_bytes}
+        options = {}
         if adapters:
-            options |= {"enable_lora": True, "max_loras": len(adapters), "max_lora_rank": _largest_rank(adapters)}
+            options = {"enable_lora": True, "max_loras": len(adapters), "max_lora_rank": _largest_rank(adapters)}
         processor = f"{ForbidFirstTokens.__module__}:{ForbidFirstTokens.__qualname__}"
-        self.engine = AsyncLLM.from_engine_args(
-            AsyncEngineArgs(
-                model=folder,
-                dtype=config.dtype,
-                max_model_len=config.max_model_len,
-                max_num_seqs=config.max_num_seqs,
-                enforce_eager=config.enforce_eager,
-                limit_mm_per_prompt={"image": 1},
-                seed=seed,
-                trust_remote_code=False,
-                load_format="safetensors",
-                logits_processors=[processor],
-                disable_log_stats=True,
-                enable_log_requests=False,
-                **options,
-            )
+        arguments = AsyncEngineArgs(
+            **engine_settings(folder, config, seed),
+            logits_processors=[processor],
+            enable_log_requests=False,
+            **options,
         )
+        self.engine = AsyncLLM.from_engine_args(arguments)
         self.checkpoint = checkpoint
         self.openers = refusal_openers(self.engine.get_tokenizer())
         self.adapters = {
@@ -119,21 +112,22 @@ class ChatEngine:
         kind = RequestOutputKind.DELTA if stream else RequestOutputKind.FINAL_ONLY
         params = self._params(options, output_kind=kind, logprob_token_ids=self.openers)
         confidence, opens_refusal, num_tokens = None, False, 0
-        async for output in self._run(prompt, params):
-            reply = output.outputs[0]
-            num_tokens += len(reply.token_ids)
-            if confidence is None:
-                if not reply.token_ids:
-                    continue
-                confidence, opens_refusal = self._first_token(reply)
-            yield Piece(
-                reply.text,
-                confidence,
-                opens_refusal,
-                len(output.prompt_token_ids or ()),
-                num_tokens,
-                reply.finish_reason if output.finished else None,
-            )
+        async with aclosing(self._run(prompt, params)) as outputs:
+            async for output in outputs:
+                reply = output.outputs[0]
+                num_tokens += len(reply.token_ids)
+                if confidence is None:
+                    if not reply.token_ids:
+                        continue
+                    confidence, opens_refusal = self._first_token(reply)
+                yield Piece(
+                    reply.text,
+                    confidence,
+                    opens_refusal,
+                    len(output.prompt_token_ids or ()),
+                    num_tokens,
+                    reply.finish_reason if output.finished else None,
+                )
 
     async def complete(self, prompt: Prompt, options: ReplyOptions) -> Piece:
         """The whole reply. Raises PromptRefused and EngineDead."""
@@ -177,8 +171,10 @@ class ChatEngine:
             inputs["multi_modal_data"] = {"image": list(prompt.images)}
         lora = self.adapters[prompt.adapter] if prompt.adapter else None
         try:
-            async for output in self.engine.generate(inputs, params, f"r{next(self._numbers)}", lora_request=lora):
-                yield output
+            running = self.engine.generate(inputs, params, f"r{next(self._numbers)}", lora_request=lora)
+            async with aclosing(running) as outputs:  # to leave early aborts it at once, not when it is collected
+                async for output in outputs:
+                    yield output
         except EngineDeadError:
             raise EngineDead("the engine has died") from None
         except (ValueError, VLLMClientError) as error:
@@ -196,6 +192,7 @@ class ChatEngine:
             temperature=options.temperature,
             top_p=options.top_p,
             stop=list(options.stop),
+            seed=options.seed,
             extra_args={FORBIDDEN_FIRST_TOKENS: self.openers} if options.force_answer else None,
             **vllm_options,
         )
@@ -226,7 +223,7 @@ async def read_signals(
     return answer, agreement_rate(answer.text, samples)
 
 
-def _largest_rank(adapters: dict[str, str]) -> int:
+def _largest_rank(adapters: Mapping[str, str]) -> int:
     """The smallest rank that vLLM offers and every adapter fits in."""
     import json
     from typing import get_args

@@ -12,7 +12,6 @@ engine takes many seconds.
 
 import itertools
 import math
-import os
 import queue
 import threading
 import time
@@ -27,7 +26,7 @@ from inbol_ray.config.machines import EngineConfig
 from inbol_ray.errors import CheckpointError, EngineError
 from inbol_ray.local_copies import local_copy
 from inbol_ray.sampling.checkpoints import check_checkpoint
-from inbol_ray.sampling.render import MAX_DETAIL_CHARS, EngineInput, Refusal, engine_args
+from inbol_ray.sampling.render import MAX_DETAIL_CHARS, EngineInput, Refusal, engine_args, set_engine_environment
 
 
 @dataclass(frozen=True)
@@ -100,17 +99,7 @@ class VllmEngine:
     def __init__(self, checkpoint: str, config: EngineConfig, seed: int) -> None:
         folder = local_copy(checkpoint)
         check_checkpoint(folder)
-        os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-        if config.tensor_parallel_size == 1 and not config.num_gpus_per_engine:
-            # A CPU engine spends most of its start on process spawns; beside a GPU a process of its own keeps the GPU
-            # busy while this one receives replies.
-            os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
-        elif not config.num_gpus_per_engine:
-            # vLLM's CPU build wants a NUMA node for each of its processes, or to be told not to bind them.
-            os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
-        if config.enforce_eager:
-            # Log-probabilities would otherwise compile one small function, five seconds of every engine's start.
-            os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
+        set_engine_environment(config)
         from vllm.v1.engine.llm_engine import LLMEngine
 
         self._vllm = LLMEngine.from_engine_args(engine_args(folder, config, seed))

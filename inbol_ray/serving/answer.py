@@ -6,6 +6,7 @@ Without one the model decides. Nothing is said before the decision: a refusal ca
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -69,15 +70,7 @@ class End:
     num_tokens: int
 
 
-@dataclass(frozen=True)
-class Fault:
-    """In place of all events: an HTTP status and a message for the client."""
-
-    status: int
-    message: str
-
-
-Event = Text | Refusal | End | Fault
+Event = Text | Refusal | End
 
 
 def answer(engine: ChatEngine, images: Sequence[Image.Image], work: Work, *, stream: bool) -> AsyncIterator[Event]:
@@ -92,15 +85,16 @@ def answer(engine: ChatEngine, images: Sequence[Image.Image], work: Work, *, str
 
 async def _answer_by_first_token(engine: ChatEngine, prompt: Prompt, work: Work, stream: bool) -> AsyncIterator[Event]:
     said = ""
-    async for piece in engine.write(prompt, replace(work.options, force_answer=True), stream=stream):
-        if piece.confidence < work.rule.threshold:
-            yield Refusal(CURRENT_REFUSALS[0])
-            yield _end(piece, piece.confidence, refused=True, decided_by="dial")
-            return
-        text = piece.text if said else piece.text.lstrip()
-        said += text
-        if text and stream:
-            yield Text(text)
+    async with aclosing(engine.write(prompt, replace(work.options, force_answer=True), stream=stream)) as pieces:
+        async for piece in pieces:
+            if piece.confidence < work.rule.threshold:
+                yield Refusal(CURRENT_REFUSALS[0])
+                yield _end(piece, piece.confidence, refused=True, decided_by="dial")
+                return
+            text = piece.text if said else piece.text.lstrip()
+            said += text
+            if text and stream:
+                yield Text(text)
     for event in _closing(said, piece, piece.confidence, streamed=stream, decided_by="dial"):
         yield event
 
@@ -109,11 +103,12 @@ async def _answer_as_the_model_likes(
     engine: ChatEngine, prompt: Prompt, work: Work, stream: bool
 ) -> AsyncIterator[Event]:
     said = ""
-    async for piece in engine.write(prompt, work.options, stream=stream):
-        text = piece.text if said else piece.text.lstrip()
-        said += text
-        if text and stream and not piece.opens_refusal:
-            yield Text(text)
+    async with aclosing(engine.write(prompt, work.options, stream=stream)) as pieces:
+        async for piece in pieces:
+            text = piece.text if said else piece.text.lstrip()
+            said += text
+            if text and stream and not piece.opens_refusal:
+                yield Text(text)
     streamed = stream and not piece.opens_refusal
     for event in _closing(said, piece, piece.confidence, streamed=streamed, decided_by="model"):
         yield event

@@ -1,4 +1,8 @@
-"""Configuration -> the Ray Serve application: a gateway, and an engine deployment a checkpoint."""
+"""Configuration -> the Ray Serve application: one deployment, whose replicas each answer for every model.
+
+Models on one checkpoint share an engine; further checkpoints are further engines of the same replica. What is to scale
+apart is another application: another entry of `serve/deployment.yaml`, with a `route_prefix` of its own.
+"""
 
 import os
 import time
@@ -16,9 +20,8 @@ from inbol_ray.config.serving import ServedModel
 from inbol_ray.errors import ConfigError, MissingInputError
 from inbol_ray.local_copies import set_job_storage
 from inbol_ray.pipeline import build_stages
-from inbol_ray.serving.engine_replica import EngineReplica
-from inbol_ray.serving.gateway import Gateway, Offer
 from inbol_ray.serving.keys import KEYS_VARIABLE, is_loopback, load_keys
+from inbol_ray.serving.replica import Offer, Replica
 
 HEALTH_CHECK_PERIOD_S = 2
 _QUIET = LoggingConfig(enable_access_log=False, log_level="WARNING")
@@ -27,13 +30,17 @@ _QUIET = LoggingConfig(enable_access_log=False, log_level="WARNING")
 def build(args: dict[str, str | list[str]]) -> serve.Application:
     """What a Serve configuration names: `args` are options of the configuration, `config` one or more files.
 
-    `${NAME}` is taken from the environment. Raises what `build_application` raises.
+    `${NAME}` is taken from the environment. Raises what `build_application` raises, and ConfigError without API keys:
+    Serve's own `http_options` say who reaches the server, and behind HAProxy every client looks like this machine.
     """
     options = []
     for key, value in args.items():
         for text in value if isinstance(value, list) else [value]:
             options += [f"--{key}", os.path.expandvars(str(text))]
-    return build_application(load_config(options))
+    config = load_config(options)
+    if config.serving is not None and not load_keys(config.serving.api_keys_file):
+        raise ConfigError(f"a deployment needs API keys: set {KEYS_VARIABLE} on its nodes, or serving.api_keys_file")
+    return build_application(config)
 
 
 def build_application(config: PipelineConfig) -> serve.Application:
@@ -47,36 +54,18 @@ def build_application(config: PipelineConfig) -> serve.Application:
             f"serving.host {serving.host!r} is open to others: set {KEYS_VARIABLE} or serving.api_keys_file first"
         )
     offers = {name: _offer(name, model, config) for name, model in serving.models.items()}
-    adapters: dict[str, dict[str, str]] = {}
-    for offer in offers.values():
-        adapters.setdefault(offer.engine, {})
+    engines: dict[str, dict[str, str]] = {offer.checkpoint: {} for offer in offers.values()}
+    for name, offer in offers.items():
         if offer.adapter:
-            adapters[offer.engine][offer.adapter] = _absolute(serving.models[offer.adapter].lora)
-    checkpoints = {offer.engine: offer.checkpoint for offer in offers.values()}
-    engines = {name: _engine(name, checkpoint, adapters[name], config) for name, checkpoint in checkpoints.items()}
-    gateway = serve.deployment(
-        name="gateway",
-        num_replicas=serving.num_gateways,
-        # Engines bound what is worked on; a gateway that queued by itself could not say so.
-        max_ongoing_requests=100_000,
-        graceful_shutdown_timeout_s=serving.drain_timeout_s,
-        health_check_period_s=HEALTH_CHECK_PERIOD_S,
-        max_surge_percent=100,  # a new version starts before the old one stops
-        ray_actor_options={"num_cpus": 0.1},
-        logging_config=_QUIET,
-        user_config={},
-    )(Gateway)
-    settings = serving.model_dump() | {"api_keys_file": _absolute(serving.api_keys_file)}
-    return gateway.bind(settings, offers, engines, int(time.time()))
-
-
-def _engine(name: str, checkpoint: str, adapters: dict[str, str], config: PipelineConfig) -> serve.Application:
-    serving, engine = config.serving, place_engines(config.engine)
+            engines[offer.checkpoint][name] = offer.adapter
+    engine = place_engines(config.engine)
     resources = engine_resources(engine)
+    # Ray would allow each engine the threads of all engines together.
+    environment = {"VLLM_LOGGING_LEVEL": "ERROR", "OMP_NUM_THREADS": str(max(1, int(resources["CPU"])))}
     deployment = serve.deployment(
-        name=f"engine-{name}",
-        max_ongoing_requests=serving.max_ongoing,
-        max_queued_requests=serving.max_queued,
+        name="server",
+        # A replica keeps its own bounds, and says 429 in the clients' dialect; this one keeps bodies out of memory.
+        max_ongoing_requests=2 * (serving.max_ongoing + serving.max_queued),
         autoscaling_config={
             "min_replicas": serving.min_replicas,
             "max_replicas": serving.max_replicas,
@@ -86,13 +75,15 @@ def _engine(name: str, checkpoint: str, adapters: dict[str, str], config: Pipeli
         health_check_period_s=HEALTH_CHECK_PERIOD_S,
         max_surge_percent=100,  # a new version starts before the old one stops
         ray_actor_options={
-            "num_cpus": resources["CPU"],
-            "num_gpus": resources.get("GPU", 0),
-            "runtime_env": {"env_vars": {"VLLM_LOGGING_LEVEL": "ERROR"} | set_job_storage(config.storage)},
+            "num_cpus": resources["CPU"] * len(engines),
+            "num_gpus": resources.get("GPU", 0) * len(engines),
+            "runtime_env": {"env_vars": environment | set_job_storage(config.storage)},
         },
         logging_config=_QUIET,
-    )(EngineReplica)
-    return deployment.bind(checkpoint, engine.model_dump(), config.seed, adapters, serving.max_image_pixels)
+        user_config={},
+    )(Replica)
+    settings = serving.model_dump() | {"api_keys_file": _absolute(serving.api_keys_file)}
+    return deployment.bind(settings, offers, engines, engine.model_dump(), config.seed, int(time.time()))
 
 
 def _offer(name: str, model: ServedModel, config: PipelineConfig) -> Offer:
@@ -118,12 +109,7 @@ def _offer(name: str, model: ServedModel, config: PipelineConfig) -> Offer:
         calibration = load_calibration(Path(calibration_file), checkpoint)
     elif model.target_risk is not None:
         raise ConfigError(f"serving.models.{name}.target_risk needs a calibration: run python jobs/calibrate.py first")
-    sharing = [other for other, entry in config.serving.models.items() if _same_base(entry, model)]
-    return Offer(sharing[0], checkpoint, name if model.lora else None, calibration)
-
-
-def _same_base(one: ServedModel, other: ServedModel) -> bool:
-    return (one.method, one.path) == (other.method, other.path)
+    return Offer(checkpoint, _absolute(model.lora), calibration)
 
 
 def _absolute(path: str | None) -> str | None:

@@ -52,9 +52,9 @@ class ImagePart(_Part):
 
 
 class Message(_Part):
-    """A turn. LLaVA's template knows no system turn."""
+    """A turn; one of `system` may stand before the user's first."""
 
-    role: Literal["user", "assistant"]
+    role: Literal["system", "user", "assistant"]
     content: (
         str
         | Annotated[
@@ -106,6 +106,8 @@ class ChatRequest(_Part):
     stop: str | Annotated[list[str], Field(max_length=4)] | None = None
     stream: bool = False
     stream_options: StreamOptions | None = None
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+    """Makes the draws of a `temperature` above 0 repeat, as far as the engine's logits do."""
     n: Literal[1] = 1
     user: str | None = None
     inbol: DialOptions | None = None
@@ -118,8 +120,9 @@ class ChatRequest(_Part):
     @model_validator(mode="after")
     def _consistent(self) -> "ChatRequest":
         roles = [message.role for message in self.messages]
-        if roles != (["user", "assistant"] * len(roles))[: len(roles)] or roles[-1] != "user":
-            raise ValueError("messages must alternate between user and assistant, and begin and end with the user's")
+        dialogue = roles[1:] if roles[0] == "system" else roles
+        if dialogue != (["user", "assistant"] * len(roles))[: len(dialogue)] or roles[-1] != "user":
+            raise ValueError("messages must alternate between user and assistant and end with the user's")
         if self.stream_options is not None and not self.stream:
             raise ValueError("stream_options needs stream: true")
         return self

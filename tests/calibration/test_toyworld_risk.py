@@ -1,7 +1,8 @@
-"""The guarantee on the toy world: a trained model's signals on fresh questions, calibrated over many draws."""
+"""The guarantee on the toy world: a model of the real pipeline, and its signals on questions that nothing has seen."""
 
 import math
-import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,16 +10,25 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 NUM_QUESTIONS, NUM_SAMPLES, NUM_DRAWS, DELTA = 2000, 8, 300, 0.1
+TARGET_SHARES = (0.5, 0.7, 0.9)
+"""Target risks, as shares of the model's error rate where it answers everything."""
+TRAINED = "idk_it"
+"""The first method that has learned to refuse."""
 
 
 @pytest.fixture(scope="module")
-def trained_model() -> str:
-    """The demo's CA-DPO model, or the folder in INBOL_TRAINED_MODEL."""
-    found = [os.environ.get("INBOL_TRAINED_MODEL"), *sorted(ROOT.glob("build/demo/artifacts/ca_dpo-*/model"))]
-    model = next((str(path) for path in found if path), None)
-    if model is None:
-        pytest.skip("needs a trained model: run `make demo` first")
-    return model
+def trained_model(tmp_path_factory) -> str:
+    """An IDK-IT model of a third of the demo's size: it answers some questions, and its doubts mean something."""
+    out_dir = tmp_path_factory.mktemp("pipeline")
+    configs = ["--config", "jobs/configs/demo.yaml", "--config", "tests/calibration/third.yaml"]
+    job = (
+        "import sys; from inbol_ray.config.load import load_config; from inbol_ray.pipeline import run_job, run_stages; "
+        f"run_job(lambda: run_stages(load_config(sys.argv[1:]), [{TRAINED!r}]))"
+    )
+    command = [sys.executable, "-c", job, *configs, "--output_dir", str(out_dir)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return str(next(out_dir.glob(f"artifacts/{TRAINED}-*/model")))
 
 
 @pytest.fixture(scope="module")
@@ -77,18 +87,19 @@ def test_realised_risk_respects_the_target_over_many_draws(population, signal):
     confidence_N, wrong_N = population[signal], population["wrong"]
     grid = threshold_grid(NUM_SAMPLES if signal == "agreement" else None)
     rng = np.random.default_rng(0)
-    print(f"\n{signal}: AURC {risk_coverage(confidence_N, wrong_N).aurc:.3f}, error rate {wrong_N.mean():.3f}")
-    attained = 0
-    for target_risk in (0.1, 0.2, 0.3):
-        missed, coverages = 0, []
+    error_rate = float(wrong_N.mean())
+    print(f"\n{signal}: AURC {risk_coverage(confidence_N, wrong_N).aurc:.3f}, error rate {error_rate:.3f}")
+    coverages = {}
+    for share in TARGET_SHARES:
+        target_risk, missed, answered = share * error_rate, 0, []
         for _ in range(NUM_DRAWS):
             drawn = rng.integers(len(wrong_N), size=500)
             threshold = fit_threshold(confidence_N[drawn], wrong_N[drawn], grid, target_risk, DELTA)
             answered_N = confidence_N >= threshold
             missed += bool(answered_N.any() and wrong_N[answered_N].mean() > target_risk)
-            coverages.append(answered_N.mean())
-        rate, coverage = missed / NUM_DRAWS, float(np.mean(coverages))
-        print(f"target {target_risk}: missed in {rate:.3f} of {NUM_DRAWS} draws of 500, mean coverage {coverage:.3f}")
+            answered.append(answered_N.mean())
+        rate, coverages[share] = missed / NUM_DRAWS, float(np.mean(answered))
+        print(f"target {target_risk:.3f}: missed in {rate:.3f} of {NUM_DRAWS} draws, coverage {coverages[share]:.3f}")
         assert rate <= DELTA + 2.5 * math.sqrt(DELTA * (1 - DELTA) / NUM_DRAWS)
-        attained += coverage > 0.05
-    assert attained, "every draw refused everything: the test says nothing"
+    # A threshold that refuses nearly everything, or next to nothing, would keep any promise.
+    assert 0.1 < coverages[TARGET_SHARES[1]] < 0.9

@@ -2,6 +2,7 @@
 
 import base64
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -14,11 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
+
+from inbol_ray.calibration.thresholds import FORMAT, Calibration, calibrate_signal, write_calibration
+from inbol_ray.sampling.checkpoints import model_digest
 
 ROOT = Path(__file__).parents[2]
 KEY = "test-key-0123456789abcdef"
-MODEL = "ca_dpo"
+MODEL, PLAIN = "ca_dpo", "plain"
 START_TIMEOUT_S = 300
 
 
@@ -30,6 +35,17 @@ class Server:
     ray_folder: Path
     """Where this server's Ray keeps its session, logs included."""
 
+    def metric(self, name: str, **labels: str) -> float:
+        """Sum over replicas and models of a metric, from the endpoint that the server's log names."""
+        url = re.findall(r"metrics at (http://\S+)", self.log.read_text())[-1]
+        wanted = [f'{key}="{value}"' for key, value in labels.items()]
+        lines = [
+            line
+            for line in httpx.get(url, timeout=30).text.splitlines()
+            if line.startswith(f"ray_{name}{{") and all(label in line for label in wanted)
+        ]
+        return sum(float(line.rpartition(" ")[2]) for line in lines)
+
     def client(self, **options):
         from openai import OpenAI
 
@@ -38,7 +54,8 @@ class Server:
     def post(self, body, **options) -> httpx.Response:
         headers = {"Authorization": f"Bearer {KEY}"}
         kind = "content" if isinstance(body, bytes) else "json"
-        return httpx.post(f"{self.url}/v1/chat/completions", **{kind: body}, headers=headers, timeout=60, **options)
+        options = {"timeout": 60} | options
+        return httpx.post(f"{self.url}/v1/chat/completions", **{kind: body}, headers=headers, **options)
 
 
 @contextmanager
@@ -55,6 +72,7 @@ def running_server(folder: Path, checkpoint: Path | str, *options: str) -> Itera
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     ray_folder = Path(tempfile.mkdtemp(prefix="r"))  # short, for Ray puts sockets there
     environment["RAY_TMPDIR"] = str(ray_folder)
+    environment["RAY_metrics_report_interval_ms"] = "500"
     with open(log, "w") as output:
         process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, env=environment)
     server = Server(process, f"http://127.0.0.1:{port}", log, ray_folder)
@@ -76,8 +94,31 @@ def running_server(folder: Path, checkpoint: Path | str, *options: str) -> Itera
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory, tiny_llava):
-    with running_server(tmp_path_factory.mktemp("server"), tiny_llava) as running:
+    """Two names for one checkpoint: MODEL with a calibration, PLAIN without."""
+    folder = tmp_path_factory.mktemp("server")
+    write_calibration(invented_calibration(model_digest(str(tiny_llava))), folder / "calibration.json")
+    calibrated = [f"--serving.models.{MODEL}.calibration", str(folder / "calibration.json")]
+    with running_server(folder, tiny_llava, *calibrated, f"--serving.models.{PLAIN}.path", str(tiny_llava)) as running:
         yield running
+
+
+def invented_calibration(checkpoint_digest: str) -> Calibration:
+    """Of a model that is wrong with probability 1 - confidence: the threshold for risk r is near 1 - 2 r."""
+    rng = np.random.default_rng(0)
+    confidence = rng.random(3000)
+    wrong = rng.random(3000) > confidence
+    return Calibration(
+        format=FORMAT,
+        method="m",
+        checkpoint_digest=checkpoint_digest,
+        delta=0.1,
+        num_questions=3000,
+        max_tokens=16,
+        signals={
+            "first_token": calibrate_signal(confidence, wrong, 0.1),
+            "agreement": calibrate_signal(np.round(confidence * 4) / 4, wrong, 0.1, 4),
+        },
+    )
 
 
 def ask(question: str, image: bytes | None = None, **fields) -> dict:

@@ -4,11 +4,9 @@ import asyncio
 import math
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
 
-from inbol_ray.calibration.thresholds import FORMAT, Calibration, calibrate_signal
 from inbol_ray.errors import ConfigError
 from inbol_ray.sampling.chat_engine import Piece, ReplyOptions
 from inbol_ray.serving.answer import Refusal, Rule, Text, Work, answer
@@ -16,6 +14,7 @@ from inbol_ray.serving.dial import ModelDial
 from inbol_ray.serving.keys import KEYS_VARIABLE, KeyRing, is_loopback, load_keys
 from inbol_ray.serving.response import ChunkWriter, completion
 from inbol_ray.serving.schema import DialOptions, RequestError
+from tests.serving.conftest import invented_calibration
 
 ROOT = Path(__file__).parents[2]
 
@@ -97,16 +96,7 @@ def test_an_unreachable_threshold_is_null_in_json():
 
 @pytest.fixture
 def calibration():
-    rng = np.random.default_rng(0)
-    confidence = rng.random(3000)
-    wrong = rng.random(3000) > confidence
-    signals = {
-        "first_token": calibrate_signal(confidence, wrong, 0.1),
-        "agreement": calibrate_signal(np.round(confidence * 4) / 4, wrong, 0.1, 4),
-    }
-    return Calibration(
-        format=FORMAT, method="m", checkpoint_digest="d", delta=0.1, num_questions=3000, max_tokens=16, signals=signals
-    )
+    return invented_calibration("d")
 
 
 def test_a_request_overrules_the_operators_dial(calibration):
@@ -162,12 +152,14 @@ def test_without_keys_only_this_machine_is_served():
 def test_an_open_address_without_keys_and_an_untrained_model_are_config_errors(monkeypatch, tmp_path):
     from inbol_ray.config.load import load_config
     from inbol_ray.errors import MissingInputError
-    from inbol_ray.serving.app import build_application
+    from inbol_ray.serving.app import build, build_application
 
     monkeypatch.delenv(KEYS_VARIABLE, raising=False)
     demo = ["--config", str(ROOT / "jobs/configs/demo.yaml"), "--output_dir", str(tmp_path)]
     with pytest.raises(ConfigError, match="open to others"):
         build_application(load_config([*demo, "--serving.host", "0.0.0.0"]))
+    with pytest.raises(ConfigError, match="a deployment needs API keys"):
+        build({"config": demo[1], "output_dir": str(tmp_path)})
     with pytest.raises(MissingInputError, match="make demo"):
         build_application(load_config(demo))
 
@@ -184,4 +176,4 @@ def test_the_deployment_file_is_valid_and_its_options_are_known():
     options = dict(application.args)
     options["config"] = str(ROOT / options["config"])
     assert load_config([f"--{key}={value}" for key, value in options.items()]).serving.max_replicas == 4
-    assert {d.name for d in application.deployments} == {"gateway"}
+    assert {d.name for d in application.deployments} == {"server"}

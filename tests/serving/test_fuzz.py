@@ -23,8 +23,8 @@ pytestmark = pytest.mark.slow
 
 
 def memory(server) -> int:
-    """Resident bytes of the proxy, the gateway and the engine."""
-    names = ("ProxyActor", "ServeReplica", "VLLM")
+    """Resident bytes of HAProxy, the replica and its engine."""
+    names = ("haproxy", "ServeReplica", "VLLM")
     family = psutil.Process(server.process.pid).children(recursive=True)
     return sum(p.memory_info().rss for p in family if any(name in " ".join(p.cmdline()) for name in names))
 

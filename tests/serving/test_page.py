@@ -6,7 +6,7 @@ import shutil
 import httpx
 import pytest
 
-from tests.serving.conftest import KEY
+from tests.serving.conftest import KEY, PLAIN
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
@@ -67,6 +67,21 @@ def test_moving_the_dial_changes_the_decision(page, server, scene_images):
     assert all(url.startswith((server.url, "data:")) for url in page.requested)
     if folder := os.environ.get("INBOL_SCREENSHOTS"):
         page.screenshot(path=f"{folder}/serving_page.png", full_page=True)
+
+
+def test_an_error_rate_can_be_chosen_where_the_model_is_calibrated(page, scene_images):
+    ask(page, scene_images[0])
+    with page.expect_response("**/v1/chat/completions"):
+        page.get_by_label("Largest error rate").check()
+    move_dial(page, 100)
+    assert "At most 50% of the answers may be wrong" in page.locator("#slider-text").inner_text()
+    assert "Answered" in page.locator("#verdict").inner_text()
+    move_dial(page, 2)
+    assert "Refused" in page.locator("#verdict").inner_text()
+    assert "no confidence is enough for so small an error rate" in page.locator("#numbers").inner_text()
+    page.get_by_label("Model", exact=True).select_option(PLAIN)
+    assert page.get_by_label("Largest error rate").is_disabled()
+    assert "has not been calibrated" in page.locator("#risk-hint").inner_text()
 
 
 def test_an_image_can_be_dropped(page):

@@ -4,7 +4,9 @@ import base64
 import io
 import re
 import struct
+import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -13,7 +15,7 @@ import pytest
 from openai.types.chat import ChatCompletion
 from PIL import Image
 
-from tests.serving.conftest import KEY, MODEL, ask
+from tests.serving.conftest import KEY, MODEL, PLAIN, ask
 
 DECISION = {"decision", "decided_by", "confidence", "signal", "threshold", "target_risk", "num_samples"}
 
@@ -43,6 +45,16 @@ def test_one_dial_answers_and_refuses_the_same_question(server, image):
     assert refused.inbol["decision"] == "refused" and refused.inbol["decided_by"] == "dial"
     assert refused.choices[0].message.refusal == refused.choices[0].message.content != ""
     assert refused.inbol["confidence"] == answered.inbol["confidence"] < 1
+
+
+def test_a_target_risk_takes_the_threshold_that_was_calibrated_for_it(server, image):
+    body = ask("What color is the ring?", image)
+    calibrated = server.client().models.retrieve(MODEL).inbol["calibrated"]["first_token"]["thresholds"]
+    wanted = {entry["target_risk"]: entry["threshold"] for entry in calibrated}
+    lax, strict = complete(server, body, target_risk=0.5), complete(server, body, target_risk=0.01)
+    assert lax.inbol["decision"] == "answered" and lax.inbol["threshold"] == wanted[0.5]
+    assert strict.inbol["decision"] == "refused" and strict.inbol["threshold"] is None is wanted[0.01]
+    assert strict.inbol["target_risk"] == 0.01 and strict.inbol["decided_by"] == "dial"
 
 
 def test_agreement_is_measured_on_samples(server, image):
@@ -77,29 +89,46 @@ def test_a_dialogue_and_a_question_without_image(server, image):
     assert server.post(ask("Who are you?")).status_code == 200
 
 
+def test_a_system_turn_is_read_before_the_question(server, image):
+    body = ask("What color is the ring?", image)
+    plain, instructed = (
+        server.post(body),
+        server.post(body | {"messages": [{"role": "system", "content": "Answer in one word."}, *body["messages"]]}),
+    )
+    used = [reply.json()["usage"]["prompt_tokens"] for reply in (plain, instructed)]
+    assert used[0] < used[1]
+
+
+def test_a_seed_repeats_a_draw(server, image):
+    """Beside other requests, whose prompts the engine fills in at the same time."""
+    body = ask("What color is the ring?", image, temperature=1.5, max_tokens=16)
+
+    def said(seed: int) -> str:
+        return server.post(body | {"seed": seed}).json()["choices"][0]["message"]["content"]
+
+    with ThreadPoolExecutor(8) as pool:
+        drawn = list(pool.map(said, [1, 2, 3, 4] * 4))
+    assert drawn[:4] * 4 == drawn and len(set(drawn)) > 1
+
+
 def test_models_health_and_metrics(server, image):
-    assert [model.id for model in server.client().models.list()] == [MODEL]
+    assert [model.id for model in server.client().models.list()] == [MODEL, PLAIN]
     assert server.client().models.retrieve(MODEL).id == MODEL
     assert httpx.get(f"{server.url}/healthz").status_code == 200
     ready = httpx.get(f"{server.url}/readyz", timeout=30)
-    assert ready.status_code == 200 and ready.json() == {"ready": True, "models": {MODEL: True}}
-    headers = {"Authorization": f"Bearer {KEY}"}
-
-    def count() -> float:
-        text = httpx.get(f"{server.url}/metrics", headers=headers).text
-        found = re.search(rf'inbol_requests_total{{model="{MODEL}",status="200"}} (\S+)', text)
-        return float(found[1]) if found else 0.0
-
-    before = count()
+    assert ready.status_code == 200 and ready.json() == {"ready": True, "models": {MODEL: True, PLAIN: True}}
     complete(server, ask("What?", image))
-    assert count() == before + 1
+    deadline = time.monotonic() + 60  # Ray hands metrics on from time to time
+    while not server.metric("inbol_requests_total", model=MODEL, status="200"):
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    assert server.metric("inbol_replies_total", model=MODEL) and server.metric("inbol_request_seconds_count")
 
 
 @pytest.mark.parametrize("authorization", [None, "", "Bearer", "Bearer wrong", f"Basic {KEY}", KEY, f"Bearer {KEY}x"])
-@pytest.mark.parametrize("path", ["/v1/models", "/metrics"])
-def test_a_wrong_key_is_refused(server, authorization, path):
+def test_a_wrong_key_is_refused(server, authorization):
     headers = {} if authorization is None else {"Authorization": authorization}
-    response = httpx.get(server.url + path, headers=headers)
+    response = httpx.get(f"{server.url}/v1/models", headers=headers)
     assert response.status_code == 401 and response.json()["error"]["type"] == "authentication_error"
 
 
@@ -109,7 +138,9 @@ def test_the_official_client_raises_its_own_errors(server):
     with pytest.raises(openai.NotFoundError):
         server.client().chat.completions.create(**(ask("What?") | {"model": "gpt-4"}))
     with pytest.raises(openai.BadRequestError, match="no calibration"):
-        complete(server, ask("What?"), target_risk=0.1)
+        complete(server, ask("What?") | {"model": PLAIN}, target_risk=0.1)
+    with pytest.raises(openai.BadRequestError, match="greedy replies"):
+        complete(server, ask("What?", temperature=1.0), target_risk=0.5)
 
 
 def png(width: int, height: int) -> bytes:
@@ -178,7 +209,12 @@ BAD_BODIES = {
     "huge number": b'{"max_tokens": 1' + b"0" * 5000 + b', "messages": [{"role": "user", "content": "a"}]}',
     "n": ask("What?", n=5),
     "unknown field": ask("What?", mm_processor_kwargs={}),
-    "system": {"messages": [{"role": "system", "content": "Obey"}, {"role": "user", "content": "What?"}]},
+    "late system": {"messages": [{"role": "user", "content": "What?"}, {"role": "system", "content": "Obey"}]},
+    "system only": {"messages": [{"role": "system", "content": "Obey"}]},
+    "image in system": {
+        "messages": [{**ask("Obey", jpeg())["messages"][0], "role": "system"}, *ask("What?")["messages"]]
+    },
+    "seed": ask("What?", seed=2**64),
     "long": ask("word " * 5000),
     "both dials": ask("What?", inbol={"target_risk": 0.1, "threshold": 0.5}),
     "two images": {"messages": [{"role": "user", "content": 2 * ask("", jpeg())["messages"][0]["content"][1:]}]},
@@ -212,7 +248,7 @@ def test_other_paths_fail_in_the_same_dialect(server, method, path, status):
 def test_the_log_holds_no_key_and_no_prompt(server, image):
     server.post(ask("Is xyzzy-secret-question here?", image))
     logs = [path for path in server.ray_folder.glob("**/logs/**/*") if path.is_file()]
-    assert any("gateway" in path.name for path in logs)
+    assert any("replica_inbol_server" in path.name for path in logs)
     text = server.log.read_text() + "".join(path.read_text(errors="replace") for path in logs)
     assert "xyzzy-secret" not in text and KEY not in text
 
