@@ -234,7 +234,7 @@ def run_costs(task: Task) -> dict[str, float]:
     """Milliseconds a question of each step of ours, one after the other in this process, without Ray."""
     import pyarrow as pa
 
-    from inbol_ray.confidence.estimate import judge_samples
+    from inbol_ray.confidence.judging import judge_samples
     from inbol_ray.config.machines import StorageConfig
     from inbol_ray.config.sampling import SamplingConfig
     from inbol_ray.rows import Question

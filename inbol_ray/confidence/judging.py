@@ -1,6 +1,6 @@
 """Sampled questions -> SAMPLED_ANSWERS, each response judged by the corpus's own rule, in Ray tasks.
 
-blocks of parts, or a table -> [tasks: read, judge] -> judged tables in the order of the questions -> the driver writes
+blocks of parts -> [tasks: read, judge] -> judged tables in the order of the questions -> the driver writes
 
 Judging takes thirty times as long as writing down what was judged. A driver that did it alone, reading block after block
 from a store, would bound the speed of a few hundred engines.
@@ -28,7 +28,7 @@ JUDGED = pa.unify_schemas([SAMPLED_ANSWERS, pa.schema([("reason", pa.string()), 
 
 @dataclass(frozen=True)
 class Judge:
-    """What tasks run. Rows have the columns QUESTION, `responses`, `token_logprobs`, `checkpoint`, `reason`, `detail`."""
+    """Run by tasks, and by a driver that takes samples from a dataset. Rows are those of `Parts` of sampled questions."""
 
     sampling: SamplingConfig
     scoring: ScoringConfig
@@ -45,21 +45,13 @@ class Judge:
         def read(batch: pa.Table) -> pa.Table:
             return pa.concat_tables(parts.read_block(block) for block in batch["id"].to_pylist())
 
-        return self._run(blocks.map_batches(read, batch_format="pyarrow", batch_size=None))
-
-    def judge_table(self, table: pa.Table) -> Iterator[pa.Table]:
-        """JUDGED tables of a table's rows, in their order."""
-        import ray.data
-
-        starts = range(0, table.num_rows, ROWS_PER_TASK)
-        return self._run(ray.data.from_arrow([table.slice(start, ROWS_PER_TASK) for start in starts]))
-
-    def _run(self, dataset) -> Iterator[pa.Table]:
-        dataset.context.execution_options.preserve_order = True
-        judged = dataset.map_batches(self, batch_format="pyarrow", batch_size=None)
+        blocks.context.execution_options.preserve_order = True
+        tables = blocks.map_batches(read, batch_format="pyarrow", batch_size=None)
+        judged = tables.map_batches(self, batch_format="pyarrow", batch_size=None)
         yield from judged.iter_batches(batch_format="pyarrow", batch_size=None, prefetch_batches=0)
 
     def __call__(self, batch: pa.Table) -> pa.Table:
+        """Sampled questions -> a JUDGED table, row for row."""
         part = f"from {batch['id'][0]}"
         write_progress(self.progress, 0, self.num_rows, UNIT, part=part)
         rows = [self._judge(row) for row in batch.to_pylist()]

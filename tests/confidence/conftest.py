@@ -3,7 +3,7 @@
 import pytest
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # a Ray that stays would be taken for theirs by tests of other folders
 def local_ray():
     import ray
 

@@ -9,7 +9,8 @@ from stage_context import stage_context
 
 from inbol_ray.confidence.classes import classify
 from inbol_ray.confidence.dataset import DESCRIPTION, read_dataset
-from inbol_ray.confidence.estimate import estimate_confidence, judge_samples
+from inbol_ray.confidence.estimate import estimate_confidence
+from inbol_ray.confidence.judging import judge_samples
 from inbol_ray.confidence.stopping import replay
 from inbol_ray.config.load import load_config
 from inbol_ray.prompts import chat_prompt, draw_index, render_question

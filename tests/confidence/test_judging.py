@@ -42,19 +42,17 @@ def parts(tmp_path):
     """Replies to 50 questions in blocks of eight."""
     rows = [question(n).to_row() for n in range(NUM_QUESTIONS)]
     requests = pa.Table.from_pylist(rows, schema=QUESTION).append_column("checkpoint", pa.array(["m"] * NUM_QUESTIONS))
-    parts = open_parts(str(tmp_path), StorageConfig(), requests, {}, 8)
+    parts = open_parts(str(tmp_path), StorageConfig(), [requests], {}, 8)
     for block in range(parts.num_blocks):
         ids = parts.read_requests(block)["id"].to_pylist()
         parts.write(block, reply_table(ids, [samples(int(id.rpartition(":")[2])) for id in ids]))
     return parts
 
 
-@pytest.mark.parametrize("source", ["parts", "table"])
-def test_tasks_judge_as_one_process_does(local_ray, parts, source, monkeypatch):
+def test_tasks_judge_as_one_process_does(local_ray, parts, monkeypatch):
     monkeypatch.setattr(judging, "ROWS_PER_TASK", 24)
     judge = SlowAtFirst(SamplingConfig(), ScoringConfig(), None, NUM_QUESTIONS)
-    judged = judge.judge_parts(parts) if source == "parts" else judge.judge_table(pa.concat_tables(parts.read()))
-    tables = list(judged)
+    tables = list(judge.judge_parts(parts))
     assert 1 < len(tables) < parts.num_blocks and all(table.schema == JUDGED for table in tables)
     rows = [row for table in tables for row in table.to_pylist()]
     assert [row["id"] for row in rows] == [question(n).id for n in range(NUM_QUESTIONS)]
