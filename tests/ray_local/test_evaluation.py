@@ -13,9 +13,11 @@ import pytest
 import yaml
 from benchmark_files import SPLITS, write_benchmarks
 
+from inbol_ray.config.machines import StorageConfig
 from inbol_ray.config.model import PromptConfig
 from inbol_ray.prompts import chat_prompt, render_question
 from inbol_ray.rows import Question
+from inbol_ray.sampling.parts import Parts
 from inbol_ray.scoring.outcome import judge_reply
 
 ROOT = Path(__file__).parents[2]
@@ -108,8 +110,7 @@ def test_replies_came_as_parts_and_outlived_the_kill(run):
 
 
 def requests_of(part: Path) -> list[dict]:
-    requests = pq.ParquetFile(part.parent / "requests.parquet")
-    return requests.read_row_group(int(part.stem)).to_pylist()
+    return Parts(str(part.parent), StorageConfig()).read_requests(int(part.stem)).to_pylist()
 
 
 def test_prompts_are_those_of_the_corpora(run):
