@@ -158,7 +158,7 @@ def test_work_survives_lost_nodes_a_stop_and_a_killed_driver(cluster, undisturbe
     kill_node_under(cluster, "MapWorker", "last")
     assert cluster.wait("last")["status"] == "SUCCEEDED", cluster.logs("last")
 
-    summary = json.loads((artifact(out, "base") / "model" / "training.json").read_text())
+    summary = json.loads((artifact(out, "base") / "logs" / "summary.json").read_text())
     assert summary["resumed_from_step"] >= stopped_at > 0
     assert_same_results(out, undisturbed)
 
