@@ -58,7 +58,7 @@ class EngineConfig(Section):
     """Key-value cache of a CPU engine, in bytes; null leaves it to vLLM (GPUs)."""
     enforce_eager: bool = True
     """No graph capture: right for the tiny model on CPU; set false on GPUs."""
-    batch_size: PositiveInt = 256
+    batch_size: PositiveInt = 512
     """Questions that an engine has in hand at once. A kill costs no more than these."""
     blocks_per_batch: PositiveInt = 4
     """Blocks that a batch is cut into. Each is written as soon as its questions are answered, and the engine takes the
