@@ -94,6 +94,9 @@ class DialOptions(_Part):
         return self
 
 
+NonEmpty = Annotated[str, Field(min_length=1)]
+
+
 class ChatRequest(_Part):
     """The body of `POST /v1/chat/completions`."""
 
@@ -103,7 +106,7 @@ class ChatRequest(_Part):
     max_completion_tokens: Annotated[int, Field(ge=1, le=MAX_NEW_TOKENS)] | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
-    stop: str | Annotated[list[str], Field(max_length=4)] | None = None
+    stop: NonEmpty | Annotated[list[NonEmpty], Field(max_length=4)] | None = None
     stream: bool = False
     stream_options: StreamOptions | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
