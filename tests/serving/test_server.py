@@ -215,6 +215,8 @@ BAD_BODIES = {
         "messages": [{**ask("Obey", jpeg())["messages"][0], "role": "system"}, *ask("What?")["messages"]]
     },
     "seed": ask("What?", seed=2**64),
+    "empty stop": ask("What?", stop=""),
+    "empty stop in a list": ask("What?", stop=["a", ""]),
     "long": ask("word " * 5000),
     "both dials": ask("What?", inbol={"target_risk": 0.1, "threshold": 0.5}),
     "two images": {"messages": [{"role": "user", "content": 2 * ask("", jpeg())["messages"][0]["content"][1:]}]},
