@@ -3,8 +3,8 @@
 EngineInput -> [thread that alone touches vLLM: admit, step, draw the next round] -> Reply
 
 Calls from several threads share one continuous batch: while one call's last replies are being decoded, the next call's
-first are already running. What an earlier call needs goes first, further rounds included. A question may be sampled in rounds; its prompt and image features stay in the engine's
-caches between rounds.
+first are already running. What an earlier call needs goes first, further rounds included. A question may be sampled in
+rounds; its prompt and image features stay in the engine's caches between rounds.
 
 The engine keeps running while checkpoints change: weights are swapped in place, which takes milliseconds where a new
 engine takes many seconds.
