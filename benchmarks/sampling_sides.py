@@ -238,7 +238,7 @@ def run_costs(task: Task) -> dict[str, float]:
     from inbol_ray.config.machines import StorageConfig
     from inbol_ray.config.sampling import SamplingConfig
     from inbol_ray.rows import Question
-    from inbol_ray.sampling.generate import reply_table
+    from inbol_ray.sampling.in_hand import InHand
     from inbol_ray.sampling.parts import open_parts
     from inbol_ray.sampling.render import Renderer
     from inbol_ray.sampling.vllm_engine import Request, VllmEngine
@@ -267,10 +267,13 @@ def run_costs(task: Task) -> dict[str, float]:
     shutil.rmtree(task.work / "costs", ignore_errors=True)
     parts = open_parts(str(task.work / "costs"), StorageConfig(), [requests], {}, config.block_size)
     with timed("parquet"):
+        in_hand = InHand(parts, config.block_size)
         for block in range(parts.num_blocks):
-            first = block * config.block_size
             ids = parts.read_requests(block)["id"].to_pylist()
-            parts.write(block, reply_table(ids, replies[first : first + config.block_size]))
+            in_hand.take(block)
+            for row in range(len(ids)):
+                in_hand.add(block, row, replies[block * config.block_size + row])
+            in_hand.finish(block, ids)
     with timed("judge"):
         for row, asked in zip(parts.rows(), task.questions, strict=True):
             question = Question(

@@ -4,26 +4,23 @@ The answers are forced: what the method says where it may not refuse. So each ha
 the method by itself would have kept silent.
 """
 
-import asyncio
-import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import ray.data
 
 from inbol_ray.artifacts import StageContext
-from inbol_ray.cluster_resources import engine_resources, place_engines
 from inbol_ray.config.evaluation import UNTRAINED_METHODS
-from inbol_ray.config.machines import EngineConfig
 from inbol_ray.corpora.read import read_corpora, stream_tables
 from inbol_ray.corpora.stage import corpus_source, keep_questions
-from inbol_ray.images import ImageError, load_images
-from inbol_ray.progress import write_progress
 from inbol_ray.prompts import chat_prompt, render_question
 from inbol_ray.row_writer import write_rows
 from inbol_ray.rows import Question, Rejected
-from inbol_ray.sampling.chat_engine import ChatEngine, EngineDead, Prompt, PromptRefused, read_signals
+from inbol_ray.sampling.chat_engine import SAMPLE_TEMPERATURE, agreement_rate
 from inbol_ray.sampling.checkpoints import model_digest
+from inbol_ray.sampling.generate import generate
+from inbol_ray.sampling.vllm_engine import Decoding, Reply
 from inbol_ray.scoring.outcome import judge_reply
 
 SIGNAL = pa.schema(
@@ -40,7 +37,27 @@ SIGNAL = pa.schema(
     ]
 )
 """`part` is `test` or `calibration`; `confidence` is 1 - P(refusal) at the first token; `agreement` may be null."""
-MAX_CONCURRENT = 128
+
+REQUEST = pa.schema(
+    [
+        pa.field("id", pa.string()),
+        pa.field("part", pa.string()),
+        pa.field("domain", pa.string()),
+        pa.field("method", pa.string()),
+        pa.field("checkpoint", pa.string()),
+        pa.field("prompt", pa.string()),
+        pa.field("images", pa.list_(pa.string())),
+        pa.field("num_samples", pa.int32()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class SignalRounds:
+    """A question's forced answer, then its samples."""
+
+    def num_more(self, row: Mapping, reply: Reply) -> int:
+        return 1 + row["num_samples"] - len(reply.texts)
 
 
 def read_all_signals(context: StageContext) -> dict[str, int]:
@@ -58,130 +75,62 @@ def read_all_signals(context: StageContext) -> dict[str, int]:
     checkpoints = {name: context.checkpoint("original" if name in UNTRAINED_METHODS else name) for name in names}
     digests = {path: model_digest(path) for path in set(checkpoints.values())}
 
-    meanings, requests = {}, []
-    # Methods on the same weights stand together, so that each engine loads each checkpoint about once.
-    for method in sorted(names, key=checkpoints.get):
-        for part, domain, question in asked:
-            if method not in methods[part]:
-                continue
-            user = render_question(question, config.prompts, refusal_instruction=method == "refusal_prompt")
-            meanings[len(requests)] = (part, domain, method, question)
-            requests.append(
-                {
-                    "request": len(requests),
-                    "checkpoint": checkpoints[method],
-                    "prompt": chat_prompt(user, num_images=len(question.images)),
-                    "images": question.images,
-                    "num_samples": config.calibration.num_samples if part == "calibration" else 0,
-                }
-            )
+    requests = pa.Table.from_pylist(list(_requests(context, asked, methods, checkpoints)), schema=REQUEST)
+    parts = generate(
+        [requests],
+        list(digests),
+        config,
+        Decoding(1, SAMPLE_TEMPERATURE, config.evaluation.max_tokens, force_first=True),
+        folder=f"{context.resume}/signals",
+        unit="answers",
+        progress=context.progress,
+        rounds=SignalRounds(),
+    )
     num_rejected = context.rejected.total()
+    questions = {(part, question.id): question for part, _domain, question in asked}
     signals = []
-    for row in _read(context, pa.Table.from_pylist(requests)):
-        part, domain, method, question = meanings[row["request"]]
+    for row in parts.rows():
         if row["reason"]:
-            context.reject([Rejected(question.id, f"signals:{method}", row["reason"], row["detail"])])
+            context.reject([Rejected(row["id"], f"signals:{row['method']}", row["reason"], row["detail"])])
             continue
-        outcome = judge_reply(row["response"], question, config.sampling.correct_threshold, config.scoring)
+        answer, *samples = row["responses"]
+        question = questions[row["part"], row["id"]]
+        outcome = judge_reply(answer, question, config.sampling.correct_threshold, config.scoring)
         signals.append(
-            {
-                "id": question.id,
-                "part": part,
-                "domain": domain,
-                "method": method,
-                "checkpoint_digest": digests[checkpoints[method]],
-                "response": row["response"],
-                "confidence": row["confidence"],
-                "agreement": row["agreement"],
+            {name: row[name] for name in ("id", "part", "domain", "method")}
+            | {
+                "checkpoint_digest": digests[row["checkpoint"]],
+                "response": answer,
+                "confidence": row["answer_probability"],
+                "agreement": agreement_rate(answer, samples) if samples else None,
                 # A forced reply that still says nothing is no answer either.
                 "wrong": outcome.kind != "correct",
             }
         )
     signals.sort(key=lambda row: (row["part"], row["method"], row["id"]))
     num_signals = write_rows(context.folder / "signals.parquet", signals, SIGNAL)
-    context.check_rows(len(requests) + num_rejected, num_signals)
+    context.check_rows(requests.num_rows + num_rejected, num_signals)
     return {"signals": num_signals}
 
 
-def _read(context: StageContext, requests: pa.Table) -> list[dict]:
-    engine = place_engines(context.config.engine)
-    resources = engine_resources(engine)
-    dataset = (
-        ray.data.from_arrow(requests)
-        .repartition(target_num_rows_per_block=engine.batch_size)
-        .map_batches(
-            SignalBatch,
-            fn_constructor_args=(
-                engine.model_dump(),
-                context.config.seed,
-                context.config.evaluation.max_tokens,
-                context.progress,
-                requests.num_rows,
-            ),
-            batch_format="pyarrow",
-            batch_size=engine.batch_size,
-            compute=ray.data.ActorPoolStrategy(size=engine.num_engines),
-            num_cpus=resources["CPU"],
-            num_gpus=resources.get("GPU"),
-        )
-    )
-    return dataset.take_all()
-
-
-class SignalBatch:
-    """A Ray Data actor with one engine: `checkpoint`, `prompt`, `images`, `num_samples` -> the signals of each row."""
-
-    def __init__(self, engine: dict, seed: int, max_tokens: int, progress: str | None, total: int) -> None:
-        self._config, self._seed, self._max_tokens = EngineConfig(**engine), seed, max_tokens
-        self._progress, self._total, self._done = progress, total, 0
-        self._runner = asyncio.Runner()
-        self._engine: ChatEngine | None = None
-
-    def __call__(self, batch: pa.Table) -> pa.Table:
-        try:
-            found = self.read(batch.to_pylist())
-        except EngineDead:
-            os._exit(1)  # Ray Data starts another actor and gives it the batch
-        self._done += len(found)
-        write_progress(self._progress, self._done, self._total, "answers")
-        return pa.Table.from_pylist(found, schema=_FOUND)
-
-    def read(self, rows: list[dict]) -> list[dict]:
-        """The signals of rows, in any order. Raises EngineDead."""
-        return self._runner.run(self._read_rows(rows))
-
-    async def _read_rows(self, rows: list[dict]) -> list[dict]:
-        slots = asyncio.Semaphore(MAX_CONCURRENT)
-        found = []
-        for checkpoint in dict.fromkeys(row["checkpoint"] for row in rows):
-            if self._engine is None:
-                self._engine = ChatEngine(checkpoint, self._config, self._seed)
-            await self._engine.load(checkpoint)
-            same = [row for row in rows if row["checkpoint"] == checkpoint]
-            found += await asyncio.gather(*(self._read_row(row, slots) for row in same))
-        return found
-
-    async def _read_row(self, row: dict, slots: asyncio.Semaphore) -> dict:
-        nothing = {"request": row["request"], "response": "", "confidence": None, "agreement": None}
-        async with slots:
-            try:
-                prompt = Prompt(row["prompt"], load_images(row["images"]))
-                answer, agreement = await read_signals(self._engine, prompt, self._max_tokens, row["num_samples"])
-            except ImageError as error:
-                return nothing | {"reason": "unreadable_image", "detail": str(error)}
-            except PromptRefused as error:
-                return nothing | {"reason": "prompt_refused", "detail": str(error)}
-        found = {"response": answer.text.strip(), "confidence": answer.confidence, "agreement": agreement}
-        return nothing | found | {"reason": "", "detail": ""}
-
-
-_FOUND = pa.schema(
-    [
-        pa.field("request", pa.int64()),
-        pa.field("response", pa.string()),
-        pa.field("confidence", pa.float64()),
-        pa.field("agreement", pa.float64()),
-        pa.field("reason", pa.string()),
-        pa.field("detail", pa.string()),
-    ]
-)
+def _requests(
+    context: StageContext,
+    asked: list[tuple[str, str, Question]],
+    methods: dict[str, list[str]],
+    checkpoints: dict[str, str],
+) -> Iterator[dict]:
+    """REQUEST rows. Methods on the same weights stand together, so that each engine loads each checkpoint about once."""
+    for method in sorted(checkpoints, key=checkpoints.get):
+        for part, domain, question in asked:
+            if method in methods[part]:
+                user = render_question(question, context.config.prompts, refusal_instruction=method == "refusal_prompt")
+                yield {
+                    "id": question.id,
+                    "part": part,
+                    "domain": domain,
+                    "method": method,
+                    "checkpoint": checkpoints[method],
+                    "prompt": chat_prompt(user, num_images=len(question.images)),
+                    "images": question.images,
+                    "num_samples": context.config.calibration.num_samples if part == "calibration" else 0,
+                }

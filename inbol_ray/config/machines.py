@@ -59,10 +59,10 @@ class EngineConfig(Section):
     enforce_eager: bool = True
     """No graph capture: right for the tiny model on CPU; set false on GPUs."""
     batch_size: PositiveInt = 512
-    """Questions that an engine has in hand at once. A kill costs no more than these."""
+    """Questions that an engine has in hand at once."""
     blocks_per_batch: PositiveInt = 4
     """Blocks that a batch is cut into. Each is written as soon as its questions are answered, and the engine takes the
-    next, so that it never waits for the last questions of one."""
+    next, so that it never waits for the last questions of one. A kill costs no more than a block of answers."""
     renderers_per_engine: PositiveInt = 1
     """Processes that decode images and tokenize for one engine, at most; each takes a CPU."""
 

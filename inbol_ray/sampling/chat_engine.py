@@ -1,6 +1,7 @@
 """vLLM's async engine with the model's own signals: prompt and image -> confidence and reply, as it is written.
 
-Serving and calibration both go through here, so a threshold is fitted on the very numbers that it is compared with.
+Calibration reads the same signals through `generate` (`Decoding.force_first`); what they are is in `refusal_openers` and
+`agreement_rate`, so a threshold is fitted on the very numbers that it is compared with.
 """
 
 import asyncio
@@ -82,20 +83,13 @@ class ChatEngine:
         from vllm.lora.request import LoRARequest
         from vllm.v1.engine.async_llm import AsyncLLM
 
-        from inbol_ray.sampling.refusal_openers import ForbidFirstTokens, refusal_openers
+        from inbol_ray.sampling.refusal_openers import refusal_openers
 
         options = {}
         if adapters:
             options = {"enable_lora": True, "max_loras": len(adapters), "max_lora_rank": _largest_rank(adapters)}
-        processor = f"{ForbidFirstTokens.__module__}:{ForbidFirstTokens.__qualname__}"
-        arguments = AsyncEngineArgs(
-            **engine_settings(folder, config, seed),
-            logits_processors=[processor],
-            enable_log_requests=False,
-            **options,
-        )
+        arguments = AsyncEngineArgs(**engine_settings(folder, config, seed), enable_log_requests=False, **options)
         self.engine = AsyncLLM.from_engine_args(arguments)
-        self.checkpoint = checkpoint
         self.openers = refusal_openers(self.engine.get_tokenizer())
         self.adapters = {
             name: LoRARequest(name, index, path) for index, (name, path) in enumerate((adapters or {}).items(), start=1)
@@ -145,17 +139,6 @@ class ChatEngine:
             last = output
         return [sample.text for sample in last.outputs]
 
-    async def load(self, checkpoint: str) -> None:
-        """Switch to another checkpoint of the same architecture while idle. Raises CheckpointError."""
-        if checkpoint == self.checkpoint:
-            return
-        folder = local_copy(checkpoint)
-        check_checkpoint(folder)
-        await self.engine.collective_rpc("reload_weights", kwargs={"weights_path": folder})
-        await self.engine.reset_prefix_cache()
-        await self.engine.reset_encoder_cache()
-        self.checkpoint = checkpoint
-
     def is_dead(self) -> bool:
         return self.engine.errored
 
@@ -200,8 +183,7 @@ class ChatEngine:
     def _first_token(self, reply) -> tuple[float, bool]:
         from inbol_ray.sampling.refusal_openers import answer_probability
 
-        logprobs = {token: entry.logprob for token, entry in reply.logprobs[0].items()}
-        return answer_probability(logprobs, self.openers), reply.token_ids[0] in self.openers
+        return answer_probability(reply.logprobs[0], self.openers), reply.token_ids[0] in self.openers
 
 
 def agreement_rate(answer: str, samples: Sequence[str]) -> float:

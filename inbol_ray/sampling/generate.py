@@ -11,12 +11,11 @@ Confidence sampling, question writing, judging and evaluation all call `generate
   finished blocks; another key starts afresh beside them.
 - Out: `Parts`; `read()` yields the requests with the columns `parts.REPLY`, block by block, in the requests' order.
 
-An engine has at most `engine.batch_size` requests in hand, as blocks of which the oldest comes first. So a kill costs no
-more than that, an engine: mostly the oldest block's finished replies. After the kill of an engine or a node Ray starts
-the engine again, `max_restarts` times; its blocks are then done again by whichever engine is there.
+An engine has at most `engine.batch_size` requests in hand, as blocks of which the oldest comes first. A kill costs no
+more than a block of finished replies, an engine (`in_hand`). After the kill of an engine or a node Ray starts the engine
+again, `max_restarts` times; whichever engine is there then goes on with its blocks.
 """
 
-import json
 import os
 import pickle
 import warnings
@@ -38,7 +37,8 @@ from inbol_ray.progress import this_process, write_progress
 from inbol_ray.prompts import draw_index
 from inbol_ray.provenance import package_versions
 from inbol_ray.sampling.checkpoints import model_digest
-from inbol_ray.sampling.parts import REPLY, Parts, open_parts
+from inbol_ray.sampling.in_hand import InHand
+from inbol_ray.sampling.parts import Parts, open_parts
 from inbol_ray.sampling.render import EngineInput, Refusal, Renderer
 from inbol_ray.sampling.vllm_engine import Decoding, Reply, Request, VllmEngine
 
@@ -183,7 +183,7 @@ class AnswerBlock:
         self, parts: Parts, checkpoint: str, engine: EngineConfig, decoding: Decoding, seed: int, rounds: Rounds | None
     ) -> None:
         self.parts, self.decoding, self.seed, self.rounds = parts, decoding, seed, rounds
-        self.in_work: set[int] = set()
+        self.in_hand = InHand(parts, engine.block_size)
         with _last_words(parts, "an engine cannot start"):
             self.engine = VllmEngine(checkpoint, engine, seed)
 
@@ -196,21 +196,24 @@ class AnswerBlock:
 
     def _answer(self, block: int, inputs: Sequence[EngineInput | Refusal]) -> None:
         rows = self.parts.read_requests(block).to_pylist()
-        requests = [
-            Request(rendered, draw_index(row["id"], SEED_RANGE, seed=self.seed))
-            for row, rendered in zip(rows, inputs, strict=True)
-        ]
-        num_more = self.rounds and (lambda index, reply: self.rounds.num_more(rows[index], reply))
-        self.in_work.add(block)
+        answered = self.in_hand.take(block)
+        open_rows = [row for row in range(len(rows)) if row not in answered]
+        requests = [Request(inputs[row], draw_index(rows[row]["id"], SEED_RANGE, seed=self.seed)) for row in open_rows]
+        rounds = self.rounds
         try:
-            replies = self.engine.generate(requests, self.decoding, checkpoint=rows[0]["checkpoint"], num_more=num_more)
+            self.engine.generate(
+                requests,
+                self.decoding,
+                checkpoint=rows[0]["checkpoint"],
+                num_more=rounds and (lambda index, reply: rounds.num_more(rows[open_rows[index]], reply)),
+                on_reply=lambda index, reply: self.in_hand.add(block, open_rows[index], reply),
+            )
         except EngineError as error:
             # An engine cannot be mended in place. Ray starts this actor again, and sends the block again.
-            blocks = {other: self.parts.read_requests(other)["id"][0].as_py() for other in sorted(self.in_work)}
+            blocks = {other: self.parts.read_requests(other)["id"][0].as_py() for other in self.in_hand}
             self.parts.report_failure(f"{error}, while it worked on the blocks that start with {blocks}")
             os._exit(1)
-        self.parts.write(block, reply_table([row["id"] for row in rows], replies))
-        self.in_work.discard(block)
+        self.in_hand.finish(block, [row["id"] for row in rows])
 
 
 @contextmanager
@@ -221,18 +224,6 @@ def _last_words(parts: Parts, what: str) -> Iterator[None]:
     except Exception as error:
         parts.report_failure(f"{what}: {type(error).__name__}: {error}")
         raise
-
-
-def reply_table(ids: Sequence[str], replies: Sequence[Reply]) -> pa.Table:
-    """The columns of a part."""
-    columns = [
-        [reply.texts for reply in replies],
-        [reply.token_logprobs for reply in replies],
-        [json.dumps(reply.first_token) for reply in replies],
-        [reply.reason for reply in replies],
-        [reply.detail for reply in replies],
-    ]
-    return pa.table([list(ids), *columns], schema=pa.schema([pa.field("id", pa.string()), *REPLY]))
 
 
 def _await_room(asks: list[Ask], timeout_s: float) -> None:

@@ -4,7 +4,7 @@ requests -> {folder}/requests.parquet -> {folder}/{block}.parquet -> replies in 
 
 A part appears whole or not at all, under a name that follows from its block. So a block that is done twice, by a
 retried task or by two drivers at once, replaces its part by one that is as good, and every request is answered once.
-The folder is named after everything that the replies depend on: other requests never meet the parts of these.
+Beside the parts lie, as {block}.partial.parquet, the first replies to blocks that take long (`in_hand`). The folder is named after everything that the replies depend on: other requests never meet the parts of these.
 """
 
 import bisect
@@ -14,7 +14,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -33,11 +33,15 @@ REPLY = pa.schema(
         pa.field("first_token", pa.string()),
         pa.field("reason", pa.string()),
         pa.field("detail", pa.string()),
+        pa.field("answer_probability", pa.float64()),
     ]
 )
 """`vllm_engine.Reply`, column for column; `first_token` is JSON."""
 
-REPLY_VERSION = 1
+SAVED = pa.schema([pa.field("row", pa.int32()), *REPLY])
+"""Replies to some requests of a block; `row` counts in the block."""
+
+REPLY_VERSION = 2
 """Goes up when REPLY or the meaning of a column changes: parts of another version are not taken for these."""
 
 BLOCKS_PER_ROW_GROUP = 16
@@ -46,7 +50,7 @@ BLOCKS_PER_ROW_GROUP = 16
 _PART = re.compile(r"(\d{8})\.parquet")
 _REQUESTS = "requests.parquet"
 _FAILURES = "failures"
-_BLOCK_SIZE = b"block_size"
+_BLOCK_SIZE, _VERSION = b"block_size", b"reply_version"
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,9 @@ class Parts:
         filesystem, folder = self._place
         return filesystem.get_file_info(f"{folder}/{_REQUESTS}").type == pafs.FileType.File
 
+    def is_current(self) -> bool:
+        return self._requests.metadata.get(_VERSION) == str(REPLY_VERSION).encode()
+
     def finished(self) -> set[int]:
         """Blocks whose part is there."""
         filesystem, folder = self._place
@@ -118,10 +125,28 @@ class Parts:
         filesystem, folder = self._place
         return filesystem.get_file_info(f"{folder}/{block:08d}.parquet").type == pafs.FileType.File
 
-    def write(self, block: int, replies: pa.Table) -> None:
-        """Store the replies to a block: the columns `id` and REPLY, a row a request, in order."""
+    def write(self, block: int, ids: Sequence[str], replies: pa.Table) -> None:
+        """Store the replies to a block, columns REPLY: a row a request, in order."""
         filesystem, folder = self._place
-        write_whole(filesystem, f"{folder}/{block:08d}.parquet", _to_parquet(replies))
+        part = replies.add_column(0, pa.field("id", pa.string()), [ids])
+        write_whole(filesystem, f"{folder}/{block:08d}.parquet", _to_parquet(part))
+
+    def save(self, block: int, replies: pa.Table) -> None:
+        """Store replies to some of a block's requests, columns SAVED, in place of those saved before."""
+        filesystem, folder = self._place
+        write_whole(filesystem, f"{folder}/{block:08d}.partial.parquet", _to_parquet(replies))
+
+    def read_saved(self, block: int) -> pa.Table:
+        """What `save` stored of an unfinished block; no rows where that is nothing. Raises DataError as `read_block`."""
+        filesystem, folder = self._place
+        path = f"{folder}/{block:08d}.partial.parquet"
+        if filesystem.get_file_info(path).type == pafs.FileType.NotFound:
+            return SAVED.empty_table()
+        return _read_replies(filesystem, path, SAVED)
+
+    def delete_saved(self, block: int) -> None:
+        filesystem, folder = self._place
+        filesystem.delete_file(f"{folder}/{block:08d}.partial.parquet")
 
     def read(self) -> Iterator[pa.Table]:
         """Requests with their replies, a table a block, in the order of the requests; one block in memory at a time."""
@@ -135,16 +160,10 @@ class Parts:
         """
         filesystem, folder = self._place
         path = f"{folder}/{block:08d}.parquet"
-        try:
-            with filesystem.open_input_file(path) as file:
-                replies = pq.read_table(file)
-        except (OSError, pa.ArrowInvalid) as error:
-            raise DataError(f"{path}: cannot be read ({error}); delete it and run again to redo its block") from None
+        replies = _read_replies(filesystem, path, pa.schema([pa.field("id", pa.string()), *REPLY]))
         requests = self.read_requests(block)
         if not replies["id"].equals(requests["id"]):
             raise RowCountError(f"{path}: its {replies.num_rows} ids are not those of block {block}; delete it")
-        if replies.select(REPLY.names).schema != REPLY:
-            raise DataError(f"{path}: expected the columns {REPLY}, found {replies.schema}; delete it and run again")
         for name in REPLY.names:
             requests = requests.append_column(REPLY.field(name), replies[name])
         return requests
@@ -169,12 +188,12 @@ class Parts:
 
 
 def list_parts(uri: str, storage: StorageConfig) -> list[Parts]:
-    """Every set of requests that has been opened under `uri`."""
+    """Every set of requests that has been opened under `uri`, but for those of another REPLY_VERSION."""
     filesystem, folder = open_filesystem(uri, storage)
     infos = filesystem.get_file_info(pafs.FileSelector(folder, allow_not_found=True))
     folders = sorted(info.base_name for info in infos if info.type == pafs.FileType.Directory)
     there = (Parts(f"{uri.rstrip('/')}/{name}", storage) for name in folders)
-    return [parts for parts in there if parts.is_open()]
+    return [parts for parts in there if parts.is_open() and parts.is_current()]
 
 
 def open_parts(uri: str, storage: StorageConfig, requests: Iterable[pa.Table], key: dict, block_size: int) -> Parts:
@@ -222,10 +241,22 @@ def _write_requests(path: str, groups: Iterator[pa.Table], block_size: int) -> N
     first = next(groups, None)
     if first is None:
         raise DataError("no requests to answer: expected at least one question")
-    schema = first.schema.with_metadata((first.schema.metadata or {}) | {_BLOCK_SIZE: str(block_size)})
+    said = {_BLOCK_SIZE: str(block_size), _VERSION: str(REPLY_VERSION)}
+    schema = first.schema.with_metadata((first.schema.metadata or {}) | said)
     with pq.ParquetWriter(path, schema, compression="zstd", write_statistics=False) as writer:
         for group in itertools.chain([first], groups):
             writer.write_table(group.replace_schema_metadata(schema.metadata), row_group_size=group.num_rows)
+
+
+def _read_replies(filesystem: pafs.FileSystem, path: str, schema: pa.Schema) -> pa.Table:
+    try:
+        with filesystem.open_input_file(path) as file:
+            replies = pq.read_table(file)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise DataError(f"{path}: cannot be read ({error}); delete it and run again to redo its block") from None
+    if replies.schema != schema:
+        raise DataError(f"{path}: expected the columns {schema}, found {replies.schema}; delete it and run again")
+    return replies
 
 
 def _to_parquet(replies: pa.Table) -> pa.Buffer:

@@ -8,8 +8,10 @@ the distribution leaves them out of doubt.
 
 from collections.abc import Iterable, Mapping
 from math import exp
+from typing import Any
 
 from vllm import SamplingParams
+from vllm.logprobs import Logprob
 from vllm.v1.sample.logits_processor import AdapterLogitsProcessor
 
 from inbol_ray.prompts import CURRENT_REFUSALS
@@ -29,9 +31,14 @@ def refusal_openers(tokenizer) -> list[int]:
     return list(dict.fromkeys(ids))
 
 
-def answer_probability(logprobs: Mapping[int, float], openers: Iterable[int]) -> float:
-    """1 - P(the first token opens a refusal), from that position's log-probabilities by token id."""
-    refusal = sum(exp(logprobs[token]) for token in openers if token in logprobs)
+def forced_answer(openers: list[int]) -> dict[str, Any]:
+    """SamplingParams of a reply that does not open like a refusal, with what `answer_probability` asks for."""
+    return {"extra_args": {FORBIDDEN_FIRST_TOKENS: openers}, "logprob_token_ids": openers}
+
+
+def answer_probability(position: Mapping[int, Logprob], openers: Iterable[int]) -> float:
+    """1 - P(the first token opens a refusal), from what vLLM says of that position."""
+    refusal = sum(exp(position[token].logprob) for token in openers if token in position)
     return min(1.0, max(0.0, 1.0 - refusal))
 
 

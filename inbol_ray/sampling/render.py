@@ -65,6 +65,7 @@ def engine_settings(checkpoint: str, config: EngineConfig, seed: int) -> dict[st
         "trust_remote_code": False,
         "load_format": "safetensors",
         "disable_log_stats": True,
+        "logits_processors": ["inbol_ray.sampling.refusal_openers:ForbidFirstTokens"],
     }
 
 

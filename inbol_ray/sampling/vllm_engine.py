@@ -34,13 +34,15 @@ class Decoding:
     """How replies are drawn.
 
     `num_logprobs` None returns no log-probabilities, 0 those of the sampled tokens, k > 0 also the k most likely
-    alternatives of the first token.
+    alternatives of the first token. `force_first` makes the first sample the greedy answer that does not open like a
+    refusal, with `Reply.answer_probability`.
     """
 
     num_samples: int = 1
     temperature: float = 0.0
     max_tokens: int = 16
     num_logprobs: int | None = None
+    force_first: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Request:
 @dataclass
 class Reply:
     """`texts` and `token_logprobs` have one entry a sample; `first_token` maps alternatives of the first sample's first
-    token to their log-probability.
+    token to their log-probability. `answer_probability` is 1 - P(refusal) at the first token of a forced answer.
 
     A request that could not be answered has no texts, and `reason` (a slug) and `detail` say why.
     """
@@ -69,6 +71,7 @@ class Reply:
     first_token: dict[str, float] = field(default_factory=dict)
     reason: str = ""
     detail: str = ""
+    answer_probability: float | None = None
 
     def refuse(self, reason: str, detail: str) -> None:
         self.texts, self.token_logprobs, self.first_token = [], [], {}
@@ -77,6 +80,9 @@ class Reply:
 
 NumMore = Callable[[int, Reply], int]
 """(index of a request, its samples so far) -> samples to draw next; 0 ends the question."""
+
+OnReply = Callable[[int, Reply], None]
+"""Told the index of a request and its final reply. The engine waits for it; what it raises ends the engine."""
 
 
 @dataclass
@@ -88,6 +94,7 @@ class _Call:
     requests: Sequence[Request]
     decoding: Decoding
     num_more: NumMore
+    on_reply: OnReply
     replies: list[Reply]
     num_open: int
     future: Future = field(default_factory=Future)
@@ -102,8 +109,11 @@ class VllmEngine:
         set_engine_environment(config)
         from vllm.v1.engine.llm_engine import LLMEngine
 
+        from inbol_ray.sampling.refusal_openers import refusal_openers
+
         self._vllm = LLMEngine.from_engine_args(engine_args(folder, config, seed))
         self._tokenizer = self._vllm.get_tokenizer()
+        self._openers = refusal_openers(self._tokenizer)
         self._checkpoint = checkpoint
         self._inbox: queue.SimpleQueue[_Call] = queue.SimpleQueue()
         self._waiting: deque[_Call] = deque()
@@ -122,6 +132,7 @@ class VllmEngine:
         *,
         checkpoint: str | None = None,
         num_more: NumMore | None = None,
+        on_reply: OnReply = lambda _index, _reply: None,
     ) -> list[Reply]:
         """A reply for every request, in order; a bad request never takes others down with it. Thread-safe.
 
@@ -139,6 +150,7 @@ class VllmEngine:
             requests,
             decoding,
             num_more or (lambda _index, reply: fixed - len(reply.texts)),
+            on_reply,
             [Reply() for _ in requests],
             len(requests),
         )
@@ -206,24 +218,29 @@ class VllmEngine:
         from vllm.exceptions import VLLMClientError
         from vllm.sampling_params import RequestOutputKind
 
+        from inbol_ray.sampling.refusal_openers import forced_answer
+
         request, reply, decoding = call.requests[index], call.replies[index], call.decoding
         if isinstance(request.input, Refusal):
             reply.refuse(request.input.reason, request.input.detail)
-            return self._close(call)
-        num_more = call.num_more(index, reply)
+            return self._close(call, index)
+        forced = decoding.force_first and not reply.texts
+        num_more = 1 if forced else call.num_more(index, reply)
         if num_more <= 0:
-            return self._close(call)
+            return self._close(call, index)
+        temperature = 0.0 if forced else decoding.temperature
         params = SamplingParams(
             n=num_more,
-            temperature=decoding.temperature,
+            temperature=temperature,
             max_tokens=decoding.max_tokens,
             logprobs=decoding.num_logprobs,
             flat_logprobs=True,
             # Whole replies are decoded when they are finished: token by token costs a tenth of the speed.
             detokenize=False,
             # vLLM gives child i of a request the seed of the request plus i.
-            seed=request.seed + len(reply.texts) if decoding.temperature > 0 else None,
+            seed=request.seed + len(reply.texts) if temperature > 0 else None,
             output_kind=RequestOutputKind.FINAL_ONLY,
+            **(forced_answer(self._openers) if forced else {}),
         )
         self._num_requests += 1
         request_id = str(self._num_requests)
@@ -231,17 +248,21 @@ class VllmEngine:
             self._vllm.add_request(request_id, request.input, params, priority=call.number)
         except (ValueError, VLLMClientError) as error:
             reply.refuse("prompt_refused", f"the engine refused the prompt: {error}")
-            return self._close(call)
+            return self._close(call, index)
         self._running[request_id] = (call, index)
 
     def _receive(self, output) -> None:
+        from inbol_ray.sampling.refusal_openers import answer_probability
+
         call, index = self._running.pop(output.request_id)
         reply = call.replies[index]
         failed = [sample.finish_reason for sample in output.outputs if sample.finish_reason in ("error", "abort")]
         if failed:
             reply.refuse("engine_error", f"the engine ended the request with {failed[0]!r}")
-            return self._close(call)
-        if call.decoding.num_logprobs and not reply.texts:
+            return self._close(call, index)
+        if call.decoding.force_first and not reply.texts:
+            reply.answer_probability = answer_probability(output.outputs[0].logprobs[0], self._openers)
+        elif call.decoding.num_logprobs and not reply.texts:
             reply.first_token = self._first_token(output.outputs[0].logprobs)
         texts = self._tokenizer.batch_decode([sample.token_ids for sample in output.outputs], skip_special_tokens=True)
         reply.texts += [text.strip() for text in texts]
@@ -256,7 +277,8 @@ class VllmEngine:
             alternatives[text] = float(np.logaddexp(alternatives.get(text, -math.inf), entry.logprob))
         return alternatives
 
-    def _close(self, call: _Call) -> None:
+    def _close(self, call: _Call, index: int) -> None:
+        call.on_reply(index, call.replies[index])
         call.num_open -= 1
         if call.num_open == 0:
             call.future.set_result(call.replies)

@@ -34,12 +34,14 @@ def trained_model(tmp_path_factory) -> str:
 @pytest.fixture(scope="module")
 def population(trained_model, tmp_path_factory):
     """Confidence, agreement and wrongness of the model's answers to questions that no part of the project has seen."""
-    from inbol_ray.calibration.signals import SignalBatch
     from inbol_ray.config.corpora import CorpusConfig, ToyWorldConfig
     from inbol_ray.config.machines import EngineConfig, StorageConfig
     from inbol_ray.config.model import PromptConfig
     from inbol_ray.corpora.read import CorpusSource, read_rows
     from inbol_ray.prompts import chat_prompt, render_question
+    from inbol_ray.sampling.chat_engine import SAMPLE_TEMPERATURE, agreement_rate
+    from inbol_ray.sampling.render import Renderer
+    from inbol_ray.sampling.vllm_engine import Decoding, Request, VllmEngine
     from inbol_ray.scoring.outcome import judge_reply
     from inbol_ray.toyworld.corpora import write_corpora
 
@@ -57,23 +59,16 @@ def population(trained_model, tmp_path_factory):
         )
     ]
     prompts = PromptConfig(answer_suffix=False)
-    rows = [
-        {
-            "request": number,
-            "checkpoint": trained_model,
-            "prompt": chat_prompt(render_question(question, prompts)),
-            "images": question.images,
-            "num_samples": NUM_SAMPLES,
-        }
-        for number, question in enumerate(questions)
-    ]
-    batch = SignalBatch(EngineConfig().model_dump(), 0, 16, None, len(rows))
-    found = sorted(batch.read(rows), key=lambda row: row["request"])
-    assert len(found) == len(questions) and not any(row["reason"] for row in found)
-    wrong = [judge_reply(r["response"], q).kind != "correct" for r, q in zip(found, questions, strict=True)]
+    rows = [{"prompt": chat_prompt(render_question(q, prompts)), "images": q.images} for q in questions]
+    inputs = Renderer(trained_model, EngineConfig()).render(rows)
+    requests = [Request(one, number * NUM_SAMPLES) for number, one in enumerate(inputs)]
+    decoding = Decoding(1 + NUM_SAMPLES, SAMPLE_TEMPERATURE, 16, force_first=True)
+    found = VllmEngine(trained_model, EngineConfig(), 0).generate(requests, decoding)
+    assert not any(reply.reason for reply in found)
+    wrong = [judge_reply(r.texts[0], q).kind != "correct" for r, q in zip(found, questions, strict=True)]
     return {
-        "first_token": np.array([row["confidence"] for row in found]),
-        "agreement": np.array([row["agreement"] for row in found]),
+        "first_token": np.array([reply.answer_probability for reply in found]),
+        "agreement": np.array([agreement_rate(reply.texts[0], reply.texts[1:]) for reply in found]),
         "wrong": np.array(wrong),
     }
 

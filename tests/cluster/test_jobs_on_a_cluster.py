@@ -169,7 +169,7 @@ def test_a_node_lost_while_signals_are_measured_changes_nothing(cluster, undistu
     for out, name in ((undisturbed, "measured"), (tmp_path / "lost", "lost")):
         cluster.submit(name, "calibrate", *OPTIONS, "--output_dir", str(out))
         if name == "lost":
-            kill_node_under(cluster, "MapWorker(MapBatches(SignalBatch))", name)
+            kill_node_under(cluster, "MapWorker(MapBatches(AnswerBlock))", name)
         assert cluster.wait(name)["status"] == "SUCCEEDED", cluster.logs(name)
         columns = ["id", "part", "method", "response", "wrong"]
         found.append(pq.read_table(artifact(out, "signals") / "signals.parquet", columns=columns))

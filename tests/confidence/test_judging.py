@@ -10,7 +10,7 @@ from inbol_ray.confidence.judging import JUDGED, Judge, judge_samples
 from inbol_ray.config.machines import StorageConfig
 from inbol_ray.config.sampling import SamplingConfig, ScoringConfig
 from inbol_ray.rows import QUESTION, Question
-from inbol_ray.sampling.generate import reply_table
+from inbol_ray.sampling.in_hand import reply_table
 from inbol_ray.sampling.parts import open_parts
 from inbol_ray.sampling.vllm_engine import Reply
 
@@ -45,7 +45,7 @@ def parts(tmp_path):
     parts = open_parts(str(tmp_path), StorageConfig(), [requests], {}, 8)
     for block in range(parts.num_blocks):
         ids = parts.read_requests(block)["id"].to_pylist()
-        parts.write(block, reply_table(ids, [samples(int(id.rpartition(":")[2])) for id in ids]))
+        parts.write(block, ids, reply_table([samples(int(id.rpartition(":")[2])) for id in ids]))
     return parts
 
 

@@ -25,7 +25,7 @@ from inbol_ray.evaluation.benchmark_scores import score_benchmarks
 from inbol_ray.evaluation.predict import predict
 from inbol_ray.prompts import SHORT_ANSWER_SUFFIX, chat_prompt
 from inbol_ray.rows import PREDICTION, Question
-from inbol_ray.sampling.generate import reply_table
+from inbol_ray.sampling.in_hand import reply_table
 from inbol_ray.sampling.parts import open_parts
 from inbol_ray.sampling.vllm_engine import Reply
 
@@ -72,7 +72,7 @@ class Engine:
             rows = parts.read_requests(block).to_pylist()
             answers = [self.reply_to(row) for row in rows]
             given = [one if isinstance(one, Reply) else Reply(texts=[one]) for one in answers]
-            parts.write(block, reply_table([row["id"] for row in rows], given))
+            parts.write(block, [row["id"] for row in rows], reply_table(given))
         return parts
 
     @property

@@ -1,7 +1,8 @@
 """A sampling job to be killed: MODEL IMAGE FOLDER NUM_QUESTIONS [--option ...] -> FOLDER/replies.parquet.
 
-Every 50th question has a bad image, every 50th after the 25th too long a prompt. `--poison` names a question on which the
-engine dies, every time. FOLDER/tally has a line for each time that a question was answered.
+Every 50th question has a bad image, every 50th after the 25th too long a prompt. The last question of every 16 takes ten
+rounds, so that many answers wait for it. `--poison` names a question on which the engine dies, every time. FOLDER/tally
+has a line for each time that a question was answered.
 """
 
 import argparse
@@ -16,7 +17,7 @@ NUM_SAMPLES = 10
 class Watched:
     """Rounds that note in `tally` every question that an engine has answered, and kill the engine's thread at one.
 
-    Ten samples in two rounds, since further rounds are what could leave many questions half done.
+    Ten samples in two rounds or in ten, since further rounds are what could leave many questions half done.
     """
 
     def __init__(self, tally: Path, poison: str | None) -> None:
@@ -30,7 +31,7 @@ class Watched:
             self._note("died")
             raise RuntimeError("the engine choked")
         if len(reply.texts) < NUM_SAMPLES:
-            return NUM_SAMPLES // 2
+            return 1 if int(row["id"][2:]) % 16 == 15 else NUM_SAMPLES // 2
         self._note(row["id"])
         return 0
 

@@ -15,8 +15,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 JOB = Path(__file__).with_name("sample_job.py")
-NUM_QUESTIONS, BATCH = 600, 64
-NUM_BLOCKS = -(-NUM_QUESTIONS // (BATCH // 4))
+NUM_QUESTIONS, BLOCK = 600, 16  # four blocks are in hand
+NUM_BLOCKS = -(-NUM_QUESTIONS // BLOCK)
 ENGINE = "ray::MapWorker(MapBatches(AnswerBlock))"
 ONE_ENGINE = ["--engine.num_engines", "1"]
 
@@ -33,7 +33,7 @@ class Job:
 
     def parts(self) -> dict[str, int]:
         """When each finished part was written, by its name."""
-        return {path.name: path.stat().st_mtime_ns for path in self.folder.glob("parts/*/0*.parquet")}
+        return {path.name: path.stat().st_mtime_ns for path in self.folder.glob("parts/*/0???????.parquet")}
 
     def wait_for_parts(self, count: int) -> None:
         """Raises AssertionError where the job ends before."""
@@ -56,10 +56,22 @@ class Job:
                 continue
         return [pid for pid, parent in parents.items() if parent not in parents]  # not a child that is about to exec
 
+    def answered(self) -> Counter[str]:
+        """How often each question was answered in all runs so far."""
+        tally = self.folder / "tally"
+        return Counter(tally.read_text().split() if tally.exists() else ())
+
     def answered_again(self) -> int:
         """How many of the answers of all runs so far were given before."""
-        answered = Counter((self.folder / "tally").read_text().split())
-        return sum(count - 1 for count in answered.values())
+        return sum(count - 1 for count in self.answered().values())
+
+    def wait_for_answers_without_a_part(self, count: int) -> None:
+        """Wait for the moment at which losing all but the parts would cost the most."""
+        while self.process.poll() is None:
+            in_parts = {name for path in self.folder.glob("parts/*/0???????.parquet") for name in read_ids(path)}
+            if len(self.answered().keys() - in_parts) >= count:
+                return
+        raise AssertionError(f"no {count} answers ever waited for their block: {self.process.stdout.read()}")
 
     def kill(self) -> None:
         os.killpg(self.process.pid, signal.SIGKILL)
@@ -69,6 +81,10 @@ class Job:
         output = self.process.communicate(timeout=300)[0]
         assert self.process.returncode == 0, output
         return output
+
+
+def read_ids(part: Path) -> list[str]:
+    return pq.read_table(part, columns=["id"])["id"].to_pylist()
 
 
 @pytest.fixture
@@ -127,6 +143,7 @@ def test_a_killed_engine_and_a_killed_driver_cost_no_sample(start, tmp_path):
     job.wait_for_parts(random.randint(1, 8))
     kill_engine(job)
     job.wait_for_parts(len(job.parts()) + random.randint(2, 8))  # the engine is back
+    job.wait_for_answers_without_a_part(2 * BLOCK)
     job.kill()
     finished = job.parts()
     assert 0 < len(finished) < NUM_BLOCKS, "the kill came too late to test anything"
@@ -134,7 +151,7 @@ def test_a_killed_engine_and_a_killed_driver_cost_no_sample(start, tmp_path):
     again.finish()
     check_replies(tmp_path)
     check_not_done_again(finished, again)
-    assert again.answered_again() <= 2 * BATCH  # two kills
+    assert again.answered_again() <= 2 * BLOCK  # two kills
 
 
 def test_an_engine_that_dies_again_and_again_fails_the_job_with_the_cause(start, tmp_path):
@@ -203,12 +220,12 @@ def test_many_kills_at_random_points(start, undisturbed, tmp_path, number):
         if job.engines() and random.random() < 0.6:
             kill_engine(job)
             kills["engine"] += 1
-            may_be_lost += BATCH
+            may_be_lost += BLOCK
         else:
             job.kill()
             finished |= job.parts()
             kills["driver"] += 1
-            may_be_lost += num_engines * BATCH
+            may_be_lost += num_engines * BLOCK
             job = start(*options)
     job.finish()
     print(f"killed: {dict(kills)}; answered again: {job.answered_again()} questions of {may_be_lost} at most")
@@ -236,6 +253,6 @@ def test_a_killed_node_costs_no_sample(start, tmp_path, number):
         job.finish()
         check_replies(tmp_path)
         check_not_done_again(finished, job)
-        assert job.answered_again() <= BATCH
+        assert job.answered_again() <= BLOCK
     finally:
         cluster.shutdown()

@@ -7,7 +7,7 @@ import pytest
 
 from inbol_ray.config.machines import StorageConfig
 from inbol_ray.errors import DataError, RowCountError
-from inbol_ray.sampling.generate import reply_table
+from inbol_ray.sampling.in_hand import reply_table
 from inbol_ray.sampling.parts import open_parts
 from inbol_ray.sampling.vllm_engine import Reply
 
@@ -27,7 +27,7 @@ def requests(count=10, checkpoints=("m",)):
 
 def answer(parts, block, text="yes"):
     ids = parts.read_requests(block)["id"].to_pylist()
-    parts.write(block, reply_table(ids, [Reply([f"{text} {id}"], [[-1.0]]) for id in ids]))
+    parts.write(block, ids, reply_table([Reply([f"{text} {id}"], [[-1.0]]) for id in ids]))
 
 
 def test_blocks_hold_one_checkpoint_and_at_most_the_block_size(tmp_path):
@@ -93,7 +93,7 @@ def test_half_a_file_is_no_part(tmp_path):
 def test_a_broken_or_wrong_part_is_named(tmp_path):
     parts = open_parts(str(tmp_path), LOCAL, [requests()], KEY, block_size=5)
     answer(parts, 0)
-    parts.write(1, reply_table(["q0"], [Reply(["no"])]))
+    parts.write(1, ["q0"], reply_table([Reply(["no"])]))
     with pytest.raises(RowCountError, match="00000001.parquet"):
         list(parts.read())
     (folder,) = tmp_path.iterdir()
@@ -121,5 +121,9 @@ def test_parts_on_a_real_s3_server(s3_bucket):
     client.upload_part(Bucket=s3_bucket.name, Key=key, UploadId=upload, PartNumber=1, Body=b"PAR1" * 2_000_000)
     again = open_parts(uri, s3_bucket.storage, [requests()], KEY, block_size=4)
     assert again.uri == parts.uri and again.finished() == {0, 2}  # an upload that was cut off is no part
+    again.save(1, reply_table([Reply(["yes"])]).add_column(0, "row", pa.array([3], pa.int32())))
+    assert parts.read_saved(1)["row"].to_pylist() == [3]
+    again.delete_saved(1)
+    assert parts.read_saved(1).num_rows == 0 and not parts.is_finished(1)
     answer(again, 1)
     assert [row["responses"] for row in again.rows()] == [[f"yes q{n}"] for n in range(10)]

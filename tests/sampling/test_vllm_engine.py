@@ -56,6 +56,19 @@ def test_bad_requests_do_not_take_good_ones_down(engine, renderer, scene_images,
             assert reply.reason == "" and len(reply.texts) == 1
 
 
+def test_a_forced_answer_does_not_open_like_a_refusal(engine, renderer, scene_images, monkeypatch):
+    requests = render(renderer, [(chat_prompt("What color is the ring?"), [scene_images[0]])])
+    (free,) = engine.generate(requests, Decoding(max_tokens=8, num_logprobs=20))
+    opener, logprob = next(iter(free.first_token.items()))  # the token that was taken comes first
+    tokenizer = engine._tokenizer
+    monkeypatch.setattr(engine, "_openers", [n for n in range(len(tokenizer)) if tokenizer.decode([n]) == opener])
+    (forced,) = engine.generate(requests, Decoding(4, 1.0, 8, force_first=True))
+    assert forced.texts[0] != free.texts[0] and forced.first_token == {}
+    assert forced.answer_probability == pytest.approx(1 - math.exp(logprob), abs=1e-4)
+    (sampled,) = engine.generate(requests, Decoding(4, 1.0, 8))
+    assert forced.texts[1:] == sampled.texts[1:] and sampled.answer_probability is None
+
+
 def test_samples_depend_on_the_seed_and_not_on_company_or_rounds(engine, renderer, scene_images):
     rows = [(chat_prompt(f"What is {n}?"), [scene_images[n % 4]]) for n in range(12)]
     requests = render(renderer, rows)
