@@ -37,6 +37,9 @@ class TrainingConfig(Section):
     min_workers: PositiveInt | None = None
     """When workers are lost, go on with as few as this and grow again when nodes come back; null waits for all. Steps
     stay the same (each is one global batch), they only take longer."""
+    min_parameters_per_shard: Annotated[int, Field(ge=0)] = 1_000_000
+    """A layer with fewer parameters is not gathered by itself but with the rest of the model: exchanges so small take
+    longer than the memory that they spare is worth. LLaVA's layers have 12 million (CLIP) and 202 million (7B)."""
     num_gpus_per_worker: Annotated[float, Field(ge=0)] = 0
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Compute type of FSDP's mixed precision, and of frozen weights; what trains and the optimiser stay float32."""

@@ -102,7 +102,10 @@ def base_of(model: nn.Module) -> LlavaForConditionalGeneration:
 
 
 def shard(model: nn.Module, config: TrainingConfig) -> nn.Module:
-    """Shard every CLIP and Llama layer, then the rest, over all workers; each becomes a worker's own memory in turn."""
+    """Shard every CLIP and Llama layer, then the rest, over all workers; each becomes a worker's own memory in turn.
+
+    Layers of fewer parameters than `min_parameters_per_shard` belong to the rest.
+    """
     device = "cuda" if config.num_gpus_per_worker else "cpu"
     mesh = init_device_mesh(device, (dist.get_world_size(),))
     options = {"mesh": mesh}
@@ -110,9 +113,12 @@ def shard(model: nn.Module, config: TrainingConfig) -> nn.Module:
     if dtype != torch.float32:
         options["mp_policy"] = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32)
     llava = base_of(model).model
-    for module in (*llava.vision_tower.encoder.layers, *llava.language_model.layers, model):
-        _set_types(module, dtype)
-        fully_shard(module, **options)
+    for layer in (*llava.vision_tower.encoder.layers, *llava.language_model.layers):
+        if sum(parameter.numel() for parameter in layer.parameters()) >= config.min_parameters_per_shard:
+            _set_types(layer, dtype)
+            fully_shard(layer, **options)
+    _set_types(model, dtype)
+    fully_shard(model, **options)
     register_fsdp_forward_method(model, "get_image_features")
     return model
 
