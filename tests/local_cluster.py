@@ -46,9 +46,12 @@ class LocalCluster:
 
     def submit(self, name: str, job: str, *options: str) -> None:
         """`ray job submit` without waiting for the job's end."""
+        self.submit_command(name, "python", f"jobs/{job}.py", *options)
+
+    def submit_command(self, name: str, *entrypoint: str) -> None:
         shipped = ["--working-dir", ".", "--runtime-env", "cluster/runtime_env.yaml"]
         command = ["job", "submit", "--no-wait", "--submission-id", name, *shipped]
-        done = self.ray(*command, "--", "python", f"jobs/{job}.py", *options)
+        done = self.ray(*command, "--", *entrypoint)
         assert done.returncode == 0, done.stdout + done.stderr
 
     def get(self, path: str) -> dict | list:

@@ -29,6 +29,9 @@ OPTIONS = [
     *("--evaluation.methods", "[original, sft, ca_dpo]"),
 ]
 
+READER = "Read"
+"""How the title of a process that reads a corpus starts."""
+
 pytestmark = pytest.mark.slow
 
 
@@ -174,6 +177,25 @@ def test_a_node_lost_while_signals_are_measured_changes_nothing(cluster, undistu
         columns = ["id", "part", "method", "response", "wrong"]
         found.append(pq.read_table(artifact(out, "signals") / "signals.parquet", columns=columns))
     assert found[0].equals(found[1])
+
+
+def test_a_node_lost_while_corpora_are_read_loses_no_question(cluster, scene_images, tmp_path):
+    shutil.copy(scene_images[0], tmp_path / "scene.png")
+    rows = [{"id": n, "question": f"What is {n}?", "image": "scene.png", "answers": ["red"]} for n in range(30_000)]
+    (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    out = tmp_path / "out"
+    corpora = json.dumps([{"dataset": "own", "split": "train", "root": str(tmp_path)}])
+    options = (*OPTIONS, "--corpora", corpora, "--output_dir", str(out))
+    code = (
+        "import sys; from inbol_ray.config.load import load_config; from inbol_ray.pipeline import run_job, run_stages; "
+        "run_job(lambda: run_stages(load_config(sys.argv[1:]), ['questions']))"
+    )
+    cluster.submit_command("read", "python", "-c", code, *options)
+    cluster.until(lambda: cluster.job("read")["metadata"].get("stage") == "questions", 200, "read")
+    kill_node_under(cluster, READER, "read")
+    assert cluster.wait("read")["status"] == "SUCCEEDED", cluster.logs("read")
+    [path] = out.glob("artifacts/questions-*/train.parquet")
+    assert pq.read_table(path)["id"].to_pylist() == [f"own:{n}" for n in range(30_000)]
 
 
 def test_the_dashboard_shows_what_a_job_does(cluster, tmp_path):
