@@ -43,6 +43,7 @@ class Stage:
     """One step of the pipeline. `function` is `module:name`, called with a StageContext; it returns counts to report.
 
     `settings` are the configuration values that change its result, as JSON values. `title` is what a user reads.
+    `after` are stages that must have passed before it is run, and that change nothing of its result.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Stage:
     function: str
     settings: dict
     inputs: dict[str, "Stage"] = field(default_factory=dict)
+    after: tuple["Stage", ...] = ()
 
     @cached_property
     def fingerprint(self) -> str:

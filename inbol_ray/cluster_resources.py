@@ -18,7 +18,7 @@ from inbol_ray.errors import ConfigError, ResourcesError
 NODE_TYPES_VARIABLE = "INBOL_RAY_NODE_TYPES"
 """JSON list of NodeType fields: how far the cluster's autoscaler may go. Ray itself tells a job nothing about that.
 Every cluster file in `cluster/` sets it."""
-ENGINE_STAGES = ("unanswerable", "confidence", "evaluate", "signals")
+ENGINE_STAGES = ("unanswerable", "confidence", "test_confidence", "evaluate", "signals")
 """Stages that run a pool of vLLM engines."""
 COUNTED = ("CPU", "GPU")
 HEAD_RESOURCE = "node:__internal_head__"

@@ -6,13 +6,13 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from inbol_ray.artifacts import Stage, open_store
 from inbol_ray.cluster_resources import check_asks, growth_limits, nodes_up, place_engines, stage_asks, waiting_for
-from inbol_ray.config.corpora import TOYWORLD_PREFIX
+from inbol_ray.config.corpora import TOYWORLD_PREFIX, CorpusConfig
 from inbol_ray.config.evaluation import UNTRAINED_METHODS
 from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.config.training import PRETRAINING_STEPS
@@ -38,9 +38,11 @@ def build_stages(config: PipelineConfig) -> dict[str, Stage]:
     def method_settings(name: str) -> dict:
         return {key: value for key, value in dump["training"][name].items() if key not in SURVIVAL_SETTINGS}
 
-    def add(name: str, title: str, function: str, settings: dict, **inputs: Stage | None) -> Stage:
+    def add(
+        name: str, title: str, function: str, settings: dict, after: tuple[Stage, ...] = (), **inputs: Stage | None
+    ) -> Stage:
         present = {key: stage for key, stage in inputs.items() if stage is not None}
-        stages[name] = Stage(name, title, f"inbol_ray.{function}", settings, present)
+        stages[name] = Stage(name, title, f"inbol_ray.{function}", settings, present, after)
         return stages[name]
 
     toyworld = original = None
@@ -69,36 +71,66 @@ def build_stages(config: PipelineConfig) -> dict[str, Stage]:
             settings = {"method": name, "training": method_settings(name)} | seed
             original = add(name, title, "training.stage:train", settings, init=original, data=instruct)
     base = {"base_model": dump["base_model"]}
-    corpora = [*config.corpora, *config.evaluation.benchmarks]
-    needs_toyworld = any(corpus.root.startswith(TOYWORLD_PREFIX) for corpus in corpora)
+
+    def toyworld_of(corpora: Sequence[CorpusConfig]) -> Stage | None:
+        return toyworld if any(corpus.root.startswith(TOYWORLD_PREFIX) for corpus in corpora) else None
+
+    def settings_of(corpora: Sequence[CorpusConfig]) -> dict:
+        # A corpus in a store is another one where its endpoint is another; where artifacts are kept changes nothing.
+        storage = {"storage": dump["storage"]} if any(is_remote(corpus.root) for corpus in corpora) else {}
+        return {
+            "corpora": [corpus.model_dump(mode="json") for corpus in corpora],
+            "compare_content": config.leakage.compare_content,
+        } | storage
+
+    benchmarks = add(
+        "benchmarks",
+        "read the benchmarks",
+        "corpora.stage:build_benchmarks",
+        settings_of(config.evaluation.benchmarks),
+        toyworld=toyworld_of(config.evaluation.benchmarks),
+    )
     questions = add(
         "questions",
-        "read corpora and benchmarks",
+        "read the training corpora",
         "corpora.stage:build_questions",
-        {"corpora": dump["corpora"], "benchmarks": dump["evaluation"]["benchmarks"], "leakage": dump["leakage"]}
-        # A corpus in a store is another one where its endpoint is another; where artifacts are kept changes nothing.
-        | ({"storage": dump["storage"]} if any(is_remote(corpus.root) for corpus in corpora) else {}),
-        toyworld=toyworld if needs_toyworld else None,
+        settings_of(config.corpora),
+        toyworld=toyworld_of(config.corpora),
+        # Only here do benchmarks change what is trained on: a benchmark more leaves samples and checkpoints as they are.
+        benchmarks=benchmarks if config.leakage.on_leak == "drop" else None,
+    )
+    leakage = add(
+        "leakage",
+        "compare training and evaluation",
+        "corpora.stage:check_leakage",
+        {"on_leak": config.leakage.on_leak},
+        questions=questions,
+        benchmarks=benchmarks,
     )
     unanswerable = add(
         "unanswerable",
         "build unanswerable questions",
         "unanswerable.build:build_unanswerable",
         {"unanswerable": dump["unanswerable"]} | base | prompts | engine | seed,
+        after=(leakage,),
         questions=questions,
         checkpoint=original,
+    )
+    drawn = (
+        {"scoring": dump["scoring"]}
+        | ({"classes": dump["classes"]} if config.sampling.adaptive else {})
+        | base
+        | prompts
+        | engine
+        | seed
     )
     sampling = {key: value for key, value in dump["sampling"].items() if key != "publish_uri"}
     confidence = add(
         "confidence",
         "sample what the model knows",
         "confidence.estimate:estimate_confidence",
-        {"sampling": sampling, "sample_benchmarks": dump["evaluation"]["sample_confidence"], "scoring": dump["scoring"]}
-        | ({"classes": dump["classes"]} if config.sampling.adaptive else {})
-        | base
-        | prompts
-        | engine
-        | seed,
+        {"sampling": sampling} | drawn,
+        after=(leakage,),
         questions=questions,
         unanswerable=unanswerable,
         checkpoint=original,
@@ -108,7 +140,6 @@ def build_stages(config: PipelineConfig) -> dict[str, Stage]:
         "build IDK and preference data",
         "datagen.build:build_data",
         {"classes": dump["classes"]} | prompts | seed,
-        questions=questions,
         confidence=confidence,
     )
 
@@ -130,6 +161,17 @@ def build_stages(config: PipelineConfig) -> dict[str, Stage]:
 
     trained = [name for name in config.evaluation.methods if name not in UNTRAINED_METHODS]
     methods = {name: add_method(name) for name in config.training if name not in PRETRAINING_STEPS}
+    test_confidence = None
+    if config.evaluation.sample_confidence:
+        fresh = {key: value for key, value in sampling.items() if key not in ("reuse_uri", "allow_other_checkpoint")}
+        test_confidence = add(
+            "test_confidence",
+            "sample the benchmarks",
+            "confidence.estimate:estimate_test_confidence",
+            {"sampling": fresh} | drawn,
+            benchmarks=benchmarks,
+            checkpoint=original,
+        )
     add(
         "evaluate",
         "answer the benchmarks",
@@ -140,29 +182,29 @@ def build_stages(config: PipelineConfig) -> dict[str, Stage]:
         | prompts
         | engine
         | seed,
-        questions=questions,
-        confidence=confidence if config.evaluation.sample_confidence else None,
+        after=(leakage,),
+        benchmarks=benchmarks,
+        test_confidence=test_confidence,
         original=original,
         **{name: methods[name] for name in trained},
     )
     if config.calibration is not None:
         asked = [*trained, *(name for name in config.calibration.methods if name not in (*trained, "original"))]
-        needs_toyworld = any(corpus.root.startswith(TOYWORLD_PREFIX) for corpus in config.calibration.benchmarks)
-        benchmarks = {"calibration_benchmarks": dump["calibration"]["benchmarks"]}
+        calibration_benchmarks = {"calibration_benchmarks": dump["calibration"]["benchmarks"]}
         samples = {"num_samples": config.calibration.num_samples, "methods": config.calibration.methods}
         signals = add(
             "signals",
             "measure how sure each method is",
             "calibration.signals:read_all_signals",
             {"evaluation": dump["evaluation"], "threshold": config.sampling.correct_threshold}
-            | benchmarks
+            | calibration_benchmarks
             | samples
             | base
             | prompts
             | engine
             | seed,
-            questions=questions,
-            toyworld=toyworld if needs_toyworld else None,
+            benchmarks=benchmarks,
+            toyworld=toyworld_of(config.calibration.benchmarks),
             original=original,
             **{name: methods[name] for name in asked},
         )
@@ -177,7 +219,7 @@ def build_stages(config: PipelineConfig) -> dict[str, Stage]:
 
 
 def with_ancestors(stages: dict[str, Stage], targets: list[str] | None) -> list[str]:
-    """Names of the target stages (None: all) and of every stage they read from, in the order of `stages`."""
+    """Names of the target stages (None: all) and of every stage they read from or wait for, in the order of `stages`."""
     if targets is None:
         return list(stages)
     wanted: set[str] = set()
@@ -185,7 +227,7 @@ def with_ancestors(stages: dict[str, Stage], targets: list[str] | None) -> list[
     while waiting:
         stage = waiting.pop()
         wanted.add(stage.name)
-        waiting += stage.inputs.values()
+        waiting += [*stage.inputs.values(), *stage.after]
     return [name for name in stages if name in wanted]
 
 

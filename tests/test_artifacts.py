@@ -125,6 +125,29 @@ def test_how_a_training_survives_does_not_make_it_stale():
     assert fingerprint("--training.ca_dpo.num_epochs", "1") != whole
 
 
+def test_a_benchmark_more_leaves_samples_and_checkpoints_as_they_are():
+    from inbol_ray.config.load import load_config
+    from inbol_ray.pipeline import build_stages, with_ancestors
+
+    def stages(*options: str) -> dict[str, Stage]:
+        return build_stages(load_config(["--config", "jobs/configs/demo.yaml", *options]))
+
+    fewer = (
+        "--evaluation.benchmarks",
+        "[{dataset: vizwiz, split: test, root: 'toyworld:vizwiz', domain: out_of_domain}]",
+    )
+    one, other = stages(), stages(*fewer)
+    stale = {name for name in one if one[name].fingerprint != other[name].fingerprint}
+    assert stale == {"benchmarks", "leakage", "test_confidence", "evaluate", "signals", "calibrate"}
+    # What is trained on is compared with the new benchmark all the same.
+    for name in ("unanswerable", "confidence", "ca_dpo", "evaluate"):
+        assert "leakage" in with_ancestors(other, [name])
+
+    dropping = ("--leakage.on_leak", "drop")
+    one, other = stages(*dropping), stages(*dropping, *fewer)
+    assert one["ca_dpo"].fingerprint != other["ca_dpo"].fingerprint
+
+
 def test_where_and_how_fast_a_run_computes_does_not_make_it_stale():
     from inbol_ray.config.load import load_config
     from inbol_ray.pipeline import build_stages

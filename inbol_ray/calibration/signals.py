@@ -61,9 +61,9 @@ class SignalRounds:
 
 
 def read_all_signals(context: StageContext) -> dict[str, int]:
-    """Reads `questions`, the calibration benchmarks and a checkpoint a method; writes `signals.parquet` (SIGNAL)."""
+    """Reads `benchmarks`, the calibration benchmarks and a checkpoint a method; writes `signals.parquet` (SIGNAL)."""
     config = context.config
-    test = pq.read_table(context.inputs["questions"] / "benchmarks.parquet").to_pylist()
+    test = pq.read_table(context.inputs["benchmarks"] / "benchmarks.parquet").to_pylist()
     asked = [("test", row["domain"], Question.from_row(row)) for row in test]
     toyworld, image_folder = context.input_uris.get("toyworld"), f"{context.uri}/images"
     sources = [corpus_source(corpus, config, toyworld, image_folder) for corpus in config.calibration.benchmarks]

@@ -6,7 +6,8 @@ confidence = correct / N (paper section 2, accuracy-based confidence)
 import itertools
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,6 +18,7 @@ from inbol_ray.confidence.dataset import DESCRIPTION, describe, publish, read_da
 from inbol_ray.confidence.judging import Judge
 from inbol_ray.confidence.stopping import AdaptiveRounds
 from inbol_ray.config.model import PromptConfig
+from inbol_ray.config.sampling import SamplingConfig
 from inbol_ray.corpora.disk_index import DiskIndex
 from inbol_ray.errors import DataError
 from inbol_ray.prompts import chat_prompt, render_question
@@ -37,20 +39,30 @@ SAMPLED = pa.unify_schemas([QUESTION, pa.schema([pa.field("checkpoint", pa.strin
 
 
 def estimate_confidence(context: StageContext) -> dict[str, int]:
-    """Stage: sample every training question, every unanswerable question and, for figure 4, every test question.
+    """Stage: sample every training question and every unanswerable question.
 
     Reads `questions`, `unanswerable` and `checkpoint`; writes `answers.parquet` (SAMPLED_ANSWERS, sorted by id) and
     its description, `dataset.json`, and both to `sampling.publish_uri`.
     Raises DataError for questions that share an id.
     """
+    paths = [context.inputs["questions"] / "train.parquet", context.inputs["unanswerable"] / "questions.parquet"]
+    return _estimate(context, paths, context.config.sampling)
+
+
+def estimate_test_confidence(context: StageContext) -> dict[str, int]:
+    """Stage: the same of every test question, for figure 4. Reads `benchmarks` and `checkpoint`."""
+    sampling = context.config.sampling.model_copy(update={"reuse_uri": None, "publish_uri": None})
+    return _estimate(context, [context.inputs["benchmarks"] / "benchmarks.parquet"], sampling)
+
+
+def _estimate(context: StageContext, paths: Sequence[Path], sampling: SamplingConfig) -> dict[str, int]:
     config = context.config
-    sampling = config.sampling
     checkpoint = context.checkpoint("checkpoint")
     model = {"checkpoint": checkpoint, "digest": model_digest(checkpoint)}
     path = context.folder / ANSWERS
     with DiskIndex() as questions:
-        num_questions = _read_questions(context, questions)
-        counts = _write_answers(context, _judged(context, questions, num_questions, model))
+        num_questions = _read_questions(paths, questions)
+        counts = _write_answers(context, _judged(context, sampling, questions, num_questions, model))
     context.check_rows(num_questions, counts["questions"])
     description = describe(
         path,
@@ -66,9 +78,10 @@ def estimate_confidence(context: StageContext) -> dict[str, int]:
     return {"questions": counts["questions"], "samples": counts["samples"]}
 
 
-def _judged(context: StageContext, questions: DiskIndex, num_questions: int, model: dict) -> Iterator[pa.Table]:
+def _judged(
+    context: StageContext, sampling: SamplingConfig, questions: DiskIndex, num_questions: int, model: dict
+) -> Iterator[pa.Table]:
     """Tables of `judging.JUDGED`, by id, of samples that are drawn now, or taken from what was drawn before."""
-    sampling = context.config.sampling
     judge = Judge(sampling, context.config.scoring, context.progress, num_questions)
     if sampling.reuse_uri is None:
         return judge.judge_parts(_sample(context, questions, model["checkpoint"]))
@@ -96,11 +109,8 @@ def _write_answers(context: StageContext, judged: Iterator[pa.Table]) -> Counter
     return counts
 
 
-def _read_questions(context: StageContext, questions: DiskIndex) -> int:
+def _read_questions(paths: Sequence[Path], questions: DiskIndex) -> int:
     """Fill the index with QUESTION rows as JSON, by id; returns their number."""
-    paths = [context.inputs["questions"] / "train.parquet", context.inputs["unanswerable"] / "questions.parquet"]
-    if context.config.evaluation.sample_confidence:
-        paths.append(context.inputs["questions"] / "benchmarks.parquet")
     repeated: list[str] = []
     count = 0
     for path in paths:

@@ -12,8 +12,10 @@ import hashlib
 import json
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import ray.data
 
 from inbol_ray.corpora.disk_index import DiskIndex
@@ -22,6 +24,8 @@ from inbol_ray.images import ImageError, read_image_bytes
 NUM_SHOWN = 5
 _KEYS = ("image_keys", "question_keys")
 _STRINGS = pa.list_(pa.string())
+KEYS = pa.schema([(name, pa.string()) for name in ("id", "dataset", "split")] + [(name, _STRINGS) for name in _KEYS])
+"""What is compared: columns of `with_keys`."""
 
 
 def with_keys(rows: ray.data.Dataset, *, compare_content: bool) -> ray.data.Dataset:
@@ -79,6 +83,11 @@ class EvaluationKeys:
         """Take in a table of `with_keys`."""
         for row in table.select(["id", *_KEYS]).to_pylist():
             self._index.add_all((key, row["id"]) for name in _KEYS for key in row[name])
+
+    def add_file(self, path: Path) -> None:
+        """Take in a Parquet file of KEYS."""
+        for batch in pq.ParquetFile(path).iter_batches():
+            self.add(pa.Table.from_batches([batch]))
 
     def find_leaks(self, table: pa.Table) -> list[str | None]:
         """For each row of a table of `with_keys`, what it shares with the evaluation in words, or None. Counts them."""

@@ -1,15 +1,19 @@
-"""Stage: every configured corpus and benchmark -> Question rows in Parquet.
+"""Stages: configured corpora and benchmarks -> Question rows in Parquet, and what the two have in common.
 
-CORPUS_ROW, a block at a time -> `benchmarks.parquet`, `train.parquet`, `rejected.parquet`; embedded images -> `images/`
+CORPUS_ROW, a block at a time -> `benchmarks.parquet` or `train.parquet`, each with `keys.parquet` (leakage.KEYS) and
+`rejected.parquet`; embedded images -> `images/`
 """
+
+from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from inbol_ray.artifacts import StageContext
 from inbol_ray.config.corpora import TOYWORLD_PREFIX, CorpusConfig
 from inbol_ray.config.schema import PipelineConfig
-from inbol_ray.corpora.leakage import EvaluationKeys, Leaks, with_keys
+from inbol_ray.corpora.leakage import KEYS, EvaluationKeys, Leaks, with_keys
 from inbol_ray.corpora.read import CorpusSource, read_corpora, stream_tables
 from inbol_ray.errors import LeakageError
 from inbol_ray.row_writer import RowWriter
@@ -18,38 +22,59 @@ from inbol_ray.rows import QUESTION, Rejected
 BENCHMARK_QUESTION = pa.unify_schemas(
     [QUESTION, pa.schema([pa.field("benchmark", pa.string()), pa.field("domain", pa.string())])]
 )
+KEYS_FILE = "keys.parquet"
 LEAKED = "in_evaluation"
 """Reason of a training question that was dropped because the evaluation uses its image or asks it."""
 
 
-def build_questions(context: StageContext) -> dict[str, int]:
-    """Read the benchmarks, then the training corpora, which are checked for leakage as `config.leakage` says.
+def build_benchmarks(context: StageContext) -> dict[str, int]:
+    """Read the benchmarks; writes `benchmarks.parquet` (BENCHMARK_QUESTION). Raises DataError as `read_corpora`."""
+    path = context.folder / "benchmarks.parquet"
+    with RowWriter(path, BENCHMARK_QUESTION) as rows, RowWriter(context.folder / KEYS_FILE, KEYS) as keys:
+        for table in _read(context, context.config.evaluation.benchmarks):
+            rows.write_table(table)
+            keys.write_table(table)
+    return {"test": rows.num_rows}
 
-    Raises DataError where a file is missing or unreadable, and LeakageError.
+
+def build_questions(context: StageContext) -> dict[str, int]:
+    """Read the training corpora; writes `train.parquet` (QUESTION). Raises DataError as `read_corpora`.
+
+    With the input `benchmarks`, questions that the evaluation has too are rejected as `in_evaluation`.
     """
-    config = context.config
-    toyworld = context.input_uris.get("toyworld")
-    image_folder = f"{context.uri}/images"
-    # Benchmarks first: the training rows are compared with what they use.
-    corpora = [*config.evaluation.benchmarks, *config.corpora]
-    rows = read_corpora([corpus_source(corpus, config, toyworld, image_folder) for corpus in corpora])
+    path = context.folder / "train.parquet"
     with (
-        EvaluationKeys() as keys,
-        RowWriter(context.folder / "benchmarks.parquet", BENCHMARK_QUESTION) as benchmarks,
-        RowWriter(context.folder / "train.parquet", QUESTION) as train,
+        EvaluationKeys() as evaluation,
+        RowWriter(path, QUESTION) as rows,
+        RowWriter(context.folder / KEYS_FILE, KEYS) as keys,
     ):
-        for table in stream_tables(with_keys(rows, compare_content=config.leakage.compare_content)):
-            questions = keep_questions(context, table)
-            of_benchmark = pc.is_valid(questions["benchmark"])
-            if (test := questions.filter(of_benchmark)).num_rows:
-                assert train.num_rows == 0, "benchmarks come before training corpora"
-                keys.add(test)
-                benchmarks.write_table(test)
-            if (rest := questions.filter(pc.invert(of_benchmark))).num_rows:
-                found = keys.find_leaks(rest)
-                train.write_table(_drop(context, rest, found) if config.leakage.on_leak == "drop" else rest)
-        raise_if_leaking(keys.leaks, config)
-    return {"train": train.num_rows, "test": benchmarks.num_rows, "train_in_evaluation": keys.leaks.total}
+        if "benchmarks" in context.inputs:
+            evaluation.add_file(context.inputs["benchmarks"] / KEYS_FILE)
+        for table in _read(context, context.config.corpora):
+            kept = _drop(context, table, evaluation.find_leaks(table)) if "benchmarks" in context.inputs else table
+            rows.write_table(kept)
+            keys.write_table(kept)
+    return {"train": rows.num_rows}
+
+
+def check_leakage(context: StageContext) -> dict[str, int]:
+    """Count the training questions that the evaluation has too. Raises LeakageError as `config.leakage` says."""
+    with EvaluationKeys() as evaluation:
+        evaluation.add_file(context.inputs["benchmarks"] / KEYS_FILE)
+        for batch in pq.ParquetFile(context.inputs["questions"] / KEYS_FILE).iter_batches():
+            evaluation.find_leaks(pa.Table.from_batches([batch]))
+        raise_if_leaking(evaluation.leaks, context.config)
+        return {"train_in_evaluation": evaluation.leaks.total}
+
+
+def _read(context: StageContext, corpora: Sequence[CorpusConfig]) -> Iterator[pa.Table]:
+    """Tables of the questions of corpora, with their keys; what cannot be used is rejected."""
+    if not corpora:
+        return
+    config, toyworld = context.config, context.input_uris.get("toyworld")
+    rows = read_corpora([corpus_source(corpus, config, toyworld, f"{context.uri}/images") for corpus in corpora])
+    for table in stream_tables(with_keys(rows, compare_content=config.leakage.compare_content)):
+        yield keep_questions(context, table)
 
 
 def corpus_source(

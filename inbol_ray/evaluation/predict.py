@@ -35,12 +35,12 @@ class Model:
 
 
 def predict(context: StageContext) -> dict[str, int]:
-    """Reads `questions`, a checkpoint a trained method and, for figure 4, `confidence`; writes `predictions.parquet`.
+    """Reads `benchmarks`, a checkpoint a trained method and, for figure 4, `test_confidence`; writes `predictions.parquet`.
 
     A question that an engine could not answer stays in the table with the outcome `error`.
     """
     config = context.config
-    rows = pq.read_table(context.inputs["questions"] / "benchmarks.parquet").to_pylist()
+    rows = pq.read_table(context.inputs["benchmarks"] / "benchmarks.parquet").to_pylist()
     asked = [(model, row) for model in _models(context) for row in rows if _is_wanted(context, model, row)]
     decoding = Decoding(1, 0.0, config.evaluation.max_tokens)
     requests = _build_requests(asked, context)
@@ -109,9 +109,9 @@ def _build_requests(asked: list[tuple[Model, dict]], context: StageContext) -> p
 
 
 def _read_confidences(context: StageContext) -> dict[str, float]:
-    if "confidence" not in context.inputs:
+    if "test_confidence" not in context.inputs:
         return {}
-    answers = pq.read_table(context.inputs["confidence"] / "answers.parquet", columns=["id", "confidence"])
+    answers = pq.read_table(context.inputs["test_confidence"] / "answers.parquet", columns=["id", "confidence"])
     return dict(zip(answers["id"].to_pylist(), answers["confidence"].to_pylist(), strict=True))
 
 

@@ -42,7 +42,9 @@ def publish(config: PipelineConfig, manifests: dict[str, dict]) -> dict:
     }
     comparable = _answered_by_all(merge_rotations(predictions))
     results = build_results(comparable, times, name=config.name, provenance=provenance)
-    results["estimators"] = compare_estimators(predictions, answers)
+    if "test_confidence" in stages:
+        test_answers = pq.read_table(store.folder(stages["test_confidence"]) / "answers.parquet")
+        results["estimators"] = compare_estimators(predictions, test_answers)
     if "calibrate" in manifests:
         results["risk_coverage"] = json.loads((store.folder(stages["calibrate"]) / RISK_COVERAGE).read_text())
     with written_to(config.output_dir, config.storage) as out_dir:

@@ -100,7 +100,7 @@ def _assumed_rate(work: Work, config: PipelineConfig) -> Rate:
     if work.stage in ENGINE_STAGES and work.num_units:
         compute = work.flops_per_parameter * plan.model_parameters / (plan.gpu_flops * plan.utilisation)
         seconds = (compute + work.response_tokens / plan.decode_tokens_per_s) / work.num_units
-        judging = work.num_units / plan.judged_rows_per_s if work.stage == "confidence" else 0.0
+        judging = work.num_units / plan.judged_rows_per_s if work.stage in ("confidence", "test_confidence") else 0.0
         tail = work.num_units / plan.driver_rows_per_s
         return Rate(seconds, plan.engine_start_s, tail, ASSUMED, (seconds,), judging)
     if work.stage in config.training and work.num_units:

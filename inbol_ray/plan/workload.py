@@ -28,7 +28,7 @@ RESPONSE_BYTES = 40
 """A response, its outcome and score."""
 DRIVER_BYTES_PER_ROW = 6_000
 """Memory of a row that the driver holds as Python objects. Replies stay in their parts and pass through one by one."""
-STREAMING_STAGES = ("questions", "confidence")
+STREAMING_STAGES = ("benchmarks", "questions", "confidence", "test_confidence")
 """Stages whose rows pass through the driver in pieces."""
 
 
@@ -58,19 +58,17 @@ class Work:
 def build_work(stages: Mapping[str, Stage], config: PipelineConfig, manifests: Mapping[str, dict]) -> dict[str, Work]:
     """Work by stage name. `manifests` of finished stages replace assumptions by counts."""
     num_train, source = _corpus_size(config, config.corpora, manifests.get("questions"), "train")
-    num_test, _ = _corpus_size(config, config.evaluation.benchmarks, manifests.get("questions"), "test")
+    num_test, _ = _corpus_size(config, config.evaluation.benchmarks, manifests.get("benchmarks"), "test")
     kept = manifests.get("unanswerable", {}).get("counts", {}).get("kept", config.unanswerable.num_kept)
     candidates = config.unanswerable.num_mismatch + config.unanswerable.num_generated
-    num_sampled = num_train + kept + (num_test if config.evaluation.sample_confidence else 0)
     num_data = num_train + kept
     sampling, plan = config.sampling, config.plan
     prompt = plan.image_tokens + plan.question_tokens
     response = min(plan.response_tokens, sampling.max_tokens)
     replies = num_test * len(config.evaluation.methods)
     works = {
-        "questions": Work(
-            "questions", "questions", num_train + num_test, bytes_written=ROW_BYTES * (num_train + num_test)
-        ),
+        "benchmarks": Work("benchmarks", "questions", num_test, bytes_written=ROW_BYTES * num_test),
+        "questions": Work("questions", "questions", num_train, bytes_written=ROW_BYTES * num_train),
         "unanswerable": Work(
             "unanswerable",
             "replies",
@@ -80,16 +78,20 @@ def build_work(stages: Mapping[str, Stage], config: PipelineConfig, manifests: M
             response_tokens=config.unanswerable.num_generated * config.unanswerable.max_question_tokens + candidates,
             bytes_written=ROW_BYTES * candidates,
         ),
-        "confidence": Work(
-            "confidence",
-            "questions",
-            num_sampled,
-            samples=num_sampled * sampling.num_samples,
-            # The prompt is computed once for all samples of a question.
-            prompt_tokens=num_sampled * prompt,
-            response_tokens=num_sampled * sampling.num_samples * response,
-            bytes_written=num_sampled * (ROW_BYTES + RESPONSE_BYTES * sampling.num_samples),
-        ),
+        **{
+            stage: Work(
+                stage,
+                "questions",
+                num_sampled,
+                samples=num_sampled * sampling.num_samples,
+                # The prompt is computed once for all samples of a question.
+                prompt_tokens=num_sampled * prompt,
+                response_tokens=num_sampled * sampling.num_samples * response,
+                bytes_written=num_sampled * (ROW_BYTES + RESPONSE_BYTES * sampling.num_samples),
+            )
+            for stage, num_sampled in (("confidence", num_data), ("test_confidence", num_test))
+            if stage in stages
+        },
         "data": Work("data", "questions", num_data, bytes_written=3 * num_data * (ROW_BYTES + 3 * RESPONSE_BYTES)),
         "evaluate": Work(
             "evaluate",

@@ -16,7 +16,7 @@ from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.corpora.check import check_corpora
 from inbol_ray.corpora.leakage import with_keys
 from inbol_ray.corpora.read import BLOCK_BYTES, CORPUS_ROW, CorpusSource, read_corpora, stream_tables
-from inbol_ray.corpora.stage import build_questions
+from inbol_ray.corpora.stage import build_benchmarks, build_questions, check_leakage
 from inbol_ray.errors import DataError, InbolError, LeakageError
 from inbol_ray.images import load_image
 from inbol_ray.rows import QUESTION
@@ -148,10 +148,20 @@ def make_config(tmp_path, train, test, **fields) -> PipelineConfig:
     )
 
 
-def make_context(tmp_path, config):
-    folder = tmp_path / "stage"
-    folder.mkdir()
-    return stage_context(folder, config)
+def run_corpora(tmp_path, config):
+    """Contexts of the three stages that read corpora, each after it was run as the pipeline does."""
+
+    def run(stage, **inputs):
+        folder = tmp_path / "stages" / stage.__name__
+        folder.mkdir(parents=True)
+        context = stage_context(folder, config, **{name: source.folder for name, source in inputs.items()})
+        context.counts.update(stage(context))
+        context.close()
+        return context
+
+    benchmarks = run(build_benchmarks)
+    questions = run(build_questions, **({"benchmarks": benchmarks} if config.leakage.on_leak == "drop" else {}))
+    return benchmarks, questions, run(check_leakage, questions=questions, benchmarks=benchmarks)
 
 
 @pytest.fixture
@@ -179,13 +189,12 @@ def leaking(tmp_path):
 
 def test_leakage_stops_the_pipeline(tmp_path, leaking):
     with pytest.raises(LeakageError) as caught:
-        build_questions(make_context(tmp_path, make_config(tmp_path, *leaking)))
+        run_corpora(tmp_path, make_config(tmp_path, *leaking))
     message = str(caught.value)
     assert "1 training questions of vqav2:train2014 share" in message
     assert "2 training questions of own:train share an image or the question with the evaluation, 1 of them" in message
     for part in ("vqav2:train2014:2000 has the image of aokvqa:val:a (coco:2)", "leakage.on_leak", "own:test:9"):
         assert part in message
-    assert not (tmp_path / "stage" / "train.parquet").exists()
 
 
 @pytest.mark.parametrize(
@@ -193,15 +202,15 @@ def test_leakage_stops_the_pipeline(tmp_path, leaking):
     [("drop", 3, {"missing_image": 1, "in_evaluation": 3}), ("allow", 6, {"missing_image": 1})],
 )
 def test_leakage_can_be_dropped_or_allowed(tmp_path, leaking, on_leak, num_train, rejected):
-    context = make_context(tmp_path, make_config(tmp_path, *leaking, leakage=LeakageConfig(on_leak=on_leak)))
-    counts = build_questions(context)
-    context.close()
-    assert counts == {"train": num_train, "test": 3, "train_in_evaluation": 3}
-    assert context.rejected == rejected
-    train = pq.read_table(context.folder / "train.parquet")
+    config = make_config(tmp_path, *leaking, leakage=LeakageConfig(on_leak=on_leak))
+    benchmarks, questions, leakage = run_corpora(tmp_path, config)
+    assert benchmarks.counts | questions.counts == {"train": num_train, "test": 3}
+    assert leakage.counts == {"train_in_evaluation": 0 if on_leak == "drop" else 3}
+    assert questions.rejected == rejected
+    train = pq.read_table(questions.folder / "train.parquet")
     assert train.schema == QUESTION and train.num_rows == num_train
-    assert pq.read_table(context.folder / "rejected.parquet").num_rows == sum(rejected.values())
-    benchmarks = pq.read_table(context.folder / "benchmarks.parquet").to_pylist()
+    assert pq.read_table(questions.folder / "rejected.parquet").num_rows == sum(rejected.values())
+    benchmarks = pq.read_table(benchmarks.folder / "benchmarks.parquet").to_pylist()
     assert [(row["benchmark"], row["domain"]) for row in benchmarks] == [("aokvqa", "in_domain")] + [
         ("own", "in_domain")
     ] * 2
@@ -209,8 +218,8 @@ def test_leakage_can_be_dropped_or_allowed(tmp_path, leaking, on_leak, num_train
 
 def test_without_contents_only_coco_numbers_are_compared(tmp_path, leaking):
     leakage = LeakageConfig(on_leak="allow", compare_content=False)
-    counts = build_questions(make_context(tmp_path, make_config(tmp_path, *leaking, leakage=leakage)))
-    assert counts["train_in_evaluation"] == 1
+    *_, compared = run_corpora(tmp_path, make_config(tmp_path, *leaking, leakage=leakage))
+    assert compared.counts == {"train_in_evaluation": 1}
 
 
 def test_the_check_reports_what_the_pipeline_would_meet(tmp_path, leaking, capsys):

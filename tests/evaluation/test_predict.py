@@ -131,15 +131,15 @@ def run(corpora, tmp_path, model_folder, monkeypatch):
             }
         )
         folder = tmp_path / f"stage{next(numbers)}"
-        (folder / "questions").mkdir(parents=True)
+        (folder / "benchmarks").mkdir(parents=True)
         rows = [
             question.to_row() | {"benchmark": question.dataset, "domain": "in_domain"}
             for question in questions.values()
             if question.dataset in datasets
         ]
         table = pa.Table.from_pylist(rows, schema=BENCHMARK_QUESTION)
-        pq.write_table(table, folder / "questions" / "benchmarks.parquet")
-        context = stage_context(folder, config, questions=folder / "questions")
+        pq.write_table(table, folder / "benchmarks" / "benchmarks.parquet")
+        context = stage_context(folder, config, benchmarks=folder / "benchmarks")
         counts = predict(context)
         found = pq.read_table(folder / "predictions.parquet").to_pylist()
         assert counts["predictions"] == len(found)

@@ -34,12 +34,11 @@ def predictions() -> list[dict]:
 def config(tmp_path):
     config = load_config(["--config", str(DEMO), "--output_dir", str(tmp_path / "out")])
     store, stages = Store(tmp_path / "out" / "artifacts"), build_stages(config)
-    for name in ("evaluate", "confidence", "questions"):
+    for name in ("evaluate", "confidence", "test_confidence", "questions"):
         store.folder(stages[name]).mkdir(parents=True)
     write_rows(store.folder(stages["evaluate"]) / "predictions.parquet", predictions(), PREDICTION)
-    write_rows(
-        store.folder(stages["confidence"]) / "answers.parquet", [{"id": "t", "confidence": 0.5}], SAMPLED_ANSWERS
-    )
+    for name in ("confidence", "test_confidence"):
+        write_rows(store.folder(stages[name]) / "answers.parquet", [{"id": "t", "confidence": 0.5}], SAMPLED_ANSWERS)
     write_rows(store.folder(stages["questions"]) / "train.parquet", [{"id": "t"}], QUESTION)
     return config
 

@@ -33,10 +33,10 @@ def test_workload_of_the_paper():
     config = load_config([*PAPER, "--corpora", "[{dataset: scienceqa, split: train, root: x}]"])
     works = works_of(config)
     tests = 10_000 + 4_241 + 10_000 + 6_624 + 10_000  # VizWiz is the one whose size is not known
-    questions = 12_726 + 40_000 + tests
-    confidence = works["confidence"]
-    assert (confidence.num_units, confidence.samples) == (questions, 10 * questions)
-    assert confidence.prompt_tokens == questions * (576 + 40) and confidence.response_tokens == 10 * questions * 6
+    for stage, questions in (("confidence", 12_726 + 40_000), ("test_confidence", tests)):
+        work = works[stage]
+        assert (work.num_units, work.samples) == (questions, 10 * questions)
+        assert work.prompt_tokens == questions * (576 + 40) and work.response_tokens == 10 * questions * 6
     assert works["evaluate"].num_units == 5 * tests
     rows = (12_726 + 40_000) // 128 * 128
     assert works["sft"].num_units == rows // 128
@@ -46,16 +46,17 @@ def test_workload_of_the_paper():
 
 def test_finished_stages_replace_assumed_counts():
     config = load_config(PAPER)
-    counts = {"questions": {"counts": {"train": 70, "test": 30}}, "unanswerable": {"counts": {"kept": 5}}}
-    works = works_of(config, counts)
-    assert works["confidence"].num_units == 105 and works["evaluate"].num_units == 150
+    counts = {"questions": {"train": 70}, "benchmarks": {"test": 30}, "unanswerable": {"kept": 5}}
+    works = works_of(config, {stage: {"counts": of_stage} for stage, of_stage in counts.items()})
+    assert works["confidence"].num_units == 75 and works["test_confidence"].num_units == 30
+    assert works["evaluate"].num_units == 150
     assert works["confidence"].source == "counted"
 
 
 def test_workload_of_the_demo():
     works = works_of(load_config(["--config", "jobs/configs/demo.yaml"]))
-    assert works["questions"].num_units == 6_000 + 2 * 1_000
-    assert works["confidence"].num_units == 6_000 + 2_000 + 2_000
+    assert (works["questions"].num_units, works["benchmarks"].num_units) == (6_000, 2 * 1_000)
+    assert (works["confidence"].num_units, works["test_confidence"].num_units) == (6_000 + 2_000, 2_000)
     assert (works["align"].num_units, works["base"].num_units) == (16_000 // 64, 32_000 // 32)
     assert works["sft"].num_units == 2 * (8_000 // 32)
 

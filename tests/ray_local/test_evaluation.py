@@ -66,7 +66,7 @@ def start(config: Path) -> subprocess.Popen:
 def wait_for_part(replies: Path, process: subprocess.Popen) -> list[Path]:
     deadline = time.monotonic() + 400
     while time.monotonic() < deadline:
-        if parts := sorted(replies.glob("*/[0-9]*.parquet")):
+        if parts := sorted(replies.glob("*/????????.parquet")):
             return parts
         assert process.poll() is None, process.stdout.read()
         time.sleep(0.05)
@@ -74,7 +74,7 @@ def wait_for_part(replies: Path, process: subprocess.Popen) -> list[Path]:
 
 
 def questions_of(run) -> dict[str, Question]:
-    (path,) = run["out"].glob("artifacts/questions-*/benchmarks.parquet")
+    (path,) = run["out"].glob("artifacts/benchmarks-*/benchmarks.parquet")
     return {row["id"]: Question.from_row(row) for row in pq.read_table(path).to_pylist()}
 
 
@@ -98,7 +98,7 @@ def test_every_model_answered_every_question_of_every_benchmark_once(run):
 
 
 def test_replies_came_as_parts_and_outlived_the_kill(run):
-    parts = sorted(run["out"].glob("replies/*/[0-9]*.parquet"))
+    parts = sorted(run["out"].glob("replies/*/????????.parquet"))
     assert len(parts) > len(run["finished"]) >= 1
     for part, written in run["finished"].items():
         assert part.stat().st_mtime_ns == written

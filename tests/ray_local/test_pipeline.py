@@ -82,10 +82,14 @@ def test_a_killed_run_goes_on_where_it_was(run):
 
 
 def test_every_question_is_sampled_once_with_every_sample_kept(run):
-    answers = pq.read_table(artifact(run, "confidence") / "answers.parquet").to_pylist()
+    answers = [
+        row
+        for stage in ("confidence", "test_confidence")
+        for row in pq.read_table(artifact(run, stage) / "answers.parquet").to_pylist()
+    ]
     expected = {
         row["id"]
-        for stage, file in (("questions", "train"), ("questions", "benchmarks"), ("unanswerable", "questions"))
+        for stage, file in (("questions", "train"), ("benchmarks", "benchmarks"), ("unanswerable", "questions"))
         for row in pq.read_table(artifact(run, stage) / f"{file}.parquet", columns=["id"]).to_pylist()
     }
     assert len(answers) == len(expected) and {row["id"] for row in answers} == expected
