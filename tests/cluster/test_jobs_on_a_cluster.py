@@ -195,7 +195,7 @@ def test_a_node_lost_while_corpora_are_read_loses_no_question(cluster, scene_ima
     kill_node_under(cluster, READER, "read")
     assert cluster.wait("read")["status"] == "SUCCEEDED", cluster.logs("read")
     [path] = out.glob("artifacts/questions-*/train.parquet")
-    assert pq.read_table(path)["id"].to_pylist() == [f"own:{n}" for n in range(30_000)]
+    assert pq.read_table(path)["id"].to_pylist() == [f"own:train:{n}" for n in range(30_000)]
 
 
 def test_the_dashboard_shows_what_a_job_does(cluster, tmp_path):
