@@ -231,7 +231,12 @@ def test_an_engine_that_hangs_counts_as_dead(tiny_llava, renderer, scene_images)
     requests = render(renderer, [(chat_prompt("What?"), scene_images[:1])])
     assert hanging.generate(requests, GREEDY)[0].texts
     release = threading.Event()
-    hanging._vllm.step = lambda: release.wait() and []
+
+    def hang():
+        release.wait()
+        raise RuntimeError("released")  # and the engine's thread ends
+
+    hanging._vllm.step = hang
     with pytest.raises(EngineError, match="no step for"):
         hanging.generate(requests, GREEDY)
     release.set()
