@@ -134,7 +134,7 @@ def run_ours(task: Task) -> dict:
     with started_ray(config):
         started = time.time()
         parts = generate([requests], [task.checkpoint], config, decoding(task), folder=str(folder), unit="questions")
-    written = sorted(path.stat().st_mtime for path in Path(parts.uri).glob("????????.parquet"))
+    written = sorted(path.stat().st_mtime for path in Path(parts.uri).glob("0???????.parquet"))
     rows = list(parts.rows())
     assert len(rows) == count and all(len(row["responses"]) == NUM_SAMPLES for row in rows)
     tokens = sum(len(sample) for row in rows for sample in row["token_logprobs"])
