@@ -78,25 +78,24 @@ def build_stages(config: PipelineConfig) -> dict[str, Stage]:
     def settings_of(corpora: Sequence[CorpusConfig]) -> dict:
         # A corpus in a store is another one where its endpoint is another; where artifacts are kept changes nothing.
         storage = {"storage": dump["storage"]} if any(is_remote(corpus.root) for corpus in corpora) else {}
-        return {
-            "corpora": [corpus.model_dump(mode="json") for corpus in corpora],
-            "compare_content": config.leakage.compare_content,
-        } | storage
+        return {"corpora": [corpus.model_dump(mode="json") for corpus in corpora]} | storage
+
+    keys = {"compare_content": config.leakage.compare_content}
 
     benchmarks = add(
         "benchmarks",
         "read the benchmarks",
         "corpora.stage:build_benchmarks",
-        settings_of(config.evaluation.benchmarks),
+        settings_of(config.evaluation.benchmarks) | keys,
         toyworld=toyworld_of(config.evaluation.benchmarks),
     )
     questions = add(
         "questions",
         "read the training corpora",
         "corpora.stage:build_questions",
-        settings_of(config.corpora),
+        settings_of(config.corpora) | keys,
         toyworld=toyworld_of(config.corpora),
-        # Only here do benchmarks change what is trained on: a benchmark more leaves samples and checkpoints as they are.
+        # Only so do benchmarks change what is trained on: one more leaves samples and checkpoints as they are.
         benchmarks=benchmarks if config.leakage.on_leak == "drop" else None,
     )
     leakage = add(
@@ -190,19 +189,17 @@ def build_stages(config: PipelineConfig) -> dict[str, Stage]:
     )
     if config.calibration is not None:
         asked = [*trained, *(name for name in config.calibration.methods if name not in (*trained, "original"))]
-        calibration_benchmarks = {"calibration_benchmarks": dump["calibration"]["benchmarks"]}
-        samples = {"num_samples": config.calibration.num_samples, "methods": config.calibration.methods}
+        measured = {"num_samples": config.calibration.num_samples, "methods": config.calibration.methods} | {
+            "test_methods": config.evaluation.methods,
+            "max_tokens": config.evaluation.max_tokens,
+            "threshold": config.sampling.correct_threshold,
+            "scoring": dump["scoring"],
+        }
         signals = add(
             "signals",
             "measure how sure each method is",
             "calibration.signals:read_all_signals",
-            {"evaluation": dump["evaluation"], "threshold": config.sampling.correct_threshold}
-            | calibration_benchmarks
-            | samples
-            | base
-            | prompts
-            | engine
-            | seed,
+            settings_of(config.calibration.benchmarks) | measured | base | prompts | engine | seed,
             benchmarks=benchmarks,
             toyworld=toyworld_of(config.calibration.benchmarks),
             original=original,
@@ -219,7 +216,7 @@ def build_stages(config: PipelineConfig) -> dict[str, Stage]:
 
 
 def with_ancestors(stages: dict[str, Stage], targets: list[str] | None) -> list[str]:
-    """Names of the target stages (None: all) and of every stage they read from or wait for, in the order of `stages`."""
+    """Names of the target stages (None: all) and of all that they read from or wait for, in the order of `stages`."""
     if targets is None:
         return list(stages)
     wanted: set[str] = set()

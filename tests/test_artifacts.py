@@ -143,6 +143,9 @@ def test_a_benchmark_more_leaves_samples_and_checkpoints_as_they_are():
     for name in ("unanswerable", "confidence", "ca_dpo", "evaluate"):
         assert "leakage" in with_ancestors(other, [name])
 
+    measured = stages("--scoring.rules", "official")["signals"]
+    assert measured.fingerprint != one["signals"].fingerprint  # it judges replies
+
     dropping = ("--leakage.on_leak", "drop")
     one, other = stages(*dropping), stages(*dropping, *fewer)
     assert one["ca_dpo"].fingerprint != other["ca_dpo"].fingerprint

@@ -38,17 +38,11 @@ SIGNAL = pa.schema(
 )
 """`part` is `test` or `calibration`; `confidence` is 1 - P(refusal) at the first token; `agreement` may be null."""
 
+MEANING = ("id", "part", "domain", "method")
+"""Columns that a request and its signal share."""
 REQUEST = pa.schema(
-    [
-        pa.field("id", pa.string()),
-        pa.field("part", pa.string()),
-        pa.field("domain", pa.string()),
-        pa.field("method", pa.string()),
-        pa.field("checkpoint", pa.string()),
-        pa.field("prompt", pa.string()),
-        pa.field("images", pa.list_(pa.string())),
-        pa.field("num_samples", pa.int32()),
-    ]
+    [(name, pa.string()) for name in (*MEANING, "checkpoint", "prompt")]
+    + [("images", pa.list_(pa.string())), ("num_samples", pa.int32())]
 )
 
 
@@ -97,7 +91,7 @@ def read_all_signals(context: StageContext) -> dict[str, int]:
         question = questions[row["part"], row["id"]]
         outcome = judge_reply(answer, question, config.sampling.correct_threshold, config.scoring)
         signals.append(
-            {name: row[name] for name in ("id", "part", "domain", "method")}
+            {name: row[name] for name in MEANING}
             | {
                 "checkpoint_digest": digests[row["checkpoint"]],
                 "response": answer,
@@ -119,7 +113,7 @@ def _requests(
     methods: dict[str, list[str]],
     checkpoints: dict[str, str],
 ) -> Iterator[dict]:
-    """REQUEST rows. Methods on the same weights stand together, so that each engine loads each checkpoint about once."""
+    """REQUEST rows. Methods on the same weights stand together: an engine loads each checkpoint about once."""
     for method in sorted(checkpoints, key=checkpoints.get):
         for part, domain, question in asked:
             if method in methods[part]:

@@ -48,10 +48,10 @@ def build_questions(context: StageContext) -> dict[str, int]:
         RowWriter(path, QUESTION) as rows,
         RowWriter(context.folder / KEYS_FILE, KEYS) as keys,
     ):
-        if "benchmarks" in context.inputs:
+        if drops := "benchmarks" in context.inputs:
             evaluation.add_file(context.inputs["benchmarks"] / KEYS_FILE)
         for table in _read(context, context.config.corpora):
-            kept = _drop(context, table, evaluation.find_leaks(table)) if "benchmarks" in context.inputs else table
+            kept = _drop(context, table, evaluation.find_leaks(table)) if drops else table
             rows.write_table(kept)
             keys.write_table(kept)
     return {"train": rows.num_rows}

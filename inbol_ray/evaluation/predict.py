@@ -35,7 +35,7 @@ class Model:
 
 
 def predict(context: StageContext) -> dict[str, int]:
-    """Reads `benchmarks`, a checkpoint a trained method and, for figure 4, `test_confidence`; writes `predictions.parquet`.
+    """Writes `predictions.parquet`. Reads `benchmarks`, a checkpoint a trained method and `test_confidence` (figure 4).
 
     A question that an engine could not answer stays in the table with the outcome `error`.
     """

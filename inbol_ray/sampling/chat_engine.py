@@ -168,7 +168,7 @@ class ChatEngine:
     def _params(self, options: ReplyOptions, **vllm_options):
         from vllm import SamplingParams
 
-        from inbol_ray.sampling.refusal_openers import FORBIDDEN_FIRST_TOKENS
+        from inbol_ray.sampling.refusal_openers import forbid_first
 
         return SamplingParams(
             max_tokens=options.max_tokens,
@@ -176,7 +176,7 @@ class ChatEngine:
             top_p=options.top_p,
             stop=list(options.stop),
             seed=options.seed,
-            extra_args={FORBIDDEN_FIRST_TOKENS: self.openers} if options.force_answer else None,
+            extra_args=forbid_first(self.openers) if options.force_answer else None,
             **vllm_options,
         )
 

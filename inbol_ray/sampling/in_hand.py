@@ -4,7 +4,7 @@ reply -> unsaved -> {block}.partial.parquet -> {block}.parquet
 
 A block's part can only be written when its last question is answered, and one long question may hold up many blocks.
 So replies that wait for others of their block are saved beside the parts whenever half a block of them has come
-together, and the engine pauses before there is more than a block. Who is given the block after a kill goes on from them.
+together, and the engine pauses before there is more than a block. After a kill, who gets the block goes on from them.
 """
 
 import json

@@ -4,7 +4,8 @@ requests -> {folder}/requests.parquet -> {folder}/{block}.parquet -> replies in 
 
 A part appears whole or not at all, under a name that follows from its block. So a block that is done twice, by a
 retried task or by two drivers at once, replaces its part by one that is as good, and every request is answered once.
-Beside the parts lie, as {block}.partial.parquet, the first replies to blocks that take long (`in_hand`). The folder is named after everything that the replies depend on: other requests never meet the parts of these.
+Beside the parts lie, as {block}.partial.parquet, the first replies to blocks that take long (`in_hand`). The folder is
+named after everything that the replies depend on: other requests never meet the parts of these.
 """
 
 import bisect

@@ -8,7 +8,6 @@ the distribution leaves them out of doubt.
 
 from collections.abc import Iterable, Mapping
 from math import exp
-from typing import Any
 
 from vllm import SamplingParams
 from vllm.logprobs import Logprob
@@ -31,9 +30,9 @@ def refusal_openers(tokenizer) -> list[int]:
     return list(dict.fromkeys(ids))
 
 
-def forced_answer(openers: list[int]) -> dict[str, Any]:
-    """SamplingParams of a reply that does not open like a refusal, with what `answer_probability` asks for."""
-    return {"extra_args": {FORBIDDEN_FIRST_TOKENS: openers}, "logprob_token_ids": openers}
+def forbid_first(tokens: list[int]) -> dict[str, list[int]]:
+    """`SamplingParams.extra_args` of a reply that must not start with these tokens."""
+    return {FORBIDDEN_FIRST_TOKENS: tokens}
 
 
 def answer_probability(position: Mapping[int, Logprob], openers: Iterable[int]) -> float:

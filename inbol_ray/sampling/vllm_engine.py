@@ -218,7 +218,7 @@ class VllmEngine:
         from vllm.exceptions import VLLMClientError
         from vllm.sampling_params import RequestOutputKind
 
-        from inbol_ray.sampling.refusal_openers import forced_answer
+        from inbol_ray.sampling.refusal_openers import forbid_first
 
         request, reply, decoding = call.requests[index], call.replies[index], call.decoding
         if isinstance(request.input, Refusal):
@@ -240,7 +240,8 @@ class VllmEngine:
             # vLLM gives child i of a request the seed of the request plus i.
             seed=request.seed + len(reply.texts) if temperature > 0 else None,
             output_kind=RequestOutputKind.FINAL_ONLY,
-            **(forced_answer(self._openers) if forced else {}),
+            logprob_token_ids=self._openers if forced else None,
+            extra_args=forbid_first(self._openers) if forced else None,
         )
         self._num_requests += 1
         request_id = str(self._num_requests)
@@ -252,8 +253,6 @@ class VllmEngine:
         self._running[request_id] = (call, index)
 
     def _receive(self, output) -> None:
-        from inbol_ray.sampling.refusal_openers import answer_probability
-
         call, index = self._running.pop(output.request_id)
         reply = call.replies[index]
         failed = [sample.finish_reason for sample in output.outputs if sample.finish_reason in ("error", "abort")]
@@ -261,6 +260,8 @@ class VllmEngine:
             reply.refuse("engine_error", f"the engine ended the request with {failed[0]!r}")
             return self._close(call, index)
         if call.decoding.force_first and not reply.texts:
+            from inbol_ray.sampling.refusal_openers import answer_probability
+
             reply.answer_probability = answer_probability(output.outputs[0].logprobs[0], self._openers)
         elif call.decoding.num_logprobs and not reply.texts:
             reply.first_token = self._first_token(output.outputs[0].logprobs)

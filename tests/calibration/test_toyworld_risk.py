@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from engine_process import engine_replies
 
 ROOT = Path(__file__).parents[2]
 NUM_QUESTIONS, NUM_SAMPLES, NUM_DRAWS, DELTA = 2000, 8, 300, 0.1
@@ -40,8 +41,7 @@ def population(trained_model, tmp_path_factory):
     from inbol_ray.corpora.read import CorpusSource, read_rows
     from inbol_ray.prompts import chat_prompt, render_question
     from inbol_ray.sampling.chat_engine import SAMPLE_TEMPERATURE, agreement_rate
-    from inbol_ray.sampling.render import Renderer
-    from inbol_ray.sampling.vllm_engine import Decoding, Request, VllmEngine
+    from inbol_ray.sampling.vllm_engine import Decoding
     from inbol_ray.scoring.outcome import judge_reply
     from inbol_ray.toyworld.corpora import write_corpora
 
@@ -60,10 +60,9 @@ def population(trained_model, tmp_path_factory):
     ]
     prompts = PromptConfig(answer_suffix=False)
     rows = [{"prompt": chat_prompt(render_question(q, prompts)), "images": q.images} for q in questions]
-    inputs = Renderer(trained_model, EngineConfig()).render(rows)
-    requests = [Request(one, number * NUM_SAMPLES) for number, one in enumerate(inputs)]
+    seeds = [number * NUM_SAMPLES for number in range(len(rows))]
     decoding = Decoding(1 + NUM_SAMPLES, SAMPLE_TEMPERATURE, 16, force_first=True)
-    found = VllmEngine(trained_model, EngineConfig(), 0).generate(requests, decoding)
+    found = engine_replies(trained_model, rows, seeds, EngineConfig(), decoding)
     assert not any(reply.reason for reply in found)
     wrong = [judge_reply(r.texts[0], q).kind != "correct" for r, q in zip(found, questions, strict=True)]
     return {

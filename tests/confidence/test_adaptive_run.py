@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pyarrow.parquet as pq
 import pytest
+from engine_process import engine_replies
 from stage_context import stage_context
 
 from inbol_ray.confidence.classes import classify
@@ -18,8 +19,7 @@ from inbol_ray.row_writer import write_rows
 from inbol_ray.rows import QUESTION, Question
 from inbol_ray.sampling.checkpoints import model_digest
 from inbol_ray.sampling.generate import SEED_RANGE
-from inbol_ray.sampling.render import Renderer
-from inbol_ray.sampling.vllm_engine import Decoding, Request, VllmEngine
+from inbol_ray.sampling.vllm_engine import Decoding
 
 NUM_QUESTIONS, NUM_UNANSWERABLE = 60, 4
 
@@ -42,22 +42,15 @@ def decided_llava(tiny_llava, tmp_path_factory):
 
 
 def draw_all(model, questions, config):
-    """All samples of each question, by an engine of this process: rows as `judge_samples` takes them."""
-    from vllm.distributed import cleanup_dist_env_and_memory
-
+    """All samples of each question, by a bare engine: rows as `judge_samples` takes them."""
     engine_config = config.engine.model_copy(update={"num_gpus_per_engine": 0})
     prompts = [
         {"prompt": chat_prompt(render_question(question, config.prompts)), "images": question.images}
         for question in questions
     ]
-    inputs = Renderer(str(model), engine_config).render(prompts)
-    requests = [
-        Request(one, draw_index(question.id, SEED_RANGE, seed=config.seed))
-        for one, question in zip(inputs, questions, strict=True)
-    ]
+    seeds = [draw_index(question.id, SEED_RANGE, seed=config.seed) for question in questions]
     decoding = Decoding(config.sampling.num_samples, 1.0, config.sampling.max_tokens, 0)
-    replies = VllmEngine(str(model), engine_config, seed=0).generate(requests, decoding)
-    cleanup_dist_env_and_memory()
+    replies = engine_replies(str(model), prompts, seeds, engine_config, decoding)
     return [
         {"responses": reply.texts, "token_logprobs": reply.token_logprobs, "checkpoint": str(model)}
         for reply in replies

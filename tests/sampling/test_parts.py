@@ -7,6 +7,7 @@ import pytest
 
 from inbol_ray.config.machines import StorageConfig
 from inbol_ray.errors import DataError, RowCountError
+from inbol_ray.sampling import parts as parts_module
 from inbol_ray.sampling.in_hand import reply_table
 from inbol_ray.sampling.parts import open_parts
 from inbol_ray.sampling.vllm_engine import Reply
@@ -72,6 +73,14 @@ def test_the_same_work_finds_its_parts_and_other_work_does_not(tmp_path):
     assert open_parts(str(tmp_path), LOCAL, [requests()], {"seed": 1}, block_size=4).finished() == set()
     assert open_parts(str(tmp_path), LOCAL, [requests(11)], KEY, block_size=4).finished() == set()
     assert open_parts(str(tmp_path), LOCAL, [requests()], KEY, block_size=5).finished() == set()
+
+
+def test_replies_of_another_version_are_left_alone(tmp_path, monkeypatch):
+    answer(open_parts(str(tmp_path), LOCAL, [requests()], KEY, block_size=10), 0)
+    assert len(parts_module.list_parts(str(tmp_path), LOCAL)) == 1
+    monkeypatch.setattr(parts_module, "REPLY_VERSION", parts_module.REPLY_VERSION + 1)
+    assert parts_module.list_parts(str(tmp_path), LOCAL) == []
+    assert open_parts(str(tmp_path), LOCAL, [requests()], KEY, block_size=10).finished() == set()
 
 
 def test_a_block_done_twice_counts_once(tmp_path):

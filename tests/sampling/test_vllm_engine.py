@@ -21,10 +21,14 @@ SAMPLED = Decoding(6, 1.0, 6, 0)
 
 @pytest.fixture(scope="module")
 def engine(tiny_llava):
-    from vllm.distributed import cleanup_dist_env_and_memory
+    running = VllmEngine(str(tiny_llava), CONFIG, seed=0)
+    yield running
+    shut_down(running)
 
-    yield VllmEngine(str(tiny_llava), CONFIG, seed=0)
-    cleanup_dist_env_and_memory()  # its process group is this process's, where training tests make one of their own
+
+def shut_down(engine: VllmEngine) -> None:
+    """Now, and not when it is collected: it takes this process's default group along, which may be a later test's."""
+    engine._vllm.engine_core.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -240,6 +244,7 @@ def test_an_engine_that_hangs_counts_as_dead(tiny_llava, renderer, scene_images)
     with pytest.raises(EngineError, match="no step for"):
         hanging.generate(requests, GREEDY)
     release.set()
+    shut_down(hanging)
 
 
 def test_a_dead_engine_tells_everyone_who_waits_and_who_comes_later(engine, renderer, scene_images):

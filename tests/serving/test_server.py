@@ -12,13 +12,13 @@ from pathlib import Path
 import httpx
 import openai
 import pytest
+from engine_process import engine_replies
 from openai.types.chat import ChatCompletion
 from PIL import Image
 
 from inbol_ray.config.machines import EngineConfig
 from inbol_ray.prompts import chat_prompt
-from inbol_ray.sampling.render import Renderer
-from inbol_ray.sampling.vllm_engine import Decoding, Request, VllmEngine
+from inbol_ray.sampling.vllm_engine import Decoding
 from tests.serving.conftest import KEY, MODEL, PLAIN, ask
 
 DECISION = {"decision", "decided_by", "confidence", "signal", "threshold", "target_risk", "num_samples"}
@@ -68,14 +68,10 @@ def test_agreement_is_measured_on_samples(server, image):
 
 
 def test_calibration_measures_what_the_server_reports(server, tiny_llava, scene_images):
-    from vllm.distributed import cleanup_dist_env_and_memory
-
     questions = [f"What color is the {shape}?" for shape in ("ring", "cross", "disc", "square")]
     rows = [{"prompt": chat_prompt(q), "images": [path]} for q, path in zip(questions, scene_images[:4], strict=True)]
-    requests = [Request(rendered) for rendered in Renderer(str(tiny_llava), EngineConfig()).render(rows)]
-    engine = VllmEngine(str(tiny_llava), EngineConfig(), seed=0)
-    measured = engine.generate(requests, Decoding(max_tokens=8, force_first=True))
-    cleanup_dist_env_and_memory()
+    decoding = Decoding(max_tokens=8, force_first=True)
+    measured = engine_replies(str(tiny_llava), rows, [0] * len(rows), EngineConfig(), decoding)
     for question, path, signal in zip(questions, scene_images[:4], measured, strict=True):
         reply = complete(server, ask(question, Path(path).read_bytes(), max_tokens=8), threshold=0.0)
         # A stream keeps back the bytes of a character that was never finished.

@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 import torch
 import torch.distributed as dist
+from torch.distributed.fsdp import FSDPModule
 
 from inbol_ray.config.training import CaDpoConfig, LoraSettings
 from inbol_ray.datagen.preference_pairs import pair_weights
@@ -68,6 +69,18 @@ def train_two_steps(checkpoint, rows, *, num_micro_batches: int = 1, num_idle: i
     losses = [step.run(batches, 1.0, num_idle=num_idle)["loss"] for _ in range(2)]
     after = {name: parameter.full_tensor() for name, parameter in model.named_parameters()}
     return losses, {name for name, weight in before.items() if not torch.equal(weight, after[name])}
+
+
+def test_small_layers_are_sharded_with_the_rest(tiny_llava):
+    def num_sharded(**changes) -> int:
+        config = CaDpoConfig(init_from="original", learning_rate=1e-2, **changes)
+        model = shard(prepare_model(str(tiny_llava), config), config)
+        return sum(isinstance(module, FSDPModule) for module in model.modules())
+
+    llava = base_of(load_model(str(tiny_llava))).model
+    num_layers = len(llava.vision_tower.encoder.layers) + len(llava.language_model.layers)
+    assert num_sharded(min_parameters_per_shard=0) == 1 + num_layers
+    assert num_sharded() == 1
 
 
 def test_lora_trains_the_adapter_only(tiny_llava, rows):
