@@ -143,12 +143,21 @@ def test_a_benchmark_more_leaves_samples_and_checkpoints_as_they_are():
     for name in ("unanswerable", "confidence", "ca_dpo", "evaluate"):
         assert "leakage" in with_ancestors(other, [name])
 
-    measured = stages("--scoring.rules", "official")["signals"]
-    assert measured.fingerprint != one["signals"].fingerprint  # it judges replies
-
     dropping = ("--leakage.on_leak", "drop")
     one, other = stages(*dropping), stages(*dropping, *fewer)
     assert one["ca_dpo"].fingerprint != other["ca_dpo"].fingerprint
+
+
+def test_signals_depend_on_how_replies_are_judged_and_on_no_other_evaluation():
+    from inbol_ray.config.load import load_config
+    from inbol_ray.pipeline import build_stages
+
+    def settings(*options: str) -> dict:
+        return build_stages(load_config(["--config", "jobs/configs/demo.yaml", *options]))["signals"].settings
+
+    assert settings("--scoring.rules", "official") != settings()
+    assert settings("--evaluation.max_tokens", "5") != settings()
+    assert settings("--evaluation.pairs", "[[original, vizwiz]]") == settings()
 
 
 def test_where_and_how_fast_a_run_computes_does_not_make_it_stale():
