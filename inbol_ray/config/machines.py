@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from inbol_ray.config.section import Section
+from inbol_ray.config.section import Device, Section, compute_device
 
 
 class RayConfig(Section):
@@ -42,6 +42,8 @@ class EngineConfig(Section):
     num_gpus_per_engine: Annotated[float, Field(ge=0)] | None = None
     """GPUs that each engine reserves. null: `tensor_parallel_size` where the cluster has GPUs when work starts, else 0,
     which is vLLM's CPU build."""
+    device: Device = "auto"
+    """What an engine computes on: the GPUs that it reserves (`auto`), or the CPU all the same (`cpu`)."""
     num_cpus_per_engine: PositiveFloat = 1
     start_timeout_s: PositiveInt = 1800
     """Longest wait for `min_engines` engines, in seconds; then the job fails and says what the cluster lacks."""
@@ -65,6 +67,11 @@ class EngineConfig(Section):
     next, so that it never waits for the last questions of one. A kill costs no more than a block of answers."""
     renderers_per_engine: PositiveInt = 1
     """Processes that decode images and tokenize for one engine, at most; each takes a CPU."""
+
+    @property
+    def compute_device(self) -> Literal["cpu", "cuda"]:
+        """`device`, decided; `num_gpus_per_engine` null counts as none (`cluster_resources.place_engines` decides it)."""
+        return compute_device(self.device, self.num_gpus_per_engine)
 
     @property
     def block_size(self) -> int:

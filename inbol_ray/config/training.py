@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from inbol_ray.config.section import Fraction, Section
+from inbol_ray.config.section import Device, Fraction, Section, compute_device
 
 PRETRAINING_STEPS = {"align": "vision", "base": "align"}
 """Entries of `training` that make the toy base model, and what each starts from (LLaVA's own two steps)."""
@@ -41,6 +41,8 @@ class TrainingConfig(Section):
     """A layer with fewer parameters is not gathered by itself but with the rest of the model: exchanges so small take
     longer than the memory that they spare is worth. LLaVA's layers have 12 million (CLIP) and 202 million (7B)."""
     num_gpus_per_worker: Annotated[float, Field(ge=0)] = 0
+    device: Device = "auto"
+    """What workers compute on: the GPU that they reserve (`auto`), or the CPU all the same (`cpu`, with gloo)."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Compute type of FSDP's mixed precision, and of frozen weights; what trains and the optimiser stay float32."""
     warmup_steps: Annotated[int, Field(ge=0)] = 10
@@ -68,6 +70,11 @@ class TrainingConfig(Section):
     divergence_factor: Annotated[float, Field(gt=1)] | None = 3.0
     """Training stops when the moving average of the loss is above its start and above this many times its lowest; null
     never stops it. A loss or gradient that is not finite always does."""
+
+    @property
+    def compute_device(self) -> Literal["cpu", "cuda"]:
+        """`device`, decided."""
+        return compute_device(self.device, self.num_gpus_per_worker)
 
     @model_validator(mode="after")
     def _divisible(self) -> "TrainingConfig":

@@ -33,11 +33,12 @@ class Refusal:
 def set_engine_environment(config: EngineConfig) -> None:
     """vLLM's variables for an engine that this process starts; those that are set already stay."""
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-    if config.tensor_parallel_size == 1 and not config.num_gpus_per_engine:
+    on_cpu = config.compute_device == "cpu"
+    if config.tensor_parallel_size == 1 and on_cpu:
         # A CPU engine spends most of its start on process spawns, and a worker process of its own spins on a core while
         # it waits; beside a GPU a process of its own keeps the GPU busy while this one receives replies.
         os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
-    elif not config.num_gpus_per_engine:
+    elif on_cpu:
         # vLLM's CPU build wants a NUMA node for each of its processes, or to be told not to bind them.
         os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
     if config.enforce_eager:
@@ -48,7 +49,7 @@ def set_engine_environment(config: EngineConfig) -> None:
 def engine_settings(checkpoint: str, config: EngineConfig, seed: int) -> dict[str, Any]:
     """Fields of vLLM's EngineArgs that every engine here has."""
     options = {} if config.kv_cache_bytes is None else {"kv_cache_memory_bytes": config.kv_cache_bytes}
-    if not config.num_gpus_per_engine:
+    if config.compute_device == "cpu":
         # A seeded prompt that is prefilled in pieces makes vLLM 0.32 rewind the seed's generator, which torch cannot do
         # on CPU ("CPU Generator does not use offset"): the engine dies.
         options["enable_chunked_prefill"] = False

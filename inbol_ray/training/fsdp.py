@@ -106,8 +106,7 @@ def shard(model: nn.Module, config: TrainingConfig) -> nn.Module:
 
     Layers of fewer parameters than `min_parameters_per_shard` belong to the rest.
     """
-    device = "cuda" if config.num_gpus_per_worker else "cpu"
-    mesh = init_device_mesh(device, (dist.get_world_size(),))
+    mesh = init_device_mesh(config.compute_device, (dist.get_world_size(),))
     options = {"mesh": mesh}
     dtype = getattr(torch, config.dtype)
     if dtype != torch.float32:

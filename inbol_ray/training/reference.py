@@ -82,7 +82,7 @@ class ReferenceScorer:
     """Rows -> their ids and reference log-probabilities, by the reference model in one actor."""
 
     def __init__(self, checkpoint: str, config: CaDpoConfig) -> None:
-        self.device = "cuda" if config.num_gpus_per_worker else "cpu"
+        self.device = config.compute_device
         folder = local_copy(checkpoint)
         self.objective = build_objective(config, load_processor(folder))
         self.model = load_model(folder).eval().to(self.device, getattr(torch, config.dtype))

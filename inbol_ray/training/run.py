@@ -81,7 +81,7 @@ def run_training(
         dataset_config=DataConfig(
             datasets_to_split=[], execution_options=ray.data.ExecutionOptions(preserve_order=True)
         ),
-        torch_config=TorchConfig(backend="nccl" if gpus else "gloo"),
+        torch_config=TorchConfig(backend="nccl" if config.compute_device == "cuda" else "gloo"),
         scaling_config=ScalingConfig(
             # A range lets Ray Train go on with the workers that are left, and grow again when nodes come back.
             num_workers=(config.min_workers, config.num_workers) if config.min_workers else config.num_workers,
