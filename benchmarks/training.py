@@ -22,8 +22,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from training_samples import (
-    BETA,
-    LEARNING_RATE,
     SHAPES,
     Shape,
     bound,
@@ -31,6 +29,7 @@ from training_samples import (
     write_model,
     write_samples,
 )
+from trl_side import run_trl, start_adapter
 
 NUM_ROUNDS = 4
 OUTPUT = Path("build/bench")
@@ -48,23 +47,13 @@ class Task:
     device: str
 
 
-def start_adapter(model) -> None:
-    """The same fresh adapter on every side, whatever drew random numbers before."""
-    import torch
-
-    generator = torch.Generator().manual_seed(1)
-    for name, parameter in sorted(model.named_parameters()):
-        if "lora_A" in name:
-            parameter.data.copy_(0.02 * torch.randn(parameter.shape, generator=generator))
-
-
 def run_ours(task: Task, *, share_prefix: bool, take_turn) -> None:
     """Optimiser steps of the product's own code, FSDP included, on one worker."""
     import torch.distributed as dist
 
     from inbol_ray.training.fsdp import load_processor, prepare_model, shard
-    from inbol_ray.training.loop import OptimizerStep, build_optimizer
     from inbol_ray.training.objectives import build_objective
+    from inbol_ray.training.optimizer_step import OptimizerStep, build_optimizer
     from inbol_ray.training.reference import build_reference
 
     with tempfile.TemporaryDirectory() as store:
@@ -115,8 +104,8 @@ class UnsharedObjective:
     def normaliser(self, batch: dict) -> float:
         return float(len(batch["weights"]))
 
-    def num_tokens(self, batch: dict) -> int:
-        return self.inner.num_tokens(batch)
+    def size(self, batch: dict):
+        return self.inner.size(batch)
 
     def loss(self, model, batch: dict, reference):
         import torch
@@ -133,71 +122,6 @@ class UnsharedObjective:
         with torch.no_grad():
             reference_logps = together(reference(batch, features))
         return ca_dpo_loss(logps, reference_logps, batch["weights"], self.inner.beta).sum(), {}
-
-
-def run_trl(task: Task, *, take_turn) -> None:
-    """DPOTrainer.train() with LoRA, its reference by the adapter switched off; one step a turn."""
-    from datasets import Dataset
-    from peft import LoraConfig
-    from transformers import TrainerCallback
-    from trl import DPOConfig, DPOTrainer
-
-    from inbol_ray.datagen.trl_export import TRAINING_TEMPLATE, preference_rows
-    from inbol_ray.images import load_images
-    from inbol_ray.training.fsdp import load_model, load_processor
-
-    config = training_config(task.shape, task.device)
-    processor = load_processor(task.checkpoint)
-    processor.chat_template = TRAINING_TEMPLATE
-    pairs = [{"images": load_images(row["images"]), **pair} for row in task.rows for pair in preference_rows(row)]
-
-    class Recording(DPOTrainer):
-        def compute_loss(self, *args, **kwargs):
-            loss = super().compute_loss(*args, **kwargs)
-            self.last_loss = float((loss[0] if isinstance(loss, tuple) else loss).detach())
-            return loss
-
-    class TakeTurns(TrainerCallback):
-        def __init__(self) -> None:
-            self.turns = iter(take_turn)
-
-        def on_step_begin(self, args, state, control, **kwargs):
-            next(self.turns)
-
-        def on_step_end(self, args, state, control, **kwargs):
-            take_turn.report(trainer.last_loss)
-
-    with tempfile.TemporaryDirectory() as folder:
-        settings = DPOConfig(
-            output_dir=folder,
-            beta=BETA,
-            learning_rate=LEARNING_RATE,
-            lr_scheduler_type="constant",
-            max_grad_norm=config.max_grad_norm,
-            per_device_train_batch_size=len(pairs),
-            max_steps=take_turn.num_turns,
-            max_length=None,
-            bf16=task.shape.dtype == "bfloat16",
-            use_cpu=task.device != CUDA,
-            gradient_checkpointing=task.shape.gradient_checkpointing,
-            gradient_checkpointing_kwargs={"use_reentrant": False},
-            report_to=[],
-            save_strategy="no",
-            logging_strategy="no",
-            disable_tqdm=True,
-        )
-        trainer = Recording(
-            model=load_model(task.checkpoint),
-            args=settings,
-            processing_class=processor,
-            train_dataset=Dataset.from_list(pairs),
-            peft_config=LoraConfig(
-                r=config.lora.rank, lora_alpha=config.lora.alpha, target_modules=config.lora.target_modules
-            ),
-            callbacks=[TakeTurns()],
-        )
-        start_adapter(trainer.model)
-        trainer.train()
 
 
 class Turns:
@@ -241,15 +165,18 @@ def peak_memory_bytes(device: str) -> int:
     """Most memory so far: of the GPU, or of the process on CPU."""
     import torch
 
-    from inbol_ray.training.tracking import peak_memory_bytes as peak
+    from inbol_ray.training.utilisation import peak_memory_bytes as peak
 
     return peak(torch.device(device))
 
 
 def run_side(side: str, task: Task, pipe) -> None:
+    from inbol_ray.training.fsdp import load_model, load_processor
+
     turns = Turns(pipe, 1 + NUM_ROUNDS, task.device)
     if side == "trl":
-        run_trl(task, take_turn=turns)
+        model, processor = load_model(task.checkpoint), load_processor(task.checkpoint)
+        run_trl(model, processor, task.rows, training_config(task.shape, task.device), task.device, turns)
     else:
         run_ours(task, share_prefix=side == "packed", take_turn=turns)
 

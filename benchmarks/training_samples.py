@@ -56,34 +56,31 @@ SHAPES = {
 }
 
 
-def write_model(folder: Path, shape: Shape) -> dict[str, int]:
-    """Save a random LLaVA of the shape's type with its processor; returns its parameter counts."""
-    import torch
-    from transformers import (
-        AutoModelForImageTextToText,
-        CLIPImageProcessor,
-        CLIPVisionConfig,
-        LlamaConfig,
-        LlavaConfig,
-        LlavaProcessor,
-    )
+def build_processor(shape: Shape):
+    """LLaVA's processor for the shape's images, with the toy world's tokenizer."""
+    from transformers import CLIPImageProcessor, LlavaProcessor
 
     from inbol_ray.config.model import PromptConfig
     from inbol_ray.prompts import CHAT_TEMPLATE
-    from inbol_ray.toyworld.base_model import build_tokenizer, save_new_model
+    from inbol_ray.toyworld.base_model import build_tokenizer
 
-    tokenizer = build_tokenizer(PromptConfig())
-    processor = LlavaProcessor(
+    return LlavaProcessor(
         image_processor=CLIPImageProcessor(
             size={"shortest_edge": shape.image_px}, crop_size={"height": shape.image_px, "width": shape.image_px}
         ),
-        tokenizer=tokenizer,
+        tokenizer=build_tokenizer(PromptConfig()),
         patch_size=shape.patch_px,
         vision_feature_select_strategy="default",
         num_additional_image_tokens=1,
         chat_template=CHAT_TEMPLATE,
     )
-    torch.manual_seed(0)
+
+
+def build_model(shape: Shape, tokenizer, device: str = "cpu"):
+    """A random LLaVA of the shape's type on `device`; the same weights at each call there."""
+    import torch
+    from transformers import AutoModelForImageTextToText, CLIPVisionConfig, LlamaConfig, LlavaConfig
+
     vision = CLIPVisionConfig(
         hidden_size=shape.vision_hidden_size,
         intermediate_size=4 * shape.vision_hidden_size,
@@ -106,7 +103,17 @@ def write_model(folder: Path, shape: Shape) -> dict[str, int]:
     )
     image_id = tokenizer.convert_tokens_to_ids("<image>")
     config = LlavaConfig(vision_config=vision, text_config=text, image_token_index=image_id)
-    model = AutoModelForImageTextToText.from_config(config, dtype=getattr(torch, shape.dtype))
+    torch.manual_seed(0)
+    with torch.device(device):
+        return AutoModelForImageTextToText.from_config(config, dtype=getattr(torch, shape.dtype))
+
+
+def write_model(folder: Path, shape: Shape) -> dict[str, int]:
+    """Save `build_model` with its processor; returns its parameter counts."""
+    from inbol_ray.toyworld.base_model import save_new_model
+
+    processor = build_processor(shape)
+    model = build_model(shape, processor.tokenizer)
     save_new_model(model, processor, folder)
     return {
         "language_model": sum(parameter.numel() for parameter in model.model.language_model.parameters()),
@@ -115,7 +122,8 @@ def write_model(folder: Path, shape: Shape) -> dict[str, int]:
 
 
 def write_samples(folder: Path, kind: str, count: int) -> list[dict]:
-    """PREFERENCE_SET rows, Mixed (three responses, two pairs) or Known (two responses, one pair).
+    """PREFERENCE_SET rows, Mixed (three responses, two pairs), Known (two responses, one pair: `pair`), or Known, Mixed
+    and Unknown in turns (`all`).
 
     Prompts of about 24 text tokens and responses of 8 to 20, end token included. Pairs weigh alike (the paper's
     ablation 3), which is what TRL's mean over pairs computes.
@@ -123,6 +131,7 @@ def write_samples(folder: Path, kind: str, count: int) -> list[dict]:
     import numpy as np
 
     from inbol_ray.datagen.preference_pairs import pair_weights
+    from inbol_ray.rows import KNOWLEDGE_CLASSES
     from inbol_ray.toyworld.scenes import COLOUR_NAMES, SceneStyle, draw_scene, encode_png, render_scene
 
     rng = np.random.default_rng(0)
@@ -130,9 +139,10 @@ def write_samples(folder: Path, kind: str, count: int) -> list[dict]:
     def words(count: int) -> str:
         return " ".join(rng.choice(COLOUR_NAMES, count))
 
-    knowledge = {"mixed": "mixed", "pair": "known"}[kind]
+    classes = {"mixed": ("mixed",), "pair": ("known",), "all": KNOWLEDGE_CLASSES}[kind]
     rows = []
     for index in range(count):
+        knowledge = classes[index % len(classes)]
         image = folder / f"{index}.png"
         image.write_bytes(encode_png(render_scene(draw_scene(rng, SceneStyle()))))
         rows.append(
@@ -140,8 +150,8 @@ def write_samples(folder: Path, kind: str, count: int) -> list[dict]:
                 "id": str(index),
                 "images": [str(image)],
                 "user": words(16),
-                "correct": words(7 + 6 * (index % 2)),
-                "incorrect": words(13) if kind == "mixed" else None,
+                "correct": words(7 + 6 * (index % 2)) if knowledge != "unknown" else None,
+                "incorrect": words(13) if knowledge != "known" else None,
                 "refusal": words(19 - 6 * (index % 2)),
                 "knowledge": knowledge,
                 **pair_weights(knowledge, 0.5, "unweighted"),

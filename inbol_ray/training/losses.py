@@ -3,13 +3,18 @@
 Shape letters: B samples, K = 3 responses in the order (correct, incorrect, refusal), P = 3 pairs in the order of PAIRS.
 """
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
+from torch.utils.checkpoint import checkpoint
 
 from inbol_ray.rows import PAIRS, RESPONSES
 
 _PREFERRED = [RESPONSES.index(preferred) for preferred, _ in PAIRS]
 _REJECTED = [RESPONSES.index(rejected) for _, rejected in PAIRS]
+CHUNK_BYTES = 512 << 20
+"""Most float32 logits that a loss works on at once."""
 
 
 def reward_margins(logps_BK: torch.Tensor, ref_logps_BK: torch.Tensor, beta: float) -> torch.Tensor:
@@ -49,6 +54,22 @@ def preferred_nll(logps_BK: torch.Tensor, weights_BP: torch.Tensor) -> torch.Ten
 
 def response_token_nll(logits_BTV: torch.Tensor, labels_BT: torch.Tensor, ignored: int) -> torch.Tensor:
     """Scalar: summed negative log-likelihood of the labelled tokens; position t predicts label t + 1."""
-    return F.cross_entropy(
-        logits_BTV[:, :-1].float().flatten(0, 1), labels_BT[:, 1:].flatten(), ignore_index=ignored, reduction="sum"
-    )
+
+    def nll(logits_NV: torch.Tensor, labels_N: torch.Tensor) -> torch.Tensor:
+        return F.cross_entropy(logits_NV.float(), labels_N, ignore_index=ignored, reduction="sum")
+
+    return sum(in_chunks(nll, logits_BTV[:, :-1].flatten(0, 1), labels_BT[:, 1:].flatten()))
+
+
+def in_chunks(function: Callable[..., torch.Tensor], logits: torch.Tensor, *others: torch.Tensor) -> list[torch.Tensor]:
+    """Results of `function` on slices of its arguments along their first dimension, logits [N, ..., V] first.
+
+    A slice has at most CHUNK_BYTES as float32, and what it computes is computed again in the backward pass: of all its
+    float32 logits, probabilities and gradients a large vocabulary (Qwen's 152,000) has one slice in memory at a time.
+    """
+    bytes_a_row = 4 * logits[0].numel()
+    size = max(1, CHUNK_BYTES // bytes_a_row)
+    if len(logits) <= size:
+        return [function(logits, *others)]
+    pieces = zip(*(tensor.split(size) for tensor in (logits, *others)), strict=True)
+    return [checkpoint(function, *piece, use_reentrant=False) for piece in pieces]

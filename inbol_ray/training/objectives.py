@@ -12,9 +12,17 @@ from inbol_ray.config.training import CaDpoConfig, SupervisedConfig
 from inbol_ray.images import load_image
 from inbol_ray.rows import PAIRS, RESPONSES
 from inbol_ray.training.encode import IGNORED, TextEncoder, count_image_tokens, pad_conversations
-from inbol_ray.training.fsdp import base_of
+from inbol_ray.training.fsdp import FLEX, base_of
 from inbol_ray.training.losses import ca_dpo_loss, preferred_nll, response_token_nll, reward_margins
-from inbol_ray.training.packing import PAD_SEGMENT, pack_responses, packed_attention_mask, packed_logps
+from inbol_ray.training.packing import (
+    PAD_SEGMENT,
+    PREFIX_SEGMENT,
+    pack_responses,
+    packed_attention_mask,
+    packed_block_mask,
+    packed_logps,
+)
+from inbol_ray.training.utilisation import BatchSize
 
 Batch = dict[str, torch.Tensor | list | int]
 """Tensors by name, the rows' `ids` and `knowledge` as lists, and `num_logits` of a supervised batch."""
@@ -53,8 +61,7 @@ class Objective(ABC):
     def collate(self, rows: list[dict]) -> Batch: ...
 
     @abstractmethod
-    def num_tokens(self, batch: Batch) -> int:
-        """Tokens of a batch, padding left out."""
+    def size(self, batch: Batch) -> BatchSize: ...
 
     @abstractmethod
     def normaliser(self, batch: Batch) -> float: ...
@@ -92,8 +99,13 @@ class Supervised(Objective):
         batch["num_logits"] = batch["labels"].shape[1] - first_label + 1
         return batch
 
-    def num_tokens(self, batch: Batch) -> int:
-        return int(batch["attention_mask"].sum())
+    def size(self, batch: Batch) -> BatchSize:
+        lengths = batch["attention_mask"].sum(1)
+        num_attended = int((lengths * (lengths + 1)).sum()) // 2
+        num_predictors = int((batch["labels"] != IGNORED).sum())
+        return BatchSize(
+            int(lengths.sum()), batch["input_ids"].numel(), num_attended, num_predictors, len(batch["pixel_values"])
+        )
 
     def normaliser(self, batch: Batch) -> float:
         return float((batch["labels"] != IGNORED).sum())
@@ -144,8 +156,18 @@ class CaDpo(Objective):
             batch["reference_logps"] = _float_columns(rows, REFERENCE_COLUMNS)
         return batch
 
-    def num_tokens(self, batch: Batch) -> int:
-        return int((batch["segments"] != PAD_SEGMENT).sum())
+    def size(self, batch: Batch) -> BatchSize:
+        segments = batch["segments"]
+        prefixes = (segments == PREFIX_SEGMENT).sum(1)
+        responses = torch.stack([(segments == PREFIX_SEGMENT + 1 + index).sum(1) for index in range(len(RESPONSES))], 1)
+        num_attended = prefixes * (prefixes + 1) // 2
+        num_attended += (responses * prefixes[:, None] + responses * (responses + 1) // 2).sum(1)
+        # A response's tokens but its last predict the next one; the prefix's last predicts the first of each.
+        num_predictors = len(segments) + int((responses - 1).clamp(min=0).sum())
+        num_tokens = int((segments != PAD_SEGMENT).sum())
+        return BatchSize(
+            num_tokens, segments.numel(), int(num_attended.sum()), num_predictors, len(batch["pixel_values"])
+        )
 
     def normaliser(self, batch: Batch) -> float:
         return float(len(batch["input_ids"]))
@@ -181,9 +203,11 @@ def response_logps(model: nn.Module, batch: Batch, features: ImageFeatures | Non
         images = {"pixel_values": batch["pixel_values"]}
     else:
         images = {"mm_encoder_outputs": {"image": BaseModelOutputWithPooling(pooler_output=features)}}
+    uses_flex = base_of(model).model.language_model.config._attn_implementation == FLEX
+    build_mask = packed_block_mask if uses_flex else packed_attention_mask
     logits = model(
         input_ids=batch["input_ids"],
-        attention_mask=packed_attention_mask(batch["segments"]),
+        attention_mask=build_mask(batch["segments"]),
         position_ids=batch["position_ids"],
         logits_to_keep=1 + batch["predictors"].shape[1],
         use_cache=False,

@@ -15,6 +15,9 @@ Shape letters: B rows, S columns, T response columns (the last T of S), V vocabu
 from collections.abc import Sequence
 
 import torch
+from torch.nn.attention.flex_attention import BlockMask, create_block_mask
+
+from inbol_ray.training.losses import in_chunks
 
 PAD_SEGMENT, PREFIX_SEGMENT = -1, 0
 
@@ -68,16 +71,31 @@ def packed_attention_mask(segments_BS: torch.Tensor) -> torch.Tensor:
     return (visible | torch.eye(size, dtype=torch.bool, device=segments_BS.device))[:, None]
 
 
+def packed_block_mask(segments_BS: torch.Tensor) -> BlockMask:
+    """`packed_attention_mask` for flex_attention, which skips blocks that nothing attends to; on a GPU."""
+
+    def visible(row, _head, query, key):
+        q, k = segments_BS[row, query], segments_BS[row, key]
+        shared = (query >= key) & (k >= 0) & (q >= 0) & ((k == PREFIX_SEGMENT) | (k == q))
+        return shared | (query == key)
+
+    num_rows, size = segments_BS.shape
+    return create_block_mask(visible, num_rows, None, size, size, device=segments_BS.device, _compile=True)
+
+
 def packed_logps(logits_BTV: torch.Tensor, batch: dict[str, torch.Tensor], num_responses: int) -> torch.Tensor:
     """[B, K] summed log-probability of each response, from the last 1 + T logit columns; absent ones sum to 0.
 
     At least float32, whatever the type of the logits.
     """
-    predictors_BT = batch["predictors"]
-    num_rows, width = predictors_BT.shape
+    width = batch["predictors"].shape[1]
     targets_BT, segments_BT = batch["input_ids"][:, -width:], batch["segments"][:, -width:]
-    rows = torch.arange(num_rows, device=predictors_BT.device)[:, None]
-    precise_BTV = logits_BTV.to(torch.promote_types(logits_BTV.dtype, torch.float32))
-    token_logps_BT = precise_BTV.log_softmax(-1)[rows, predictors_BT, targets_BT]
+    token_logps_BT = torch.cat(in_chunks(_token_logps, logits_BTV, batch["predictors"], targets_BT))
     responses_K = torch.arange(1, num_responses + 1, device=segments_BT.device)
     return (token_logps_BT[..., None] * (segments_BT[..., None] == responses_K)).sum(1)
+
+
+def _token_logps(logits_BTV: torch.Tensor, predictors_BT: torch.Tensor, targets_BT: torch.Tensor) -> torch.Tensor:
+    rows = torch.arange(len(predictors_BT), device=predictors_BT.device)[:, None]
+    precise_BTV = logits_BTV.to(torch.promote_types(logits_BTV.dtype, torch.float32))
+    return precise_BTV.log_softmax(-1)[rows, predictors_BT, targets_BT]

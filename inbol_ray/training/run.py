@@ -17,7 +17,7 @@ from inbol_ray.training.batches import plan_batches
 from inbol_ray.training.checkpoint import discard_torn_index
 from inbol_ray.training.divergence import forget_divergence, raise_if_diverged
 from inbol_ray.training.loop import TrainingRun, train_worker
-from inbol_ray.training.reference import add_reference_logps
+from inbol_ray.training.reference_columns import add_reference_logps
 from inbol_ray.training.stopping import checkpoint_on_sigterm
 from inbol_ray.training.tracking import LOGS, SUMMARY
 

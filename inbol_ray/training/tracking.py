@@ -6,38 +6,24 @@ folder is in a store is logged to a local folder, which is copied to the store w
 
 import json
 import logging
-import resource
-import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
 from tensorboardX import SummaryWriter
 
 from inbol_ray.config.training import TrackingConfig
 from inbol_ray.local_copies import copy_folder
 from inbol_ray.progress import write_progress
-from inbol_ray.rows import KNOWLEDGE_CLASSES
 from inbol_ray.storage import is_remote
+from inbol_ray.training.optimizer_step import SUMS
 
 LOGS = "logs"
 CURVE = "metrics.jsonl"
 SUMMARY = "summary.json"
-SUMS = (*(f"samples_{name}" for name in KNOWLEDGE_CLASSES), "tokens")
-"""Metrics that a report adds up over its steps; of the others it gives the mean."""
-
 logger = logging.getLogger(__name__)
-
-
-def peak_memory_bytes(device: torch.device) -> int:
-    """Most memory that this worker has used: of its GPU, or of the process on CPU."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 class Tracker:

@@ -11,8 +11,8 @@ from inbol_ray.config.training import CaDpoConfig, LoraSettings
 from inbol_ray.datagen.preference_pairs import pair_weights
 from inbol_ray.rows import KNOWLEDGE_CLASSES
 from inbol_ray.training.fsdp import base_of, freeze_unused_layers, load_model, load_processor, prepare_model, shard
-from inbol_ray.training.loop import OptimizerStep, build_optimizer, learning_rate_factor
 from inbol_ray.training.objectives import build_objective, response_logps
+from inbol_ray.training.optimizer_step import OptimizerStep, build_optimizer, learning_rate_factor
 from inbol_ray.training.reference import build_reference
 
 LORA = LoraSettings(rank=4, alpha=8, dropout=0.0)

@@ -10,7 +10,8 @@ from inbol_ray.datagen.preference_pairs import pair_weights
 from inbol_ray.rows import KNOWLEDGE_CLASSES
 from inbol_ray.training.fsdp import load_processor, prepare_model
 from inbol_ray.training.objectives import REFERENCE_COLUMNS, build_objective
-from inbol_ray.training.reference import SCORES, ReferenceScorer, build_reference
+from inbol_ray.training.reference import build_reference
+from inbol_ray.training.reference_columns import SCORES, ReferenceScorer
 
 
 @pytest.fixture
