@@ -10,7 +10,7 @@ export TOKENIZERS_PARALLELISM := false
 # Compiled bytecode makes every start of vLLM three times as fast.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo demo-seeds serve cluster-local cluster-demo test test-all bench-adaptive bench-corpora bench-sampling bench-sampling-memory bench-scoring bench-training bench-serve lint clean
+.PHONY: help setup demo demo-seeds serve cluster-local cluster-demo test test-all bench-adaptive bench-corpora bench-gpu bench-sampling bench-sampling-memory bench-scoring bench-training bench-serve lint clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 24
@@ -26,6 +26,9 @@ demo-seeds: setup  ## the demo on four fresh seeds with large test sets; results
 
 serve: setup  ## the demo's CA-DPO model behind an OpenAI-compatible API, with a page, at http://127.0.0.1:8000
 	@$(VENV)/python serve/app.py --config jobs/configs/demo.yaml $(ARGS)
+
+bench-gpu: setup  ## our training step on one GPU, beside TRL; build/bench/gpu.json; without a GPU in small on the CPU
+	@$(VENV)/python benchmarks/gpu.py $(ARGS)
 
 bench-serve: setup  ## our server against vLLM's own; results in build/bench/serve.json
 	@$(VENV)/python benchmarks/serving.py $(ARGS)
@@ -58,7 +61,7 @@ bench-sampling-memory: setup  ## memory of the confidence stage on a corpus that
 bench-corpora: setup  ## memory and speed of reading a corpus that grows tenfold twice
 	@$(VENV)/python benchmarks/corpora.py $(ARGS)
 
-bench-training: setup  ## our CA-DPO step against TRL's; build/bench/training.json; on a GPU ARGS="--shape llava-1.5-7b"
+bench-training: setup  ## our CA-DPO step against TRL's; build/bench/training.json
 	@$(VENV)/python benchmarks/training.py $(ARGS)
 
 lint: setup  ## ruff

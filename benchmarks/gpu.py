@@ -20,6 +20,7 @@ import argparse
 import importlib.metadata
 import json
 import multiprocessing
+import os
 import statistics
 import sys
 import tempfile
@@ -28,6 +29,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +89,6 @@ def one_process_group(device: str) -> Iterator[None]:
         backend = "nccl" if device == "cuda" else "gloo"
         dist.init_process_group(backend, init_method=f"file://{store}/store", rank=0, world_size=1)
         yield
-        dist.destroy_process_group()
 
 
 def recipe_config(size: Size):
@@ -270,13 +271,9 @@ def measure_unchecked(size: Size, folder: Path, record: Record) -> None:
 
 def measure_compiled(size: Size, folder: Path, record: Record) -> None:
     bench = Bench(size, folder, compile_layers=True, gradient_checkpointing=False)
-    for budget in size.budgets[:2]:
+    for budget in size.budgets[1::-1]:
         with noting_no_memory(record, f"ca_dpo_{budget}"):
             record(f"ca_dpo_{budget}", bench.measure(bench.batches(budget)))
-    bench.checkpointing(True)
-    for budget in size.budgets[1:3]:
-        with noting_no_memory(record, f"ca_dpo_{budget}_checkpointed"):
-            record(f"ca_dpo_{budget}_checkpointed", bench.measure(bench.batches(budget)))
 
 
 def measure_supervised(size: Size, folder: Path, record: Record) -> None:
@@ -361,12 +358,9 @@ def measure_attention(size: Size, folder: Path, record: Record) -> None:
     import torch
 
     shape = replace(size.shape, num_layers=size.num_layers)
-    ways: dict[str, Callable] = {"dense": dense_logps, "flex": flex_logps, "flex_one_row": one_row_logps}
-    if size.device == "cpu":
-        del ways["flex_one_row"]  # flex_attention has no backward on CPU, and compiles for long
-        ways["flex"] = dense_logps
-    else:
-        ways["dense_cudnn"] = cudnn_logps
+    ways: dict[str, Callable] = {"dense": dense_logps, "dense_one_row": partial(one_row_logps, flex=False)}
+    if size.device == "cuda":  # flex_attention has no backward on CPU
+        ways |= {"dense_cudnn": cudnn_logps, "flex": flex_logps, "flex_one_row": partial(one_row_logps, flex=True)}
     for dtype in ("float32", size.shape.dtype):
         bench = Bench(size, folder, shape=replace(shape, dtype=dtype), gradient_checkpointing=False, dtype=dtype)
         (batch, *_) = bench.batches(size.budgets[0 if dtype == "float32" else 1])
@@ -444,7 +438,7 @@ def flex_logps(bench: Bench, batch: dict):
     return response_logps(bench.model, batch, frozen_image_features(bench.model, batch["pixel_values"]))
 
 
-def one_row_logps(bench: Bench, batch: dict):
+def one_row_logps(bench: Bench, batch: dict, *, flex: bool):
     """[B, 3] as `response_logps`, with all samples behind one another in one row and no padding."""
     import torch
     from torch.nn.attention.flex_attention import create_block_mask
@@ -452,7 +446,7 @@ def one_row_logps(bench: Bench, batch: dict):
 
     from inbol_ray.training.objectives import frozen_image_features
 
-    bench.base.model.language_model.set_attn_implementation("flex_attention")
+    bench.base.model.language_model.set_attn_implementation("flex_attention" if flex else "sdpa")
     features = frozen_image_features(bench.model, batch["pixel_values"])
     segments, width = batch["segments"], batch["predictors"].shape[1]
     used = segments >= 0
@@ -464,12 +458,17 @@ def one_row_logps(bench: Bench, batch: dict):
         same = (sample[query] == sample[key]) & ((segment[key] == 0) | (segment[key] == segment[query]))
         return same & (query >= key)
 
+    if flex:
+        mask = create_block_mask(visible, None, None, size, size, device=segments.device, _compile=True)
+    else:
+        order = torch.arange(size, device=segments.device)
+        mask = visible(None, None, order[:, None], order[None, :])[None, None]
     responses = used[:, -width:]
     columns = segments.shape[1] - width - 1 + batch["predictors"]
     predictors = place.gather(1, columns)[responses]
     logits = bench.model(
         input_ids=batch["input_ids"][used][None],
-        attention_mask=create_block_mask(visible, None, None, size, size, device=segments.device, _compile=True),
+        attention_mask=mask,
         position_ids=batch["position_ids"][used][None],
         logits_to_keep=predictors,
         mm_encoder_outputs={"image": BaseModelOutputWithPooling(pooler_output=features)},
@@ -585,16 +584,16 @@ class Section:
 
 SECTIONS = {
     "peak": Section(measure_peak, 30),
-    "steps_checkpointed": Section(measure_checkpointed, 110),
-    "steps_unchecked": Section(measure_unchecked, 80),
-    "trl": Section(measure_trl, 90),
+    "steps_unchecked": Section(measure_unchecked, 100),
     "same_samples": Section(measure_same_samples, 60),
-    "attention": Section(measure_attention, 120),
+    "trl": Section(measure_trl, 90),
+    "steps_checkpointed": Section(measure_checkpointed, 100),
     "precision": Section(measure_precision, 60),
-    "steps_compiled": Section(measure_compiled, 170),
-    "idk_it": Section(measure_supervised, 70),
+    "attention": Section(measure_attention, 110),
     "logits": Section(measure_logits, 40),
+    "idk_it": Section(measure_supervised, 70),
     "full": Section(measure_full, 60),
+    "steps_compiled": Section(measure_compiled, 150),
 }
 """In order of importance, with the seconds after which each is ended."""
 
@@ -608,6 +607,11 @@ def run_section(name: str, size: Size, pipe) -> None:
     except Exception as error:
         traceback.print_exc()
         pipe.send((None, f"{type(error).__name__}: {error}"[:1000]))
+    except SystemExit:
+        pass
+    pipe.close()
+    sys.stderr.flush()
+    os._exit(0)  # NCCL may take minutes to end after an error
 
 
 def run_sections(names: list[str], size: Size, results: dict, deadline: float) -> None:
@@ -631,7 +635,7 @@ def run_sections(names: list[str], size: Size, results: dict, deadline: float) -
             process.kill()
         except EOFError:
             pass
-        process.join()
+        process.join(5)
         figures["seconds"] = time.monotonic() - started
         save(results)
 

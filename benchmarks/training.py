@@ -3,11 +3,9 @@
 Same samples, same weights, same optimiser, LoRA, one image of 576 tokens a sample. Each side runs in a process of its
 own, so that each has its own peak memory. Batches are made ready before a step on every side.
 
-`--shape small` runs on the CPU. Each side has one thread, and its CPU seconds are recorded too: they hold on a busy
-machine; the processes take turns step by step, so that noise hits all alike. `--shape llava-1.5-7b` needs a GPU of
-40 GB, and 15 GB in the temporary folder for the random weights: bfloat16, activation checkpointing on all sides, one
-side after another, since three such models would not fit. Results go to `build/bench/training.json` and
-`build/bench/training-llava-1.5-7b.json`.
+It runs on the CPU (a GPU: `benchmarks/gpu.py`). Each side has one thread, and its CPU seconds are recorded too: they hold
+on a busy machine; the processes take turns step by step, so that noise hits all alike. Results go to
+`build/bench/training.json`.
 """
 
 import argparse

@@ -36,7 +36,7 @@ def run_trl(model, processor, rows: list[dict], config, device: str, take_turn: 
     from transformers import TrainerCallback
     from trl import DPOConfig, DPOTrainer
 
-    from inbol_ray.datagen.trl_export import TRAINING_TEMPLATE, preference_rows
+    from inbol_ray.datagen.trl_rows import TRAINING_TEMPLATE, preference_rows
     from inbol_ray.images import load_images
 
     processor.chat_template = TRAINING_TEMPLATE

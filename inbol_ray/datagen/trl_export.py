@@ -8,7 +8,6 @@ the sum of DPO's over a sample's pairs, each times its `weight`; a plain DPO tra
 """
 
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,24 +17,12 @@ from datasets import Features, List, Value
 from datasets import Image as ImageFeature
 
 from inbol_ray.config.machines import StorageConfig
+from inbol_ray.datagen.trl_rows import TRAINING_TEMPLATE, instruction_rows, preference_rows
 from inbol_ray.images import ImageError, read_image_bytes
-from inbol_ray.prompts import END_TOKEN, IMAGE_TOKEN, clean_text
-from inbol_ray.rows import PAIRS, REJECTED, Rejected
+from inbol_ray.rows import REJECTED, Rejected
 from inbol_ray.storage import create_folder, delete_folder, is_remote, open_filesystem, write_whole
 
 ROWS_PER_FILE = 256
-TRAINING_TEMPLATE = (
-    "{{ bos_token }}{% for message in messages %}"
-    "{% set text = message['content'] if message['content'] is string "
-    "else message['content'] | selectattr('type', 'equalto', 'text') | map(attribute='text') | join %}"
-    "{% if message['role'] == 'user' %}USER: "
-    "{% if message['content'] is not string %}"
-    "{% for part in message['content'] | selectattr('type', 'equalto', 'image') %}" + IMAGE_TOKEN + "\n{% endfor %}"
-    "{% endif %}{{ text }} ASSISTANT:"
-    "{% else %} {{ text }}" + END_TOKEN + "{% endif %}{% endfor %}"
-)
-"""llava-hf's chat template with what it lacks for training: the begin token, and the end token after an answer."""
-
 _MESSAGES = List({"role": Value("string"), "content": Value("string")})
 _BOTH = {"id": Value("string"), "prompt": _MESSAGES, "images": List(ImageFeature())}
 PREFERENCE_FEATURES = Features(_BOTH | {"chosen": _MESSAGES, "rejected": _MESSAGES, "weight": Value("float32")})
@@ -115,33 +102,6 @@ def write_file(table: pa.Table, uri: str, storage: StorageConfig) -> pa.Table:
     write_whole(filesystem, f"{folder}/{name}.parquet", data)
     kind = pa.list_(pa.struct(list(REJECTED)))
     return pa.table({"rows": [len(converted)], "rejected": pa.array([rejected], kind)})
-
-
-def preference_rows(row: dict) -> Iterator[dict]:
-    """One row for each pair that the sample weighs."""
-    for preferred, rejected in PAIRS:
-        weight = row[f"weight_{preferred}_{rejected}"]
-        if weight > 0:
-            yield {
-                "prompt": [_message("user", row["user"])],
-                "chosen": [_message("assistant", row[preferred])],
-                "rejected": [_message("assistant", row[rejected])],
-                "weight": weight,
-            }
-
-
-def instruction_rows(row: dict) -> Iterator[dict]:
-    """One row for each assistant turn, the turns before it in the prompt."""
-    prompt: list[dict] = []
-    for turn in row["turns"]:
-        prompt = [*prompt, _message("user", turn["user"])]
-        completion = _message("assistant", turn["assistant"])
-        yield {"prompt": prompt, "completion": [completion]}
-        prompt = [*prompt, completion]
-
-
-def _message(role: str, text: str) -> dict:
-    return {"role": role, "content": clean_text(text)}
 
 
 def _to_parquet(table: pa.Table) -> pa.Buffer:

@@ -54,12 +54,11 @@ class ModelFlops:
         query_width = text.num_attention_heads * base.model.language_model.layers[0].self_attn.head_dim
         self.an_attended_pair = 4 * text.num_hidden_layers * query_width * (3 + references)
         tower, projector = _Weights(base.model.vision_tower), _Weights(getattr(base.model, PROJECTOR))
-        positions = (vision.image_size // vision.patch_size) ** 2 + 1
-        attended = 4 * vision.num_hidden_layers * vision.hidden_size * positions**2
-        trained_share = 3 if tower.trained else 1
-        self.an_image = trained_share * (2 * tower.all * positions + attended) + positions * (
-            6 * projector.trained if projector.trained else 2 * projector.base
-        )
+        patches = (vision.image_size // vision.patch_size) ** 2
+        attended = 4 * vision.num_hidden_layers * vision.hidden_size * (patches + 1) ** 2
+        forward = 2 * (tower.linear * (patches + 1) + tower.convolved * patches) + attended
+        # LLaVA's projector sees the patches, not the class token.
+        self.an_image = forward * (3 if tower.trained else 1) + patches * (6 * projector.trained or 2 * projector.all)
 
     def of(self, size: BatchSize) -> float:
         """Operations of one batch."""
@@ -72,15 +71,16 @@ class ModelFlops:
 
 
 class _Weights:
-    """Numbers of weights that are multiplied with every position: all, those without adapters, and those that train."""
+    """Numbers of weights that each position is multiplied with: all, those without adapters, and those that train."""
 
     def __init__(self, module: nn.Module) -> None:
-        self.all = self.base = self.trained = 0
-        for name, layer in module.named_modules():
-            if isinstance(layer, nn.Linear | nn.Conv2d):
-                self.all += layer.weight.numel()
-                self.base += 0 if "lora_" in name else layer.weight.numel()
-                self.trained += layer.weight.numel() if layer.weight.requires_grad else 0
+        layers = {name: layer for name, layer in module.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)}
+        sizes = {name: layer.weight.numel() for name, layer in layers.items()}
+        self.convolved = sum(sizes[name] for name, layer in layers.items() if isinstance(layer, nn.Conv2d))
+        self.linear = sum(sizes.values()) - self.convolved
+        self.all = self.linear + self.convolved
+        self.base = sum(size for name, size in sizes.items() if "lora_" not in name)
+        self.trained = sum(sizes[name] for name, layer in layers.items() if layer.weight.requires_grad)
 
 
 @cache

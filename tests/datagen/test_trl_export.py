@@ -8,7 +8,8 @@ import pytest
 
 from inbol_ray.config.machines import StorageConfig
 from inbol_ray.datagen.preference_pairs import pair_weights
-from inbol_ray.datagen.trl_export import TRAINING_TEMPLATE, export_trl, instruction_rows, write_file
+from inbol_ray.datagen.trl_export import export_trl, write_file
+from inbol_ray.datagen.trl_rows import TRAINING_TEMPLATE, instruction_rows
 from inbol_ray.rows import CONVERSATION, KNOWLEDGE_CLASSES, PREFERENCE_SET
 
 

@@ -14,6 +14,7 @@ from inbol_ray.training.fsdp import base_of, freeze_unused_layers, load_model, l
 from inbol_ray.training.objectives import build_objective, response_logps
 from inbol_ray.training.optimizer_step import OptimizerStep, build_optimizer, learning_rate_factor
 from inbol_ray.training.reference import build_reference
+from inbol_ray.training.utilisation import ModelFlops, peak_flops
 
 LORA = LoraSettings(rank=4, alpha=8, dropout=0.0)
 
@@ -69,6 +70,22 @@ def train_two_steps(checkpoint, rows, *, num_micro_batches: int = 1, num_idle: i
     losses = [step.run(batches, 1.0, num_idle=num_idle)["loss"] for _ in range(2)]
     after = {name: parameter.full_tensor() for name, parameter in model.named_parameters()}
     return losses, {name for name, weight in before.items() if not torch.equal(weight, after[name])}
+
+
+def test_a_step_says_how_busy_its_device_is(tiny_llava, rows):
+    config = CaDpoConfig(init_from="original", learning_rate=1e-2, lora=LORA)
+    objective = build_objective(config, load_processor(str(tiny_llava)))
+    model = shard(prepare_model(str(tiny_llava), config), config)
+    step = OptimizerStep(
+        model, objective, build_reference(model, str(tiny_llava), config), build_optimizer(model, config), config
+    )
+    batches = [objective.collate(rows[:3]), objective.collate(rows[3:])]
+    metrics = step.run(batches, 1.0)
+    sizes = [objective.size(batch) for batch in batches]
+    assert metrics["padding_rate"] == 1 - sum(s.num_tokens for s in sizes) / sum(s.num_columns for s in sizes) > 0
+    flops = sum(map(ModelFlops(model, has_reference=True).of, sizes))
+    assert metrics["tflops_per_s"] * metrics["step_s"] == pytest.approx(flops / 1e12)
+    assert metrics["utilisation"] == pytest.approx(metrics["tflops_per_s"] * 1e12 / peak_flops("cpu", torch.float32))
 
 
 def test_small_layers_are_sharded_with_the_rest(tiny_llava):

@@ -4,7 +4,9 @@ import pytest
 import torch
 
 from inbol_ray.datagen.preference_pairs import pair_weights
-from inbol_ray.training.losses import ca_dpo_loss, preferred_nll, response_token_nll, reward_margins
+from inbol_ray.training import losses
+from inbol_ray.training.losses import ca_dpo_loss, in_chunks, preferred_nll, response_token_nll, reward_margins
+from inbol_ray.training.packing import packed_logps
 
 LOGPS = torch.tensor([[-2.0, -3.0, -5.0]])
 REFERENCE = torch.tensor([[-2.5, -2.0, -4.0]])
@@ -72,3 +74,44 @@ def test_response_token_nll_is_shifted_and_masked():
     logps = logits.log_softmax(-1)
     expected = -(logps[0, 1, 3] + logps[0, 2, 5] + logps[1, 0, 1])
     assert response_token_nll(logits, labels, -100).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("num_rows_a_chunk", [1, 2, 100])
+def test_chunks_change_neither_loss_nor_gradient(num_rows_a_chunk, monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(5, 7, 11, generator=generator, dtype=torch.bfloat16)
+    labels = torch.randint(11, (5, 7), generator=generator)
+    segments = torch.tensor([1, 1, 2, 3, 3, 3]).expand(5, -1)
+    batch = {
+        "input_ids": labels[:, 1:],
+        "segments": segments,
+        "predictors": torch.tensor([0, 1, 0, 0, 4, 5]).expand(5, -1),
+    }
+
+    def both(chunk_bytes: int) -> list[torch.Tensor]:
+        monkeypatch.setattr(losses, "CHUNK_BYTES", chunk_bytes)
+        found = []
+        for loss_of in (
+            lambda leaf: packed_logps(leaf, batch, 3).square().sum(),
+            lambda leaf: response_token_nll(leaf, labels, -100),
+        ):
+            leaf = logits.clone().requires_grad_()
+            loss = loss_of(leaf)
+            loss.backward()
+            found += [loss.detach(), leaf.grad]
+        return found
+
+    for chunked, whole in zip(both(4 * 7 * 11 * num_rows_a_chunk), both(1 << 40), strict=True):
+        torch.testing.assert_close(chunked, whole)
+
+
+def test_a_chunk_is_computed_again_in_the_backward_pass(monkeypatch):
+    monkeypatch.setattr(losses, "CHUNK_BYTES", 4 * 11)
+    calls = []
+
+    def count(logits: torch.Tensor) -> torch.Tensor:
+        calls.append(len(logits))
+        return logits.exp().sum()
+
+    sum(in_chunks(count, torch.randn(3, 11, requires_grad=True))).backward()
+    assert calls == [1] * 6

@@ -1,10 +1,10 @@
-"""Our loss against TRL's own DPOTrainer, on the same weights and the same pairs, as `trl_export` writes them."""
+"""Our loss against TRL's own DPOTrainer, on the same weights and the same pairs, as `trl_rows` makes them."""
 
 import pytest
 import torch
 
 from inbol_ray.config.training import CaDpoConfig
-from inbol_ray.datagen import trl_export
+from inbol_ray.datagen import trl_rows
 from inbol_ray.datagen.preference_pairs import pair_weights
 from inbol_ray.images import load_images
 from inbol_ray.training.fsdp import load_model, load_processor
@@ -89,7 +89,7 @@ def test_loss_and_gradient_equal_the_weighted_mean_of_trls(
 ):
     policy, reference = models
     processor = load_processor(str(tiny_llava))
-    processor.chat_template = trl_export.TRAINING_TEMPLATE
+    processor.chat_template = trl_rows.TRAINING_TEMPLATE
     rows = preference_rows(scene_images, mixed_pairs, classes, confidence)
     objective = build_objective(CaDpoConfig(init_from="original", learning_rate=1, beta=BETA), processor)
     batch = objective.collate(rows)
@@ -97,7 +97,7 @@ def test_loss_and_gradient_equal_the_weighted_mean_of_trls(
     ours = gradients(policy, loss / len(rows))
 
     # TRL takes no weights and gives the mean over pairs: one call for all pairs that weigh the same.
-    pairs = [{"images": load_images(row["images"]), **pair} for row in rows for pair in trl_export.preference_rows(row)]
+    pairs = [{"images": load_images(row["images"]), **pair} for row in rows for pair in trl_rows.preference_rows(row)]
     expected = torch.zeros(())
     for weight in sorted({pair["weight"] for pair in pairs}):
         alike = [pair for pair in pairs if pair["weight"] == weight]
