@@ -21,201 +21,33 @@ import importlib.metadata
 import json
 import multiprocessing
 import os
-import statistics
 import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from training_samples import SHAPES, Shape, build_model, build_processor, training_config, write_samples
+from gpu_attention import measure_attention
+from gpu_model import (
+    CPU,
+    GPU,
+    NUM_TIMED,
+    Bench,
+    Clock,
+    Record,
+    Size,
+    noting_no_memory,
+    one_process_group,
+    recipe_config,
+    timed,
+)
+from training_samples import build_model, build_processor, write_samples
 
 OUTPUT = Path("build/bench/gpu.json")
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "trl")
-NUM_TIMED = 3
-
-Record = Callable[[str, Any], None]
-"""Takes a figure's name and value."""
-
-
-@dataclass(frozen=True)
-class Size:
-    """What is run where: the paper's shape on a GPU, a tiny one on a CPU."""
-
-    shape: Shape
-    device: str
-    budgets: tuple[int, ...]
-    """Tokens a micro-batch."""
-    step_tokens: int
-    """A step has about so many, or one micro-batch."""
-    num_layers: int
-    """Of models with fewer layers, where a whole one does not fit or is not needed."""
-    vocab_size: int
-    """A large one."""
-    trl_rows: int
-
-
-GPU = Size(SHAPES["llava-1.5-7b"], "cuda", (4096, 8192, 16384, 32768), 16384, 8, 152_000, 8)
-CPU = Size(
-    Shape(
-        hidden_size=128,
-        intermediate_size=256,
-        num_layers=2,
-        head_size=64,
-        vision_hidden_size=64,
-        vision_num_layers=2,
-        rows_per_step=2,
-        image_px=56,
-    ),
-    "cpu",
-    (256, 512),
-    512,
-    1,
-    4_000,
-    2,
-)
-
-
-@contextmanager
-def one_process_group(device: str) -> Iterator[None]:
-    import torch.distributed as dist
-
-    with tempfile.TemporaryDirectory() as store:
-        backend = "nccl" if device == "cuda" else "gloo"
-        dist.init_process_group(backend, init_method=f"file://{store}/store", rank=0, world_size=1)
-        yield
-
-
-def recipe_config(size: Size):
-    """CA-DPO with the recipe's adapter, on one device."""
-    from inbol_ray.config.training import LoraSettings
-
-    recipe = {"lora": LoraSettings(rank=128, alpha=256), "gradient_checkpointing": True, "max_length": 2048}
-    return training_config(size.shape, size.device).model_copy(update=recipe)
-
-
-class Bench:
-    """Rows, a model made ready by the product's code, and its optimiser step."""
-
-    def __init__(
-        self,
-        size: Size,
-        folder: Path,
-        *,
-        kind: str = "ca_dpo",
-        shape: Shape | None = None,
-        prepare: Callable = lambda model: None,
-        **changes,
-    ) -> None:
-        """`prepare` sees the adapted model before it is sharded; `changes` are those of the training configuration."""
-        import torch
-
-        from inbol_ray.config.training import SupervisedConfig
-        from inbol_ray.training.fsdp import adapt_model, shard
-        from inbol_ray.training.objectives import build_objective
-        from inbol_ray.training.optimizer_step import OptimizerStep, build_optimizer
-        from inbol_ray.training.reference import build_reference
-
-        torch.manual_seed(0)
-        self.size, self.shape, self.folder = size, shape or size.shape, folder
-        config = recipe_config(size).model_copy(update={"dtype": self.shape.dtype} | changes)
-        if kind == "idk_it":
-            shared = SupervisedConfig.model_fields.keys() & config.model_fields.keys() - {"kind"}
-            config = SupervisedConfig(**{name: getattr(config, name) for name in shared}, data="idk")
-        self.config = config
-        self.processor = build_processor(self.shape)
-        self.objective = build_objective(config, self.processor)
-        self.base = build_model(self.shape, self.processor.tokenizer, size.device)
-        adapted = adapt_model(self.base, config)
-        prepare(adapted)
-        self.model = shard(adapted, config)
-        if config.lora is None and kind == "ca_dpo":
-            reference = self._frozen_copy()
-        else:
-            reference = build_reference(self.model, "", config)
-        self.step = OptimizerStep(self.model, self.objective, reference, build_optimizer(self.model, config), config)
-        self.model.train()
-
-    def _frozen_copy(self):
-        """`build_reference` of full fine-tuning, which would load a checkpoint."""
-        from inbol_ray.training.fsdp import shard
-        from inbol_ray.training.objectives import response_logps
-
-        frozen = build_model(self.shape, self.processor.tokenizer, self.size.device).requires_grad_(False)
-        frozen = shard(frozen, self.config).eval()
-        return lambda batch, features: response_logps(frozen, batch, features)
-
-    def batches(self, budget: int, kind: str = "all") -> list[dict]:
-        """The micro-batches of one step of about `size.step_tokens` tokens, planned and collated by the product."""
-        import pyarrow as pa
-
-        from inbol_ray.training.batches import MICRO_BATCH, add_token_counts, plan_batches
-
-        rows = write_samples(self.folder, kind, 3 * self.size.step_tokens // self.size.budgets[0] + 3)
-        if self.config.kind == "supervised":
-            rows = [to_conversation(row) for row in rows]
-        length = max(map(self.objective.row_length, rows))
-        rows_a_batch = max(1, budget // length)
-        num_rows = rows_a_batch * max(1, round(self.size.step_tokens / (rows_a_batch * length)))
-        rows = [rows[index % len(rows)] | {"id": str(index)} for index in range(num_rows)]
-        config = self.config.model_copy(update={"global_batch_size": num_rows, "micro_batch_tokens": budget})
-        (share,), _ = plan_batches(add_token_counts(pa.Table.from_pylist(rows), self.objective), config, seed=0)
-        groups: dict[int, list[dict]] = {}
-        for row in share.to_pylist():
-            groups.setdefault(row[MICRO_BATCH], []).append(row)
-        return [self.objective.collate(group) for group in groups.values()]
-
-    def checkpointing(self, on: bool) -> None:
-        if on:
-            self.base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-            self.base.disable_input_require_grads()
-        else:
-            self.base.gradient_checkpointing_disable()
-
-    def measure(self, batches: list[dict]) -> dict[str, float]:
-        """Medians of a few steps after one to warm up, and the peak memory."""
-        import torch
-
-        if self.size.device == "cuda":
-            torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats()
-        taken = [self.step.run(batches, 1.0) for _ in range(1 + NUM_TIMED)]
-        num_samples = sum(len(batch["ids"]) for batch in batches)
-        middle = {
-            name: statistics.median(step[name] for step in taken[1:])
-            for name in ("step_s", "tokens_per_s", "tflops_per_s", "utilisation", "padding_rate")
-        }
-        return middle | {
-            "first_step_s": taken[0]["step_s"],
-            "samples_per_s": num_samples / middle["step_s"],
-            "rows_a_micro_batch": len(batches[0]["ids"]),
-            "micro_batches": len(batches),
-            "peak_memory_gb": memory(self.size.device),
-            "losses": [step["loss"] for step in taken],
-        }
-
-
-def to_conversation(row: dict) -> dict:
-    response = row["refusal"] if row["knowledge"] == "unknown" else row["correct"]
-    turns = [{"user": row["user"], "assistant": response}]
-    return {"id": row["id"], "images": row["images"], "turns": turns, "knowledge": row["knowledge"]}
-
-
-@contextmanager
-def noting_no_memory(record: Record, name: str) -> Iterator[None]:
-    """An out-of-memory error is a figure too; it ends the section, since FSDP cannot be used after it."""
-    import torch
-
-    try:
-        yield
-    except torch.OutOfMemoryError:
-        record(name, "out of memory")
-        raise SystemExit(0) from None
 
 
 def measure_peak(size: Size, folder: Path, record: Record) -> None:
@@ -229,30 +61,6 @@ def measure_peak(size: Size, folder: Path, record: Record) -> None:
     target = torch.empty_like(source)
     seconds = min(timed(lambda: target.copy_(source), size.device) for _ in range(5))
     record("copy_gb_per_s", 2 * source.numel() / seconds / 1e9)
-
-
-def finish(device: str) -> None:
-    import torch
-
-    if device == "cuda":
-        torch.cuda.synchronize()
-
-
-def timed(work: Callable[[], object], device: str) -> float:
-    finish(device)
-    started = time.perf_counter()
-    work()
-    finish(device)
-    return time.perf_counter() - started
-
-
-def memory(device: str) -> float:
-    """Most memory so far, in GB."""
-    import torch
-
-    from inbol_ray.training.utilisation import peak_memory_bytes
-
-    return peak_memory_bytes(torch.device(device)) / 1e9
 
 
 def measure_checkpointed(size: Size, folder: Path, record: Record) -> None:
@@ -270,10 +78,20 @@ def measure_unchecked(size: Size, folder: Path, record: Record) -> None:
 
 
 def measure_compiled(size: Size, folder: Path, record: Record) -> None:
-    bench = Bench(size, folder, compile_layers=True, gradient_checkpointing=False)
+    bench = Bench(size, folder, gradient_checkpointing=False, prepare=compile_layers)
     for budget in size.budgets[1::-1]:
         with noting_no_memory(record, f"ca_dpo_{budget}"):
             record(f"ca_dpo_{budget}", bench.measure(bench.batches(budget)))
+
+
+def compile_layers(model) -> None:
+    """Compile the language model's layers by torch.compile, FSDP's hooks left outside."""
+    import torch
+
+    from inbol_ray.training.fsdp import base_of
+
+    for layer in base_of(model).model.language_model.layers:
+        layer.forward = torch.compile(layer.forward, dynamic=True)
 
 
 def measure_supervised(size: Size, folder: Path, record: Record) -> None:
@@ -317,168 +135,6 @@ def measure_same_samples(size: Size, folder: Path, record: Record) -> None:
             for _ in clock:
                 clock.report(bench.step.run([batch], 1.0)["loss"])
         record(f"ours_{name}", clock.figures())
-
-
-class Clock:
-    """Times steps (`trl_side.Turns`)."""
-
-    def __init__(self, num_turns: int, device: str) -> None:
-        import torch
-
-        self.num_turns, self.device = num_turns, device
-        self.seconds: list[float] = []
-        self.losses: list[float] = []
-        if device == "cuda":
-            torch.cuda.reset_peak_memory_stats()
-
-    def __iter__(self) -> Iterator[None]:
-        for _ in range(self.num_turns):
-            finish(self.device)
-            self._started = time.perf_counter()
-            yield
-
-    def report(self, loss: float) -> None:
-        finish(self.device)
-        self.seconds.append(time.perf_counter() - self._started)
-        self.losses.append(loss)
-
-    def figures(self) -> dict[str, Any]:
-        return {
-            "step_s": statistics.median(self.seconds[1:]),
-            "losses": self.losses,
-            "peak_memory_gb": memory(self.device),
-        }
-
-
-def measure_attention(size: Size, folder: Path, record: Record) -> None:
-    """Forward and backward of the policy in each way, at one micro-batch, in a model of fewer layers.
-
-    Gradients are compared in float32, where the ways differ by rounding alone.
-    """
-    import torch
-
-    shape = replace(size.shape, num_layers=size.num_layers)
-    ways: dict[str, Callable] = {"dense": dense_logps, "dense_one_row": partial(one_row_logps, flex=False)}
-    if size.device == "cuda":  # flex_attention has no backward on CPU
-        ways |= {"dense_cudnn": cudnn_logps, "flex": flex_logps, "flex_one_row": partial(one_row_logps, flex=True)}
-    for dtype in ("float32", size.shape.dtype):
-        bench = Bench(size, folder, shape=replace(shape, dtype=dtype), gradient_checkpointing=False, dtype=dtype)
-        (batch, *_) = bench.batches(size.budgets[0 if dtype == "float32" else 1])
-        batch = {key: value.to(size.device) if hasattr(value, "to") else value for key, value in batch.items()}
-        with torch.no_grad():
-            for name, parameter in bench.model.named_parameters():
-                if "lora_B" in name:  # an adapter that starts at zero has no gradient in its other half
-                    parameter.normal_(std=0.01)
-        expected = None
-        for name, logps_of in ways.items():
-            record_way(bench, batch, logps_of, f"{name}_{dtype}", expected, record)
-            if expected is None:
-                expected = gradients(bench, batch, logps_of)
-        del bench
-
-
-def record_way(bench: Bench, batch: dict, logps_of: Callable, name: str, expected: dict | None, record: Record) -> None:
-    import torch
-
-    def work() -> None:
-        logps_of(bench, batch).sum().backward()
-        bench.step.optimizer.zero_grad(set_to_none=True)
-
-    try:
-        work()
-        if bench.size.device == "cuda":
-            torch.cuda.reset_peak_memory_stats()
-        seconds = statistics.median(timed(work, bench.size.device) for _ in range(5))
-        figures = {"seconds": seconds, "peak_memory_gb": memory(bench.size.device)}
-        if expected is not None:
-            figures |= compare(gradients(bench, batch, logps_of), expected)
-    except Exception as error:  # one way that does not run here must not hide the others
-        figures = {"failed": f"{type(error).__name__}: {error}"[:500]}
-    record(name, figures)
-
-
-def gradients(bench: Bench, batch: dict, logps_of: Callable) -> dict:
-    bench.step.optimizer.zero_grad(set_to_none=True)
-    logps_of(bench, batch).sum().backward()
-    found = {
-        name: parameter.grad.full_tensor().clone()
-        for name, parameter in bench.model.named_parameters()
-        if parameter.grad is not None
-    }
-    bench.step.optimizer.zero_grad(set_to_none=True)
-    return found
-
-
-def compare(found: dict, expected: dict) -> dict[str, float]:
-    """Distance of the gradients relative to their size, over all weights and for the worst of them."""
-    distances = {name: float((found[name] - gradient).norm() / gradient.norm()) for name, gradient in expected.items()}
-    squares = sum(float((found[name] - gradient).norm()) ** 2 for name, gradient in expected.items())
-    total = sum(float(gradient.norm()) ** 2 for gradient in expected.values())
-    return {"gradient_distance": (squares / total) ** 0.5, "worst_gradient_distance": max(distances.values())}
-
-
-def dense_logps(bench: Bench, batch: dict):
-    from inbol_ray.training.objectives import frozen_image_features, response_logps
-
-    bench.base.model.language_model.set_attn_implementation("sdpa")
-    return response_logps(bench.model, batch, frozen_image_features(bench.model, batch["pixel_values"]))
-
-
-def cudnn_logps(bench: Bench, batch: dict):
-    from torch.nn.attention import SDPBackend, sdpa_kernel
-
-    with sdpa_kernel(SDPBackend.CUDNN_ATTENTION):
-        return dense_logps(bench, batch)
-
-
-def flex_logps(bench: Bench, batch: dict):
-    from inbol_ray.training.objectives import frozen_image_features, response_logps
-
-    bench.base.model.language_model.set_attn_implementation("flex_attention")
-    return response_logps(bench.model, batch, frozen_image_features(bench.model, batch["pixel_values"]))
-
-
-def one_row_logps(bench: Bench, batch: dict, *, flex: bool):
-    """[B, 3] as `response_logps`, with all samples behind one another in one row and no padding."""
-    import torch
-    from torch.nn.attention.flex_attention import create_block_mask
-    from transformers.modeling_outputs import BaseModelOutputWithPooling
-
-    from inbol_ray.training.objectives import frozen_image_features
-
-    bench.base.model.language_model.set_attn_implementation("flex_attention" if flex else "sdpa")
-    features = frozen_image_features(bench.model, batch["pixel_values"])
-    segments, width = batch["segments"], batch["predictors"].shape[1]
-    used = segments >= 0
-    sample = torch.arange(len(segments), device=segments.device)[:, None].expand_as(segments)[used]
-    segment, place = segments[used], used.flatten().cumsum(0).view_as(used) - 1
-    size = len(sample)
-
-    def visible(_row, _head, query, key):
-        same = (sample[query] == sample[key]) & ((segment[key] == 0) | (segment[key] == segment[query]))
-        return same & (query >= key)
-
-    if flex:
-        mask = create_block_mask(visible, None, None, size, size, device=segments.device, _compile=True)
-    else:
-        order = torch.arange(size, device=segments.device)
-        mask = visible(None, None, order[:, None], order[None, :])[None, None]
-    responses = used[:, -width:]
-    columns = segments.shape[1] - width - 1 + batch["predictors"]
-    predictors = place.gather(1, columns)[responses]
-    logits = bench.model(
-        input_ids=batch["input_ids"][used][None],
-        attention_mask=mask,
-        position_ids=batch["position_ids"][used][None],
-        logits_to_keep=predictors,
-        mm_encoder_outputs={"image": BaseModelOutputWithPooling(pooler_output=features)},
-        use_cache=False,
-    ).logits[0]
-    targets = batch["input_ids"][:, -width:][responses]
-    token_logps = logits.float().log_softmax(-1).gather(1, targets[:, None])[:, 0]
-    rows = sample.new_zeros(segments.shape[0], 3, dtype=torch.float32).flatten()
-    slots = (torch.arange(len(segments), device=segments.device)[:, None] * 3 + segments[:, -width:] - 1)[responses]
-    return rows.index_add(0, slots, token_logps).view(-1, 3)
 
 
 def measure_precision(size: Size, folder: Path, record: Record) -> None:

@@ -8,7 +8,6 @@ on a busy machine; the processes take turns step by step, so that noise hits all
 `build/bench/training.json`.
 """
 
-import argparse
 import json
 import multiprocessing
 import os
@@ -32,7 +31,6 @@ from trl_side import run_trl, start_adapter
 NUM_ROUNDS = 4
 OUTPUT = Path("build/bench")
 SIDES = ("packed", "unshared", "trl")
-CUDA = "cuda"
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,6 @@ class Task:
     checkpoint: str
     rows: list[dict]
     shape: Shape
-    device: str
 
 
 def run_ours(task: Task, *, share_prefix: bool, take_turn) -> None:
@@ -55,9 +52,8 @@ def run_ours(task: Task, *, share_prefix: bool, take_turn) -> None:
     from inbol_ray.training.reference import build_reference
 
     with tempfile.TemporaryDirectory() as store:
-        backend = "nccl" if task.device == CUDA else "gloo"
-        dist.init_process_group(backend, init_method=f"file://{store}/store", rank=0, world_size=1)
-        config = training_config(task.shape, task.device)
+        dist.init_process_group("gloo", init_method=f"file://{store}/store", rank=0, world_size=1)
+        config = training_config(task.shape, "cpu")
         objective = build_objective(config, load_processor(task.checkpoint))
         model = prepare_model(task.checkpoint, config)
         start_adapter(model)
@@ -125,22 +121,21 @@ class UnsharedObjective:
 class Turns:
     """A side's view of the benchmark: iterating waits for its turn, `report` ends it and sends what it measured."""
 
-    def __init__(self, pipe, num_turns: int, device: str) -> None:
-        self.pipe, self.num_turns, self.device = pipe, num_turns, device
+    def __init__(self, pipe, num_turns: int) -> None:
+        self.pipe, self.num_turns = pipe, num_turns
 
     def __iter__(self) -> Iterator[None]:
         for turn in range(self.num_turns):
             if turn == 0:
-                self.memory_before = peak_memory_bytes(self.device)
+                self.memory_before = peak_memory_bytes()
                 self.pipe.send("ready")
             self.pipe.recv()
             self.started, self.cpu_started = time.monotonic(), time.process_time()
             yield
 
     def report(self, loss: float) -> None:
-        wait_for_device(self.device)
         seconds, cpu_seconds = time.monotonic() - self.started, time.process_time() - self.cpu_started
-        peak = peak_memory_bytes(self.device)
+        peak = peak_memory_bytes()
         self.pipe.send(
             {
                 "seconds": seconds,
@@ -152,29 +147,22 @@ class Turns:
         )
 
 
-def wait_for_device(device: str) -> None:
-    import torch
-
-    if device == CUDA:
-        torch.cuda.synchronize()
-
-
-def peak_memory_bytes(device: str) -> int:
-    """Most memory so far: of the GPU, or of the process on CPU."""
+def peak_memory_bytes() -> int:
+    """Most memory of this process so far."""
     import torch
 
     from inbol_ray.training.utilisation import peak_memory_bytes as peak
 
-    return peak(torch.device(device))
+    return peak(torch.device("cpu"))
 
 
 def run_side(side: str, task: Task, pipe) -> None:
     from inbol_ray.training.fsdp import load_model, load_processor
 
-    turns = Turns(pipe, 1 + NUM_ROUNDS, task.device)
+    turns = Turns(pipe, 1 + NUM_ROUNDS)
     if side == "trl":
         model, processor = load_model(task.checkpoint), load_processor(task.checkpoint)
-        run_trl(model, processor, task.rows, training_config(task.shape, task.device), task.device, turns)
+        run_trl(model, processor, task.rows, training_config(task.shape, "cpu"), "cpu", turns)
     else:
         run_ours(task, share_prefix=side == "packed", take_turn=turns)
 
@@ -202,9 +190,6 @@ def take_steps(sides: Sequence[str], task: Task) -> dict[str, list[dict]]:
 
 def compare(task: Task) -> dict[str, dict]:
     """What each side takes for a step."""
-    steps: dict[str, list[dict]] = {}
-    for sides in [(side,) for side in SIDES] if task.device == CUDA else [SIDES]:
-        steps |= take_steps(sides, task)
     return {
         side: {
             "steps_per_s": 1 / statistics.median(step["seconds"] for step in taken[1:]),
@@ -214,37 +199,22 @@ def compare(task: Task) -> dict[str, dict]:
             "step_memory_bytes": taken[-1]["memory_bytes"],
             "peak_bytes": taken[-1]["peak_bytes"],
         }
-        for side, taken in steps.items()
+        for side, taken in take_steps(SIDES, task).items()
     }
 
 
-def find_device(shape: str) -> tuple[str, str]:
-    """("cpu" or "cuda", its name)"""
-    import torch
-
-    if shape == "small":
-        return "cpu", "cpu"
-    if not torch.cuda.is_available():
-        raise SystemExit(f"--shape {shape} needs a CUDA device, and torch finds none; --shape small runs on a CPU")
-    return CUDA, torch.cuda.get_device_name()
-
-
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument("--shape", choices=SHAPES, default="small")
-    options = arguments.parse_args()
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     os.environ["OMP_NUM_THREADS"] = "1"  # on a busy machine, threads that wait for each other would drown the ratio
-    shape = SHAPES[options.shape]
-    device, device_name = find_device(options.shape)
-    results: dict = {"shape": asdict(shape), "rounds": NUM_ROUNDS, "device": device_name, "threads": 1}
+    shape = SHAPES["small"]
+    results: dict = {"shape": asdict(shape), "rounds": NUM_ROUNDS, "threads": 1}
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = str(Path(folder) / "model")
         results["parameters"] = write_model(Path(checkpoint), shape)
         for kind in ("mixed", "pair"):
             rows = write_samples(Path(folder), kind, shape.rows_per_step)
             print(f"{kind} samples", flush=True)
-            sides = compare(Task(checkpoint, rows, shape, device))
+            sides = compare(Task(checkpoint, rows, shape))
             results[kind] = {"sides": sides, **bound(rows, checkpoint, results["parameters"], shape)}
             speed = {side: values["steps_per_s"] for side, values in sides.items()}
             results[f"{kind}_speedup_over_trl"] = speed["packed"] / speed["trl"]
@@ -265,8 +235,7 @@ def main() -> None:
         for ours, theirs in zip(sides["packed"]["losses"], sides["trl"]["losses"], strict=True)
     )
     OUTPUT.mkdir(parents=True, exist_ok=True)
-    name = "training.json" if options.shape == "small" else f"training-{options.shape}.json"
-    (OUTPUT / name).write_text(json.dumps(results, indent=1))
+    (OUTPUT / "training.json").write_text(json.dumps(results, indent=1))
     for name, value in results.items():
         if isinstance(value, float):
             print(f"{name:32s} {value:.6g}")

@@ -3,8 +3,6 @@
 import tempfile
 from typing import Protocol
 
-from training_samples import BETA, LEARNING_RATE
-
 
 class Turns(Protocol):
     """Iterating begins a step, `report` takes the loss at its end."""
@@ -61,8 +59,8 @@ def run_trl(model, processor, rows: list[dict], config, device: str, take_turn: 
     with tempfile.TemporaryDirectory() as folder:
         settings = DPOConfig(
             output_dir=folder,
-            beta=BETA,
-            learning_rate=LEARNING_RATE,
+            beta=config.beta,
+            learning_rate=config.learning_rate,
             lr_scheduler_type="constant",
             max_grad_norm=config.max_grad_norm,
             per_device_train_batch_size=len(pairs),

@@ -61,10 +61,6 @@ class TrainingConfig(Section):
     train_vision_tower: bool = False
     """Train the vision tower too, at `learning_rate`; full fine-tuning only."""
     gradient_checkpointing: bool = False
-    attention: Literal["sdpa", "flex"] = "sdpa"
-    """Attention of the language model."""
-    compile_layers: bool = False
-    """Compile the language model's layers with torch.compile."""
     checkpoint_every_steps: PositiveInt = 200
     """A resumable checkpoint is reported to Ray Train this often."""
     max_length: PositiveInt = 256

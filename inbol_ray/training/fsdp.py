@@ -12,8 +12,6 @@ from inbol_ray.config.training import TrainingConfig
 from inbol_ray.errors import CheckpointError
 
 PROJECTOR = "multi_modal_projector"
-FLEX = "flex_attention"
-"""transformers' name of it."""
 
 
 def load_processor(checkpoint: str):
@@ -52,8 +50,6 @@ def adapt_model(model: LlavaForConditionalGeneration, config: TrainingConfig) ->
     """The model made ready: what is not configured to train is frozen, LoRA is wrapped around where configured."""
     model.model.vision_tower.requires_grad_(config.train_vision_tower)
     freeze_unused_layers(model)
-    if config.attention == "flex":
-        model.model.language_model.set_attn_implementation(FLEX)
     if config.projector_learning_rate == 0:
         model.model.multi_modal_projector.requires_grad_(False)
     adapted = model if config.lora is None else add_adapter(model, config)
@@ -120,10 +116,6 @@ def shard(model: nn.Module, config: TrainingConfig) -> nn.Module:
     if dtype != torch.float32:
         options["mp_policy"] = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32)
     llava = base_of(model).model
-    if config.compile_layers:
-        for layer in llava.language_model.layers:
-            # Not the module: FSDP's hooks and activation checkpointing stay outside, so that all layers share the code.
-            layer.forward = torch.compile(layer.forward, dynamic=True)
     for layer in (*llava.vision_tower.encoder.layers, *llava.language_model.layers):
         if sum(parameter.numel() for parameter in layer.parameters()) >= config.min_parameters_per_shard:
             _set_types(layer, dtype)

@@ -12,14 +12,13 @@ from inbol_ray.config.training import CaDpoConfig, SupervisedConfig
 from inbol_ray.images import load_image
 from inbol_ray.rows import PAIRS, RESPONSES
 from inbol_ray.training.encode import IGNORED, TextEncoder, count_image_tokens, pad_conversations
-from inbol_ray.training.fsdp import FLEX, base_of
+from inbol_ray.training.fsdp import base_of
 from inbol_ray.training.losses import ca_dpo_loss, preferred_nll, response_token_nll, reward_margins
 from inbol_ray.training.packing import (
     PAD_SEGMENT,
     PREFIX_SEGMENT,
     pack_responses,
     packed_attention_mask,
-    packed_block_mask,
     packed_logps,
 )
 from inbol_ray.training.utilisation import BatchSize
@@ -203,11 +202,9 @@ def response_logps(model: nn.Module, batch: Batch, features: ImageFeatures | Non
         images = {"pixel_values": batch["pixel_values"]}
     else:
         images = {"mm_encoder_outputs": {"image": BaseModelOutputWithPooling(pooler_output=features)}}
-    uses_flex = base_of(model).model.language_model.config._attn_implementation == FLEX
-    build_mask = packed_block_mask if uses_flex else packed_attention_mask
     logits = model(
         input_ids=batch["input_ids"],
-        attention_mask=build_mask(batch["segments"]),
+        attention_mask=packed_attention_mask(batch["segments"]),
         position_ids=batch["position_ids"],
         logits_to_keep=1 + batch["predictors"].shape[1],
         use_cache=False,

@@ -15,7 +15,6 @@ Shape letters: B rows, S columns, T response columns (the last T of S), V vocabu
 from collections.abc import Sequence
 
 import torch
-from torch.nn.attention.flex_attention import BlockMask, create_block_mask
 
 from inbol_ray.training.losses import in_chunks
 
@@ -69,18 +68,6 @@ def packed_attention_mask(segments_BS: torch.Tensor) -> torch.Tensor:
     query, key = segments_BS[:, :, None], segments_BS[:, None, :]
     visible = (order[:, None] >= order[None, :]) & (key >= 0) & (query >= 0) & ((key == 0) | (key == query))
     return (visible | torch.eye(size, dtype=torch.bool, device=segments_BS.device))[:, None]
-
-
-def packed_block_mask(segments_BS: torch.Tensor) -> BlockMask:
-    """`packed_attention_mask` for flex_attention, which skips blocks that nothing attends to; on a GPU."""
-
-    def visible(row, _head, query, key):
-        q, k = segments_BS[row, query], segments_BS[row, key]
-        shared = (query >= key) & (k >= 0) & (q >= 0) & ((k == PREFIX_SEGMENT) | (k == q))
-        return shared | (query == key)
-
-    num_rows, size = segments_BS.shape
-    return create_block_mask(visible, num_rows, None, size, size, device=segments_BS.device, _compile=True)
 
 
 def packed_logps(logits_BTV: torch.Tensor, batch: dict[str, torch.Tensor], num_responses: int) -> torch.Tensor:
