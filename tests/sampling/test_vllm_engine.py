@@ -3,6 +3,7 @@
 import math
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -65,7 +66,8 @@ def test_a_forced_answer_does_not_open_like_a_refusal(engine, renderer, scene_im
     (free,) = engine.generate(requests, Decoding(max_tokens=8, num_logprobs=20))
     opener, logprob = next(iter(free.first_token.items()))  # the token that was taken comes first
     tokenizer = engine._tokenizer
-    monkeypatch.setattr(engine, "_openers", [n for n in range(len(tokenizer)) if tokenizer.decode([n]) == opener])
+    openers = [n for n in range(len(tokenizer)) if tokenizer.decode([n]) == opener]
+    monkeypatch.setattr(engine, "_first_token", replace(engine._first_token, openers=openers))
     (forced,) = engine.generate(requests, Decoding(4, 1.0, 8, force_first=True))
     assert forced.texts[0] != free.texts[0] and forced.first_token == {}
     assert forced.answer_probability == pytest.approx(1 - math.exp(logprob), abs=1e-4)
