@@ -61,8 +61,8 @@ class EngineConfig(Section):
     """Sequences an engine decodes at once."""
     max_num_batched_tokens: PositiveInt | None = None
     """Tokens that an engine computes in one step at most, and image tokens that it encodes. null: on a GPU 8,192, or
-    16,384 where an engine has 64 GiB of it (ours, after vLLM's own for batches); on the CPU vLLM's 2,048, or
-    `max_model_len` if that is more."""
+    16,384 where an engine has 64 GiB of it (ours, after vLLM's own for batches); on the CPU vLLM's 2,048. Never less
+    than `max_model_len` there, nor where it is null."""
     kv_cache_bytes: PositiveInt | None = 256 << 20
     """Key-value cache of a CPU engine, in bytes; null leaves it to vLLM (GPUs)."""
     gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] = 0.92
@@ -108,12 +108,9 @@ class EngineConfig(Section):
                 f"tensor_parallel_size ({self.tensor_parallel_size}) needs as many GPUs an engine: raise "
                 f"num_gpus_per_engine ({self.num_gpus_per_engine:g}) or leave it null"
             )
-        if self.max_num_batched_tokens is not None and self.max_num_batched_tokens < (
-            least := max(self.max_num_seqs, self.max_model_len if self.compute_device == "cpu" else 1)
-        ):
+        if self.max_num_batched_tokens is not None and self.max_num_batched_tokens < self.max_num_seqs:
             raise ValueError(
-                f"max_num_batched_tokens ({self.max_num_batched_tokens}) must be at least {least}: a token for each of "
-                f"max_num_seqs ({self.max_num_seqs}), and on the CPU, which takes no prompt in pieces, max_model_len "
-                f"({self.max_model_len})"
+                f"max_num_batched_tokens ({self.max_num_batched_tokens}) must hold a token for each of max_num_seqs "
+                f"({self.max_num_seqs}): raise the one or lower the other"
             )
         return self

@@ -4,6 +4,7 @@ vLLM measures a device once, when it starts, and gives up where less is free tha
 pool before may still be letting go of its memory then, and Ray does not repeat a constructor that fails.
 """
 
+import fcntl
 import json
 import logging
 import subprocess
@@ -70,7 +71,7 @@ def device_memory(
         yield None
         return
     began = clock()
-    with _turn(engine, read()):
+    with _turn(engine, read):
         while True:
             devices = read()[: engine.tensor_parallel_size]
             short = [device for device in devices if device.free < engine.memory_share * device.total]
@@ -86,13 +87,12 @@ def device_memory(
 
 
 @contextmanager
-def _turn(engine: EngineConfig, devices: Sequence[DeviceMemory]) -> Iterator[None]:
+def _turn(engine: EngineConfig, read: Callable[[], Sequence[DeviceMemory]]) -> Iterator[None]:
+    """Inside, no other engine starts on a device that they share."""
     if engine.memory_share == engine.gpu_memory_utilization:  # whole devices
         yield
         return
-    import fcntl
-
-    with open(Path(gettempdir()) / f"inbol-engine-{devices[0].uuid}.lock", "w") as file:
+    with open(Path(gettempdir()) / f"inbol-engine-{read()[0].uuid}.lock", "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # and the end of the process lets go of it
         yield
 

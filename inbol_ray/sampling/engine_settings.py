@@ -46,8 +46,12 @@ def num_batched_tokens(config: EngineConfig, device_bytes: int | None) -> int | 
     of LLaVA's 576 tokens. vLLM encodes at most as many image tokens in a step, and keeps as many; it has no setting for
     that.
     """
-    if config.max_num_batched_tokens is not None or device_bytes is None:
-        return config.max_num_batched_tokens
+    if config.max_num_batched_tokens is not None:
+        # `engine_settings` takes no prompt in pieces on the CPU.
+        least = config.max_model_len if config.compute_device == "cpu" else 1
+        return max(least, config.max_num_batched_tokens)
+    if device_bytes is None:
+        return None
     usual = 16_384 if device_bytes >= LARGE_SHARE_BYTES else 8_192
     return max(config.max_model_len, min(usual, config.max_num_seqs * config.max_model_len))
 

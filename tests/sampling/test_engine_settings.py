@@ -10,15 +10,17 @@ from inbol_ray.sampling.engine_settings import check_quantization, engine_args
 from inbol_ray.sampling.render import Renderer
 from tests.vllm_platforms import pretend_gpu, pretend_no_device
 
-GPU = EngineConfig(num_gpus_per_engine=1, dtype="bfloat16", kv_cache_bytes=None, max_model_len=2048)
+GPU = EngineConfig(num_gpus_per_engine=1, dtype="bfloat16", kv_cache_bytes=None, max_model_len=512)
 
 
-def test_a_renderer_starts_where_vllm_finds_no_device(tiny_llava, scene_images, monkeypatch):
+@pytest.mark.parametrize("node", [pretend_no_device, pretend_gpu])
+def test_a_renderer_starts_and_renders_alike_on_any_node(tiny_llava, scene_images, monkeypatch, node):
     rows = [{"prompt": chat_prompt("What is it?"), "images": scene_images[:1]}]
     (here,) = Renderer(str(tiny_llava), EngineConfig()).render(rows)
-    pretend_no_device(monkeypatch)
-    with pytest.raises(RuntimeError, match="Device string must not be empty"):
-        engine_args(str(tiny_llava), EngineConfig(), 0).create_engine_config()  # what kept it from starting
+    node(monkeypatch)
+    if node is pretend_no_device:
+        with pytest.raises(RuntimeError, match="Device string must not be empty"):
+            engine_args(str(tiny_llava), EngineConfig(), 0).create_engine_config()  # what kept it from starting
     (there,) = Renderer(str(tiny_llava), EngineConfig()).render(rows)
     assert there["prompt_token_ids"] == here["prompt_token_ids"] and there["mm_hashes"] == here["mm_hashes"]
     assert there["mm_placeholders"] == here["mm_placeholders"]
@@ -81,12 +83,18 @@ def test_two_engines_to_a_gpu_take_half_of_it_each(tiny_llava):
     assert engine_args(str(tiny_llava), spread, 0).gpu_memory_utilization == 0.92
 
 
-def test_a_step_that_cannot_be_is_a_config_error():
-    with pytest.raises(ValidationError, match="at least 256.*max_model_len"):
-        EngineConfig(max_num_batched_tokens=200, max_num_seqs=16)
-    with pytest.raises(ValidationError, match="at least 256: a token for each of max_num_seqs"):
-        EngineConfig(max_num_batched_tokens=200, num_gpus_per_engine=1)
-    EngineConfig(max_num_batched_tokens=200, max_num_seqs=16, num_gpus_per_engine=1)  # prompts in pieces
+def test_a_step_without_a_token_for_each_sequence_is_a_config_error():
+    with pytest.raises(
+        ValidationError, match="max_num_batched_tokens .200. must hold a token for each of max_num_seqs"
+    ):
+        EngineConfig(max_num_batched_tokens=200)
+
+
+def test_on_the_cpu_a_step_holds_the_longest_prompt(tiny_llava):
+    """There it is not taken in pieces, and vLLM would not start."""
+    short = EngineConfig(max_num_batched_tokens=200, max_num_seqs=16)
+    config = engine_args(str(tiny_llava), short, 0).create_engine_config()
+    assert config.scheduler_config.max_num_batched_tokens == short.max_model_len == 256
 
 
 def test_settings_that_change_replies_are_those_of_the_stages():
