@@ -33,7 +33,7 @@ def pretend_no_device(monkeypatch: pytest.MonkeyPatch) -> None:
 def pretend_gpu(monkeypatch: pytest.MonkeyPatch, total_bytes: int = 80 << 30) -> None:
     """A node with one GPU of compute capability 9.0 and vLLM's build for GPUs, which picks Model Runner V2."""
     monkeypatch.setitem(sys.modules, "vllm._C_stable_libtorch", types.ModuleType("kernels"))
-    monkeypatch.setenv("VLLM_USE_V2_MODEL_RUNNER", "1")  # the choice where Triton works
+    _pretend_triton(monkeypatch)
     from vllm.platforms.cuda import NonNvmlCudaPlatform
     from vllm.platforms.interface import DeviceCapability
 
@@ -46,9 +46,16 @@ def pretend_gpu(monkeypatch: pytest.MonkeyPatch, total_bytes: int = 80 << 30) ->
     pretend(monkeypatch, Gpu())
 
 
+def _pretend_triton(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where Triton works, vLLM picks Model Runner V2."""
+    import vllm.config.vllm
+
+    monkeypatch.setattr(vllm.config.vllm, "HAS_TRITON", True)
+
+
 def check_params_on_v2(monkeypatch: pytest.MonkeyPatch, arguments, requests) -> None:
     """Raise what vLLM would say to these (EngineInput, SamplingParams) on Model Runner V2, `arguments` being EngineArgs."""
-    monkeypatch.setenv("VLLM_USE_V2_MODEL_RUNNER", "1")
+    _pretend_triton(monkeypatch)
     from vllm.sampling_params import MAX_LOGPROB_TOKEN_IDS
     from vllm.v1.engine.input_processor import InputProcessor
     from vllm.v1.worker.gpu.sample.logit_bias import MAX_NUM_STOP_TOKEN_IDS

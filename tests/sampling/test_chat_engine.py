@@ -99,7 +99,9 @@ def test_a_forced_reply_is_that_of_one_pass(write, prompts, expected, openers, n
     options = replace(FORCED, max_tokens=max_tokens)
     for prompt, (ids, text) in zip(prompts, expected(openers, max_tokens), strict=True):
         pieces = write(prompt, options, stream)
-        assert "".join(piece.text for piece in pieces).strip() == text.strip()
+        # A stream keeps back the bytes of a character that was never finished.
+        said = "".join(piece.text for piece in pieces)
+        assert said.strip() == text.strip().rstrip("\N{REPLACEMENT CHARACTER}").rstrip()
         assert pieces[-1].num_tokens == len(ids) and ids[0] not in openers
         assert pieces[-1].finish_reason == "length" and {piece.finish_reason for piece in pieces[:-1]} <= {None}
         assert len({(piece.confidence, piece.num_prompt_tokens) for piece in pieces}) == 1

@@ -167,12 +167,22 @@ def test_model_runner_v2_takes_every_request(engine, renderer, tiny_llava, scene
     check_params_on_v2(monkeypatch, engine_args(str(tiny_llava), CONFIG, 0), passed)
 
 
-def test_a_closed_engine_says_so(tiny_llava, renderer, scene_images):
+def test_a_pool_that_lets_go_of_its_actor_ends_the_engine(tiny_llava, renderer, scene_images, tmp_path):
+    """So does Ray Data when there is no more work; the next pool wants the devices."""
+    import pyarrow as pa
+
+    from inbol_ray.config.machines import StorageConfig
+    from inbol_ray.sampling.generate import AnswerBlock
+    from inbol_ray.sampling.parts import open_parts
+
+    parts = open_parts(str(tmp_path), StorageConfig(), [pa.table({"id": ["q"], "checkpoint": ["m"]})], {}, 1)
+    actor = AnswerBlock(parts, str(tiny_llava), CONFIG, GREEDY, 0, None)
+    engine = actor.engine
     requests = render(renderer, [(chat_prompt("What?"), scene_images[:1])])
-    closing = VllmEngine(str(tiny_llava), CONFIG, seed=0)
-    closing.close()
+    assert engine.generate(requests, GREEDY)[0].texts
+    del actor
     with pytest.raises(EngineError, match="it was closed"):
-        closing.generate(requests, GREEDY)
+        engine.generate(requests, GREEDY)
 
 
 def test_samples_depend_on_the_seed_and_not_on_company_or_rounds(engine, renderer, scene_images):
