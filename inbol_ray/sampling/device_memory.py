@@ -70,8 +70,8 @@ def device_memory(
     if engine.compute_device == "cpu":
         yield None
         return
-    began = clock()
     with _turn(engine, read):
+        began, told = clock(), False
         while True:
             devices = read()[: engine.tensor_parallel_size]
             short = [device for device in devices if device.free < engine.memory_share * device.total]
@@ -80,8 +80,9 @@ def device_memory(
             waited = clock() - began
             if waited >= engine.memory_timeout_s:
                 raise EngineError(_refusal(engine, short[0], waited))
-            if waited >= _TELL_AFTER_S:
+            if waited >= _TELL_AFTER_S and not told:
                 _log.warning("waiting for the memory of a device: %s", _lack(engine, short[0]))
+                told = True
             sleep(POLL_S)
         yield min(int(engine.memory_share * device.total) for device in devices)
 
@@ -94,7 +95,10 @@ def _turn(engine: EngineConfig, read: Callable[[], Sequence[DeviceMemory]]) -> I
         return
     with open(Path(gettempdir()) / f"inbol-engine-{read()[0].uuid}.lock", "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # and the end of the process lets go of it
-        yield
+        try:
+            yield
+        finally:
+            fcntl.flock(file, fcntl.LOCK_UN)  # a process that vLLM forked meanwhile has the file open still
 
 
 def _lack(engine: EngineConfig, device: DeviceMemory) -> str:

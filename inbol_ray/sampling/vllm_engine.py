@@ -39,7 +39,7 @@ class Decoding:
 
     `num_logprobs` None returns no log-probabilities, 0 those of the sampled tokens, k > 0 also the k most likely
     alternatives of the first token. `force_first` makes the first sample the greedy answer that does not open like a
-    refusal, with `Reply.answer_probability`.
+    refusal, with `Reply.answer_probability`, and with its log-probabilities whatever `num_logprobs` says.
     """
 
     num_samples: int = 1

@@ -1,5 +1,7 @@
 """The wait for a device that another process still holds; devices are counted here, the clock is set forward."""
 
+import os
+import signal
 import threading
 import time
 
@@ -89,6 +91,23 @@ def test_engines_that_share_a_device_start_one_after_the_other(monkeypatch, tmp_
     for thread in threads:
         thread.join(timeout=10)
     assert most == [1, 1, 1]
+
+
+def test_a_process_that_an_engine_forked_does_not_keep_the_next_from_starting(monkeypatch, tmp_path):
+    monkeypatch.setattr("inbol_ray.sampling.device_memory.gettempdir", lambda: str(tmp_path))
+    with device_memory(HALF, Node({0: 0}).read):
+        child = os.fork()
+        if child == 0:
+            time.sleep(60)
+            os._exit(0)
+    try:
+        started = threading.Thread(target=Node({0: 0}).start, args=(HALF,), daemon=True)
+        started.start()
+        started.join(timeout=20)
+        assert not started.is_alive()
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
 
 
 def test_an_engine_on_the_cpu_asks_for_no_device():
