@@ -32,7 +32,7 @@ def build_stages(config: PipelineConfig) -> dict[str, Stage]:
     seed = {"seed": config.seed}
     prompts = {"prompts": dump["prompts"], "prompts_version": PROMPTS_VERSION}
     # The rest of the section says where and how fast engines run: changing it must not make finished work stale.
-    engine = {"engine": {key: dump["engine"][key] for key in ("dtype", "max_model_len")}}
+    engine = {"engine": config.engine.reply_settings()}
     stages: dict[str, Stage] = {}
 
     def method_settings(name: str) -> dict:

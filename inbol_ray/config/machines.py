@@ -1,8 +1,8 @@
 """Where a run computes and where it keeps its files: Ray, the store, the vLLM engines."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from inbol_ray.config.section import Device, Section, compute_device
 
@@ -52,12 +52,24 @@ class EngineConfig(Section):
     stall_timeout_s: PositiveInt = 600
     """An engine that has work and makes no step for so many seconds counts as dead."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    quantization: str | None = None
+    """How vLLM is to quantise the weights as it loads them (`fp8`, `bitsandbytes`); null takes them as they are, in a
+    checkpoint that is quantised already too."""
     max_model_len: PositiveInt = 256
     """Longest prompt plus response, in tokens; a longer prompt is a rejected row."""
     max_num_seqs: PositiveInt = 256
     """Sequences an engine decodes at once."""
+    max_num_batched_tokens: PositiveInt | None = None
+    """Tokens that an engine computes in one step at most, and image tokens that it encodes. null: on a GPU 8,192, or
+    16,384 where an engine has 64 GiB of it (ours, after vLLM's own for batches); on the CPU vLLM's 2,048. Never less
+    than `max_model_len` there, nor where it is null."""
     kv_cache_bytes: PositiveInt | None = 256 << 20
     """Key-value cache of a CPU engine, in bytes; null leaves it to vLLM (GPUs)."""
+    gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] = 0.92
+    """Share of a GPU's whole memory that engines take, weights and caches; an engine that reserves a part of a GPU
+    takes that part of it. The default is vLLM's."""
+    memory_timeout_s: NonNegativeInt = 300
+    """Longest wait of a starting engine, in seconds, for memory that another process still holds."""
     enforce_eager: bool = True
     """No graph capture: right for the tiny model on CPU; set false on GPUs."""
     batch_size: PositiveInt = 512
@@ -74,6 +86,15 @@ class EngineConfig(Section):
         return compute_device(self.device, self.num_gpus_per_engine)
 
     @property
+    def memory_share(self) -> float:
+        """Share of a device's memory that one engine takes: two engines to a GPU take half of it each."""
+        return self.gpu_memory_utilization * min(1.0, self.num_gpus_per_engine or 1.0)
+
+    def reply_settings(self) -> dict[str, Any]:
+        """What of this section decides replies, as JSON values. The rest says where and how fast engines run."""
+        return self.model_dump(mode="json", include={"dtype", "quantization", "max_model_len"})
+
+    @property
     def block_size(self) -> int:
         """Questions in a block."""
         return max(1, self.batch_size // self.blocks_per_batch)
@@ -86,5 +107,10 @@ class EngineConfig(Section):
             raise ValueError(
                 f"tensor_parallel_size ({self.tensor_parallel_size}) needs as many GPUs an engine: raise "
                 f"num_gpus_per_engine ({self.num_gpus_per_engine:g}) or leave it null"
+            )
+        if self.max_num_batched_tokens is not None and self.max_num_batched_tokens < self.max_num_seqs:
+            raise ValueError(
+                f"max_num_batched_tokens ({self.max_num_batched_tokens}) must hold a token for each of max_num_seqs "
+                f"({self.max_num_seqs}): raise the one or lower the other"
             )
         return self

@@ -16,7 +16,10 @@ from PIL import Image
 from inbol_ray.config.machines import EngineConfig
 from inbol_ray.local_copies import local_copy
 from inbol_ray.sampling.checkpoints import check_checkpoint
-from inbol_ray.sampling.render import engine_settings, set_engine_environment
+from inbol_ray.sampling.device_memory import device_memory
+from inbol_ray.sampling.engine_settings import engine_settings, set_engine_environment
+from inbol_ray.sampling.refusal_openers import FirstToken
+from inbol_ray.sampling.stop_strings import StopStrings
 from inbol_ray.scoring.vqa_accuracy import normalise_vqa
 
 SAMPLE_TEMPERATURE = 1.0
@@ -42,7 +45,8 @@ class Prompt:
 
 @dataclass(frozen=True)
 class ReplyOptions:
-    """How a reply is written. `force_answer` keeps it from starting like a refusal.
+    """How a reply is written. `force_answer` keeps it from starting like a refusal; drawn at a temperature, such a reply
+    is never empty.
 
     With a `seed`, a reply at a temperature is drawn anew alike, as far as the logits of another batch are alike.
     """
@@ -71,7 +75,10 @@ class Piece:
 
 
 class ChatEngine:
-    """One vLLM engine on one checkpoint; create it inside a running event loop. Raises CheckpointError."""
+    """One vLLM engine on one checkpoint; create it inside a running event loop.
+
+    Raises CheckpointError, and EngineError where its devices have no room for it.
+    """
 
     def __init__(
         self, checkpoint: str, config: EngineConfig, seed: int, adapters: Mapping[str, str] | None = None
@@ -83,14 +90,13 @@ class ChatEngine:
         from vllm.lora.request import LoRARequest
         from vllm.v1.engine.async_llm import AsyncLLM
 
-        from inbol_ray.sampling.refusal_openers import refusal_openers
-
         options = {}
         if adapters:
             options = {"enable_lora": True, "max_loras": len(adapters), "max_lora_rank": _largest_rank(adapters)}
-        arguments = AsyncEngineArgs(**engine_settings(folder, config, seed), enable_log_requests=False, **options)
-        self.engine = AsyncLLM.from_engine_args(arguments)
-        self.openers = refusal_openers(self.engine.get_tokenizer())
+        with device_memory(config) as device_bytes:
+            settings = engine_settings(folder, config, seed, device_bytes)
+            self.engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**settings, enable_log_requests=False, **options))
+        self.first_token = FirstToken.of_engine(self.engine.get_tokenizer(), self.engine.model_config)
         self.adapters = {
             name: LoRARequest(name, index, path) for index, (name, path) in enumerate((adapters or {}).items(), start=1)
         }
@@ -101,10 +107,13 @@ class ChatEngine:
 
         Raises PromptRefused and EngineDead.
         """
-        from vllm.sampling_params import RequestOutputKind
+        pieces = self._forced(prompt, options, stream) if options.force_answer else self._free(prompt, options, stream)
+        async with aclosing(pieces):
+            async for piece in pieces:
+                yield piece
 
-        kind = RequestOutputKind.DELTA if stream else RequestOutputKind.FINAL_ONLY
-        params = self._params(options, output_kind=kind, logprob_token_ids=self.openers)
+    async def _free(self, prompt: Prompt, options: ReplyOptions, stream: bool) -> AsyncIterator[Piece]:
+        params = self._params(options, stop=list(options.stop), output_kind=_kind(stream), **self.first_token.watched())
         confidence, opens_refusal, num_tokens = None, False, 0
         async with aclosing(self._run(prompt, params)) as outputs:
             async for output in outputs:
@@ -113,7 +122,8 @@ class ChatEngine:
                 if confidence is None:
                     if not reply.token_ids:
                         continue
-                    confidence, opens_refusal = self._first_token(reply)
+                    confidence = self.first_token.answer_probability(reply.logprobs[0])
+                    opens_refusal = reply.token_ids[0] in self.first_token.openers
                 yield Piece(
                     reply.text,
                     confidence,
@@ -123,6 +133,43 @@ class ChatEngine:
                     reply.finish_reason if output.finished else None,
                 )
 
+    async def _forced(self, prompt: Prompt, options: ReplyOptions, stream: bool) -> AsyncIterator[Piece]:
+        """The pieces of one request, and where an opener cut it of a second one that goes on after it."""
+        stops, text = StopStrings(options.stop), ""
+        confidence, num_prompt_tokens, said = None, 0, []
+        while True:
+            # Stop strings are found here, where a reply is whole, so that it must come in pieces to end at one.
+            params = self._params(
+                options,
+                max_tokens=options.max_tokens - len(said),
+                output_kind=_kind(stream or options.stop),
+                **({} if said else self.first_token.forbidden()),
+            )
+            async with aclosing(self._run(prompt, params, said=tuple(said))) as outputs:
+                async for output in outputs:
+                    reply = output.outputs[0]
+                    if confidence is None:
+                        if not reply.token_ids:
+                            continue
+                        first, num_prompt_tokens = reply.logprobs[0], len(output.prompt_token_ids or ())
+                        confidence = self.first_token.answer_probability(first)
+                        if options.temperature == 0 and self.first_token.is_end(first, reply.token_ids[0]):
+                            yield Piece("", confidence, False, num_prompt_tokens, 1, "stop")
+                            return
+                    said += reply.token_ids
+                    reason = reply.finish_reason if output.finished else None
+                    if output.finished and self.first_token.is_cut(reply.stop_reason):
+                        limit = self.engine.model_config.max_model_len - num_prompt_tokens
+                        reason = "length" if len(said) >= min(options.max_tokens, limit) else None
+                    more, stopped = stops.take(reply.text, last=reason is not None)
+                    text += more
+                    reason = "stop" if stopped else reason
+                    if stream or reason:
+                        yield Piece(text, confidence, False, num_prompt_tokens, len(said), reason)
+                        text = ""
+                    if reason:
+                        return
+
     async def complete(self, prompt: Prompt, options: ReplyOptions) -> Piece:
         """The whole reply. Raises PromptRefused and EngineDead."""
         async for piece in self.write(prompt, options, stream=False):
@@ -131,10 +178,8 @@ class ChatEngine:
 
     async def sample(self, prompt: Prompt, num_samples: int, max_tokens: int) -> list[str]:
         """`num_samples` free replies, refusals among them. Raises PromptRefused and EngineDead."""
-        from vllm.sampling_params import RequestOutputKind
-
         options = ReplyOptions(max_tokens, SAMPLE_TEMPERATURE)
-        params = self._params(options, output_kind=RequestOutputKind.FINAL_ONLY, n=num_samples)
+        params = self._params(options, output_kind=_kind(in_pieces=False), n=num_samples)
         async for output in self._run(prompt, params):
             last = output
         return [sample.text for sample in last.outputs]
@@ -145,11 +190,14 @@ class ChatEngine:
     def close(self) -> None:
         self.engine.shutdown()
 
-    async def _run(self, prompt: Prompt, params) -> AsyncIterator:
+    async def _run(self, prompt: Prompt, params, said: Sequence[int] = ()) -> AsyncIterator:
+        """vLLM's outputs for a prompt, of what comes after the token ids `said`."""
         from vllm.exceptions import VLLMClientError
         from vllm.v1.engine.exceptions import EngineDeadError
 
         inputs: dict = {"prompt": prompt.text}
+        if said:
+            inputs = {"prompt_token_ids": [*self.engine.get_tokenizer()(prompt.text).input_ids, *said]}
         if prompt.images:
             inputs["multi_modal_data"] = {"image": list(prompt.images)}
         lora = self.adapters[prompt.adapter] if prompt.adapter else None
@@ -168,22 +216,21 @@ class ChatEngine:
     def _params(self, options: ReplyOptions, **vllm_options):
         from vllm import SamplingParams
 
-        from inbol_ray.sampling.refusal_openers import forbid_first
+        # A request that goes on with a seeded reply has its seed too: on a GPU vLLM draws by seed and position, so it
+        # goes on as one request would have.
+        settings = {
+            "max_tokens": options.max_tokens,
+            "temperature": options.temperature,
+            "top_p": options.top_p,
+            "seed": options.seed,
+        }
+        return SamplingParams(**settings | vllm_options)
 
-        return SamplingParams(
-            max_tokens=options.max_tokens,
-            temperature=options.temperature,
-            top_p=options.top_p,
-            stop=list(options.stop),
-            seed=options.seed,
-            extra_args=forbid_first(self.openers) if options.force_answer else None,
-            **vllm_options,
-        )
 
-    def _first_token(self, reply) -> tuple[float, bool]:
-        from inbol_ray.sampling.refusal_openers import answer_probability
+def _kind(in_pieces: object):
+    from vllm.sampling_params import RequestOutputKind
 
-        return answer_probability(reply.logprobs[0], self.openers), reply.token_ids[0] in self.openers
+    return RequestOutputKind.DELTA if in_pieces else RequestOutputKind.FINAL_ONLY
 
 
 def agreement_rate(answer: str, samples: Sequence[str]) -> float:

@@ -37,6 +37,7 @@ from inbol_ray.progress import this_process, write_progress
 from inbol_ray.prompts import draw_index
 from inbol_ray.provenance import package_versions
 from inbol_ray.sampling.checkpoints import model_digest
+from inbol_ray.sampling.engine_settings import check_quantization
 from inbol_ray.sampling.in_hand import InHand
 from inbol_ray.sampling.parts import Parts, open_parts
 from inbol_ray.sampling.render import EngineInput, Refusal, Renderer
@@ -68,17 +69,18 @@ def generate(
 
     `checkpoints` are those that the requests name, of one architecture. `unit` and `progress` (artifact id) are for
     `write_progress`. Raises CheckpointError and what else a first engine says against the checkpoint, EngineError once
-    engines die more often than `engine.max_restarts` or do not fit the cluster, and DataError where nothing is asked.
+    engines die more often than `engine.max_restarts` or do not fit the cluster, ConfigError for an unknown
+    quantisation, and DataError where nothing is asked.
     """
     engine = place_engines(config.engine)
+    check_quantization(engine)
     key = {
         "models": {checkpoint: model_digest(checkpoint) for checkpoint in checkpoints},
         "decoding": asdict(decoding),
         "rounds": repr(rounds),
         "seed": config.seed,
         "packages": package_versions(),
-        "dtype": engine.dtype,
-        "max_model_len": engine.max_model_len,
+        "engine": engine.reply_settings(),
     }
     parts = open_parts(folder, config.storage, _named(requests, checkpoints), key, engine.block_size)
     missing = sorted(set(range(parts.num_blocks)) - parts.finished())
@@ -186,6 +188,11 @@ class AnswerBlock:
         self.in_hand = InHand(parts, engine.block_size)
         with _last_words(parts, "an engine cannot start"):
             self.engine = VllmEngine(checkpoint, engine, seed)
+
+    def __del__(self) -> None:
+        """Ray Data lets go of this when its pool has no more work: the devices are then wanted by the next."""
+        if hasattr(self, "engine"):
+            self.engine.close()
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         (block,) = batch["block"].to_pylist()

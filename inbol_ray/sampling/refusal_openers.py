@@ -4,19 +4,20 @@ A model trained on refusal templates opens a refusal with one of a few tokens. T
 is the model's own estimate that it cannot answer, and forbidding them there yields its best answer. A token that also
 opens answers (`It`) counts as a refusal here: thresholds stay valid, but such answers are only given where the rest of
 the distribution leaves them out of doubt.
+
+Forbidding takes nothing but public sampling parameters, which both of vLLM's model runners have: `min_tokens` keeps
+`stop_token_ids` and the end from being the first token, and log-probabilities are those of before. So one pass gives the
+answer and the chance of a refusal. What it costs: a reply ends at the next token of these (`The ring. It ...`), and a
+further request has to go on from there.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from math import exp
-
-from vllm import SamplingParams
-from vllm.logprobs import Logprob
-from vllm.v1.sample.logits_processor import AdapterLogitsProcessor
+from typing import Any
 
 from inbol_ray.prompts import CURRENT_REFUSALS
 
-FORBIDDEN_FIRST_TOKENS = "inbol_forbidden_first_tokens"
-"""Entry of `SamplingParams.extra_args`: token ids that a reply must not start with."""
 _BEFORE_REPLY = "ASSISTANT:"
 
 
@@ -30,34 +31,50 @@ def refusal_openers(tokenizer) -> list[int]:
     return list(dict.fromkeys(ids))
 
 
-def forbid_first(tokens: list[int]) -> dict[str, list[int]]:
-    """`SamplingParams.extra_args` of a reply that must not start with these tokens."""
-    return {FORBIDDEN_FIRST_TOKENS: tokens}
+@dataclass(frozen=True)
+class FirstToken:
+    """What is asked and known of a reply's first token: the ids that open refusals, and those that end a reply.
 
-
-def answer_probability(position: Mapping[int, Logprob], openers: Iterable[int]) -> float:
-    """1 - P(the first token opens a refusal), from what vLLM says of that position."""
-    refusal = sum(exp(position[token].logprob) for token in openers if token in position)
-    return min(1.0, max(0.0, 1.0 - refusal))
-
-
-class ForbidFirstTokens(AdapterLogitsProcessor):
-    """vLLM logits processor: requests that carry FORBIDDEN_FIRST_TOKENS do not start with those tokens.
-
-    vLLM reports log-probabilities of before any processor, so one pass gives the answer and the chance of a refusal.
+    Positions are vLLM's: a mapping from token id to something with `logprob`.
     """
 
-    def is_argmax_invariant(self) -> bool:
-        return False
+    openers: Sequence[int]
+    ends: Sequence[int]
 
-    def new_req_logits_processor(self, params: SamplingParams):
-        forbidden = (params.extra_args or {}).get(FORBIDDEN_FIRST_TOKENS)
-        if not forbidden:
-            return None
+    @classmethod
+    def of_engine(cls, tokenizer, model_config) -> "FirstToken":
+        """From the tokenizer and the ModelConfig of a vLLM engine."""
+        from vllm import SamplingParams
 
-        def mask(output_ids: list[int], logits):
-            if not output_ids:
-                logits[forbidden] = float("-inf")
-            return logits
+        params = SamplingParams()
+        params.update_from_generation_config(model_config.try_get_generation_config(), tokenizer.eos_token_id)
+        return cls(refusal_openers(tokenizer), sorted(params.all_stop_token_ids))
 
-        return mask
+    def watched(self) -> dict[str, Any]:
+        """SamplingParams of a reply that may open as it likes, for `answer_probability`."""
+        return {"logprob_token_ids": list(self.openers)}
+
+    def forbidden(self) -> dict[str, Any]:
+        """SamplingParams of a reply that must not open like a refusal."""
+        return {
+            "min_tokens": 1,
+            "stop_token_ids": list(self.openers),
+            "include_stop_str_in_output": True,  # an opener within the answer belongs to it
+            "logprob_token_ids": [*self.openers, *self.ends],
+        }
+
+    def answer_probability(self, position: Mapping[int, Any]) -> float:
+        """1 - P(the first token opens a refusal)."""
+        refusal = sum(exp(position[token].logprob) for token in self.openers if token in position)
+        return min(1.0, max(0.0, 1.0 - refusal))
+
+    def is_end(self, position: Mapping[int, Any], token: int) -> bool:
+        """Whether the end was likelier than `token`, the most likely one of those that a forbidden opening allows.
+
+        Then the greedy answer is empty: `min_tokens` forbids the end too, though nothing but a refusal is ruled out.
+        """
+        return any(position[end].logprob > position[token].logprob for end in self.ends)
+
+    def is_cut(self, stop_reason: int | str | None) -> bool:
+        """Whether a reply with a forbidden opening ended at an opener, where it has to go on."""
+        return stop_reason in self.openers

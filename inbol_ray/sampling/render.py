@@ -6,7 +6,6 @@ This is the work that would make an engine wait, so it runs in processes of its 
 inputs. A bad row is refused here and never reaches an engine.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ from inbol_ray.config.machines import EngineConfig
 from inbol_ray.images import ImageError, load_images
 from inbol_ray.local_copies import local_copy
 from inbol_ray.prompts import IMAGE_TOKEN
+from inbol_ray.sampling.engine_settings import engine_args
 
 MAX_DETAIL_CHARS = 500
 
@@ -30,66 +30,21 @@ class Refusal:
     detail: str
 
 
-def set_engine_environment(config: EngineConfig) -> None:
-    """vLLM's variables for an engine that this process starts; those that are set already stay."""
-    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-    on_cpu = config.compute_device == "cpu"
-    if config.tensor_parallel_size == 1 and on_cpu:
-        # A CPU engine spends most of its start on process spawns, and a worker process of its own spins on a core while
-        # it waits; beside a GPU a process of its own keeps the GPU busy while this one receives replies.
-        os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
-    elif on_cpu:
-        # vLLM's CPU build wants a NUMA node for each of its processes, or to be told not to bind them.
-        os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
-    if config.enforce_eager:
-        # Log-probabilities would otherwise compile one small function, five seconds of every engine's start.
-        os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
-
-
-def engine_settings(checkpoint: str, config: EngineConfig, seed: int) -> dict[str, Any]:
-    """Fields of vLLM's EngineArgs that every engine here has."""
-    options = {} if config.kv_cache_bytes is None else {"kv_cache_memory_bytes": config.kv_cache_bytes}
-    if config.compute_device == "cpu":
-        # A seeded prompt that is prefilled in pieces makes vLLM 0.32 rewind the seed's generator, which torch cannot do
-        # on CPU ("CPU Generator does not use offset"): the engine dies.
-        options["enable_chunked_prefill"] = False
-    return options | {
-        "model": checkpoint,
-        "dtype": config.dtype,
-        "tensor_parallel_size": config.tensor_parallel_size,
-        "max_model_len": config.max_model_len,
-        "max_num_seqs": config.max_num_seqs,
-        "enforce_eager": config.enforce_eager,
-        "limit_mm_per_prompt": {"image": 1},
-        "enable_prefix_caching": True,
-        "seed": seed,
-        "trust_remote_code": False,
-        "load_format": "safetensors",
-        "disable_log_stats": True,
-        "logits_processors": ["inbol_ray.sampling.refusal_openers:ForbidFirstTokens"],
-    }
-
-
-def engine_args(checkpoint: str, config: EngineConfig, seed: int):
-    """vLLM's EngineArgs, the same for the renderer and the engine: an input made for other settings would not fit."""
-    from vllm.engine.arg_utils import EngineArgs
-
-    return EngineArgs(
-        **engine_settings(checkpoint, config, seed),
-        # Each image is preprocessed once, by the renderer; features of an image are shared through the encoder cache.
-        mm_processor_cache_gb=0,
-        scheduling_policy="priority",  # blocks are finished one after the other, however many rounds a question takes
-    )
-
-
 class Renderer:
-    """vLLM's renderer of one checkpoint, without an engine."""
+    """vLLM's renderer of one checkpoint, without an engine. It starts on any node, with or without a device."""
 
     def __init__(self, checkpoint: str, config: EngineConfig) -> None:
+        from vllm.config import CacheConfig, DeviceConfig, VllmConfig
         from vllm.renderers.registry import renderer_from_config
 
-        vllm_config = engine_args(local_copy(checkpoint), config, seed=0).create_engine_config()
-        self._model_config = vllm_config.model_config
+        # Not `create_engine_config`: it asks for the platform's device, and vLLM's build for GPUs has no platform on a
+        # node without one ("Device string must not be empty").
+        self._model_config = engine_args(local_copy(checkpoint), config, seed=0).create_model_config()
+        vllm_config = VllmConfig(
+            model_config=self._model_config,
+            device_config=DeviceConfig(device="cpu"),
+            cache_config=CacheConfig(enable_prefix_caching=True),  # images are named by what they show
+        )
         self._renderer = renderer_from_config(vllm_config)
 
     def render(self, rows: Sequence[Mapping]) -> list[EngineInput | Refusal]:

@@ -19,6 +19,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,10 @@ from inbol_ray.config.machines import EngineConfig
 from inbol_ray.errors import CheckpointError, EngineError
 from inbol_ray.local_copies import local_copy
 from inbol_ray.sampling.checkpoints import check_checkpoint
-from inbol_ray.sampling.render import MAX_DETAIL_CHARS, EngineInput, Refusal, engine_args, set_engine_environment
+from inbol_ray.sampling.device_memory import device_memory
+from inbol_ray.sampling.engine_settings import engine_args, set_engine_environment
+from inbol_ray.sampling.refusal_openers import FirstToken
+from inbol_ray.sampling.render import MAX_DETAIL_CHARS, EngineInput, Refusal
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class Decoding:
 
     `num_logprobs` None returns no log-probabilities, 0 those of the sampled tokens, k > 0 also the k most likely
     alternatives of the first token. `force_first` makes the first sample the greedy answer that does not open like a
-    refusal, with `Reply.answer_probability`.
+    refusal, with `Reply.answer_probability`, and with its log-probabilities whatever `num_logprobs` says.
     """
 
     num_samples: int = 1
@@ -98,10 +102,15 @@ class _Call:
     replies: list[Reply]
     num_open: int
     future: Future = field(default_factory=Future)
+    begun: dict[int, tuple[list[int], list[float]]] = field(default_factory=dict)
+    """By request, what is said so far of a forced answer: token ids and their log-probabilities."""
 
 
 class VllmEngine:
-    """A vLLM engine on one checkpoint at a time. Raises CheckpointError for a folder that it cannot load."""
+    """A vLLM engine on one checkpoint at a time.
+
+    Raises CheckpointError for a folder that it cannot load, and EngineError where its devices have no room for it.
+    """
 
     def __init__(self, checkpoint: str, config: EngineConfig, seed: int) -> None:
         folder = local_copy(checkpoint)
@@ -109,13 +118,12 @@ class VllmEngine:
         set_engine_environment(config)
         from vllm.v1.engine.llm_engine import LLMEngine
 
-        from inbol_ray.sampling.refusal_openers import refusal_openers
-
-        self._vllm = LLMEngine.from_engine_args(engine_args(folder, config, seed))
+        with device_memory(config) as device_bytes:
+            self._vllm = LLMEngine.from_engine_args(engine_args(folder, config, seed, device_bytes))
         self._tokenizer = self._vllm.get_tokenizer()
-        self._openers = refusal_openers(self._tokenizer)
+        self._first_token = FirstToken.of_engine(self._tokenizer, self._vllm.model_config)
         self._checkpoint = checkpoint
-        self._inbox: queue.SimpleQueue[_Call] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
         self._waiting: deque[_Call] = deque()
         self._running: dict[str, tuple[_Call, int]] = {}
         self._numbers = itertools.count()
@@ -123,7 +131,8 @@ class VllmEngine:
         self._failure: BaseException | None = None
         self._stall_timeout_s = config.stall_timeout_s
         self._last_step_s = 0.0
-        threading.Thread(target=self._serve, name="vllm", daemon=True).start()
+        self._thread = threading.Thread(target=self._serve, name="vllm", daemon=True)
+        self._thread.start()
 
     def generate(
         self,
@@ -166,6 +175,12 @@ class VllmEngine:
                 if idle_s > self._stall_timeout_s:
                     raise EngineError(f"the engine has made no step for {idle_s:.0f} s") from None
 
+    def close(self) -> None:
+        """End the engine, and let go of its devices. Whoever waits is told so by an EngineError."""
+        self._inbox.put(None)
+        self._thread.join(timeout=self._stall_timeout_s)
+        self._vllm.engine_core.shutdown()
+
     def _serve(self) -> None:
         try:
             while True:
@@ -178,7 +193,7 @@ class VllmEngine:
             # vLLM is in an unknown state: whoever waits is told, and the process is to be replaced.
             self._failure = error
             while not self._inbox.empty():
-                self._waiting.append(self._inbox.get())
+                self._waiting += [call] if (call := self._inbox.get()) else []
             for call in [*self._waiting, *(entry[0] for entry in self._running.values())]:
                 if not call.future.done():
                     call.future.set_exception(_as_engine_error(error))
@@ -187,9 +202,12 @@ class VllmEngine:
         """Wait for work when there is none, and admit calls until one needs weights that are still in use otherwise."""
         while True:
             try:
-                self._waiting.append(self._inbox.get(block=not (self._running or self._waiting)))
+                call = self._inbox.get(block=not (self._running or self._waiting))
             except queue.Empty:
                 break
+            if call is None:
+                raise EngineError("it was closed")
+            self._waiting.append(call)
         while self._waiting and (self._waiting[0].checkpoint == self._checkpoint or not self._running):
             call = self._waiting.popleft()
             try:
@@ -214,41 +232,55 @@ class VllmEngine:
 
     def _draw(self, call: _Call, index: int) -> None:
         """Start the next round of a request, or end it."""
-        from vllm import SamplingParams
-        from vllm.exceptions import VLLMClientError
-        from vllm.sampling_params import RequestOutputKind
-
-        from inbol_ray.sampling.refusal_openers import forbid_first
-
         request, reply, decoding = call.requests[index], call.replies[index], call.decoding
         if isinstance(request.input, Refusal):
             reply.refuse(request.input.reason, request.input.detail)
             return self._close(call, index)
-        forced = decoding.force_first and not reply.texts
-        num_more = 1 if forced else call.num_more(index, reply)
+        if decoding.force_first and not reply.texts:
+            return self._force(call, index)
+        num_more = call.num_more(index, reply)
         if num_more <= 0:
             return self._close(call, index)
-        temperature = 0.0 if forced else decoding.temperature
+        options = {
+            "n": num_more,
+            "temperature": decoding.temperature,
+            "max_tokens": decoding.max_tokens,
+            "logprobs": decoding.num_logprobs,
+            # vLLM gives child i of a request the seed of the request plus i.
+            "seed": request.seed + len(reply.texts) if decoding.temperature > 0 else None,
+        }
+        self._add(call, index, request.input, options)
+
+    def _force(self, call: _Call, index: int) -> None:
+        """Start the forced answer of a request, or go on with it after what is said."""
+        said, _ = call.begun.get(index, ((), ()))
+        options = {"temperature": 0.0, "max_tokens": call.decoding.max_tokens - len(said)}
+        rendered = call.requests[index].input
+        if not said:
+            return self._add(call, index, rendered, options | self._first_token.forbidden())
+        # The image's place and hash stay what they are; its features and the prompt are in the engine's caches.
+        longer = rendered | {"prompt_token_ids": [*rendered["prompt_token_ids"], *said]}
+        self._add(call, index, longer, options | {"logprobs": 0})
+
+    def _add(self, call: _Call, index: int, rendered: EngineInput, options: dict[str, Any]) -> None:
+        """Hand a request to vLLM, `options` being SamplingParams; one that it does not take is refused."""
+        from vllm import SamplingParams
+        from vllm.exceptions import VLLMClientError
+        from vllm.sampling_params import RequestOutputKind
+
         params = SamplingParams(
-            n=num_more,
-            temperature=temperature,
-            max_tokens=decoding.max_tokens,
-            logprobs=decoding.num_logprobs,
+            **options,
             flat_logprobs=True,
             # Whole replies are decoded when they are finished: token by token costs a tenth of the speed.
             detokenize=False,
-            # vLLM gives child i of a request the seed of the request plus i.
-            seed=request.seed + len(reply.texts) if temperature > 0 else None,
             output_kind=RequestOutputKind.FINAL_ONLY,
-            logprob_token_ids=self._openers if forced else None,
-            extra_args=forbid_first(self._openers) if forced else None,
         )
         self._num_requests += 1
         request_id = str(self._num_requests)
         try:
-            self._vllm.add_request(request_id, request.input, params, priority=call.number)
+            self._vllm.add_request(request_id, rendered, params, priority=call.number)
         except (ValueError, VLLMClientError) as error:
-            reply.refuse("prompt_refused", f"the engine refused the prompt: {error}")
+            call.replies[index].refuse("prompt_refused", f"the engine refused the prompt: {error}")
             return self._close(call, index)
         self._running[request_id] = (call, index)
 
@@ -260,17 +292,43 @@ class VllmEngine:
             reply.refuse("engine_error", f"the engine ended the request with {failed[0]!r}")
             return self._close(call, index)
         if call.decoding.force_first and not reply.texts:
-            from inbol_ray.sampling.refusal_openers import answer_probability
+            return self._receive_forced(call, index, output)
+        if call.decoding.num_logprobs and not reply.texts:
+            reply.first_token = self._alternatives(output.outputs[0].logprobs)
+        token_logprobs = [_token_logprobs(sample.logprobs) for sample in output.outputs]
+        self._keep(call, index, [sample.token_ids for sample in output.outputs], token_logprobs)
 
-            reply.answer_probability = answer_probability(output.outputs[0].logprobs[0], self._openers)
-        elif call.decoding.num_logprobs and not reply.texts:
-            reply.first_token = self._first_token(output.outputs[0].logprobs)
-        texts = self._tokenizer.batch_decode([sample.token_ids for sample in output.outputs], skip_special_tokens=True)
-        reply.texts += [text.strip() for text in texts]
-        reply.token_logprobs += [_token_logprobs(sample.logprobs) for sample in output.outputs]
+    def _receive_forced(self, call: _Call, index: int, output) -> None:
+        (sample,) = output.outputs
+        token_ids, token_logprobs = list(sample.token_ids), _token_logprobs(sample.logprobs)
+        if index in call.begun:
+            said, said_logprobs = call.begun.pop(index)
+            token_ids, token_logprobs = said + token_ids, said_logprobs + token_logprobs
+        else:
+            position = sample.logprobs[0]
+            call.replies[index].answer_probability = self._first_token.answer_probability(position)
+            if self._first_token.is_end(position, token_ids[0]):
+                end = max(self._first_token.ends, key=lambda token: position[token].logprob)
+                token_ids, token_logprobs = [end], [position[end].logprob]
+            elif self._first_token.is_cut(sample.stop_reason) and self._has_room(call, output, len(token_ids)):
+                call.begun[index] = token_ids, token_logprobs
+                return self._force(call, index)
+        self._keep(call, index, [token_ids], [token_logprobs])
+
+    def _has_room(self, call: _Call, output, num_tokens: int) -> bool:
+        room = self._vllm.model_config.max_model_len - len(output.prompt_token_ids)
+        return num_tokens < min(call.decoding.max_tokens, room)
+
+    def _keep(
+        self, call: _Call, index: int, token_ids: Sequence[Sequence[int]], token_logprobs: list[list[float]]
+    ) -> None:
+        """Add finished samples to a reply, and draw the next."""
+        reply = call.replies[index]
+        reply.texts += [text.strip() for text in self._tokenizer.batch_decode(token_ids, skip_special_tokens=True)]
+        reply.token_logprobs += token_logprobs
         self._draw(call, index)
 
-    def _first_token(self, logprobs) -> dict[str, float]:
+    def _alternatives(self, logprobs) -> dict[str, float]:
         alternatives: dict[str, float] = {}
         for token_id, entry in logprobs[0].items():
             # Several tokens may have one text, bytes that are no whole character for example: their probabilities add up.

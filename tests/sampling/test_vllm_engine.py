@@ -3,6 +3,7 @@
 import math
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,12 +24,7 @@ SAMPLED = Decoding(6, 1.0, 6, 0)
 def engine(tiny_llava):
     running = VllmEngine(str(tiny_llava), CONFIG, seed=0)
     yield running
-    shut_down(running)
-
-
-def shut_down(engine: VllmEngine) -> None:
-    """Now, and not when it is collected: it takes this process's default group along, which may be a later test's."""
-    engine._vllm.engine_core.shutdown()
+    running.close()  # now, and not when it is collected: it takes this process's default group along
 
 
 @pytest.fixture(scope="module")
@@ -65,12 +61,128 @@ def test_a_forced_answer_does_not_open_like_a_refusal(engine, renderer, scene_im
     (free,) = engine.generate(requests, Decoding(max_tokens=8, num_logprobs=20))
     opener, logprob = next(iter(free.first_token.items()))  # the token that was taken comes first
     tokenizer = engine._tokenizer
-    monkeypatch.setattr(engine, "_openers", [n for n in range(len(tokenizer)) if tokenizer.decode([n]) == opener])
+    openers = [n for n in range(len(tokenizer)) if tokenizer.decode([n]) == opener]
+    monkeypatch.setattr(engine, "_first_token", replace(engine._first_token, openers=openers))
     (forced,) = engine.generate(requests, Decoding(4, 1.0, 8, force_first=True))
     assert forced.texts[0] != free.texts[0] and forced.first_token == {}
     assert forced.answer_probability == pytest.approx(1 - math.exp(logprob), abs=1e-4)
     (sampled,) = engine.generate(requests, Decoding(4, 1.0, 8))
     assert forced.texts[1:] == sampled.texts[1:] and sampled.answer_probability is None
+
+
+def expected_forced(checkpoint, openers, rows, max_tokens):
+    """(text, log-probability of each token) by transformers in one pass: the greedy reply without these first tokens."""
+    import torch
+
+    from inbol_ray.images import load_images
+    from inbol_ray.training.fsdp import load_model, load_processor
+
+    model, processor = load_model(str(checkpoint)), load_processor(str(checkpoint))
+    expected = []
+    for prompt, images in rows:
+        inputs = processor(images=load_images(images), text=prompt, return_tensors="pt")
+        out = model.generate(
+            **inputs,
+            max_new_tokens=max_tokens,
+            do_sample=False,
+            begin_suppress_tokens=list(openers),
+            output_logits=True,
+            return_dict_in_generate=True,
+        )
+        ids = out.sequences[0, inputs["input_ids"].shape[1] :]
+        logprobs = [float(torch.log_softmax(row[0], -1)[one]) for row, one in zip(out.logits, ids, strict=True)]
+        expected.append((processor.decode(ids, skip_special_tokens=True).strip(), logprobs))
+    return expected
+
+
+@pytest.mark.parametrize("max_tokens", [1, 8])
+def test_a_forced_answer_is_that_of_one_pass_also_where_an_opener_stands_within_it(
+    engine, renderer, tiny_llava, scene_images, monkeypatch, max_tokens
+):
+    rows = [(chat_prompt(f"What is {n}?"), [scene_images[n % 4]]) for n in range(8)]
+    requests = render(renderer, rows)
+    seen = []
+    receive = engine._receive
+    monkeypatch.setattr(engine, "_receive", lambda output: (seen.append(output), receive(output)))
+    engine.generate(requests, Decoding(max_tokens=8))
+    said = [list(output.outputs[0].token_ids) for output in seen]
+    # The first tokens of all replies, and of each one that comes later in it: every forced answer meets some.
+    openers = list(dict.fromkeys([ids[0] for ids in said] + [ids[n % 3 + 1] for n, ids in enumerate(said)]))
+    monkeypatch.setattr(engine, "_first_token", replace(engine._first_token, openers=openers))
+    seen.clear()
+    replies = engine.generate(requests, Decoding(max_tokens=max_tokens, force_first=True))
+    cut = [output for output in seen if output.outputs[0].stop_reason in openers]
+    assert len(seen) == len(rows) + (len(cut) if max_tokens > 1 else 0) and (cut or max_tokens == 1)
+    expected = expected_forced(tiny_llava, openers, rows, max_tokens)
+    assert [reply.texts for reply in replies] == [[text] for text, _ in expected]
+    for reply, (_, logprobs) in zip(replies, expected, strict=True):
+        assert reply.token_logprobs == [pytest.approx(logprobs, abs=1e-4)]
+
+
+def test_a_forced_answer_is_empty_where_the_end_is_the_best_that_is_no_refusal(
+    engine, renderer, tiny_llava, scene_images, tmp_path
+):
+    import torch
+
+    from inbol_ray.images import load_images
+    from inbol_ray.training.export import copy_processor
+    from inbol_ray.training.fsdp import load_model, load_processor
+
+    model, processor = load_model(str(tiny_llava)), load_processor(str(tiny_llava))
+    prompt = chat_prompt("What color is it?")
+    inputs = processor(images=load_images(scene_images[:1]), text=prompt, return_tensors="pt")
+    with torch.no_grad():
+        out = model(**inputs, output_hidden_states=True)
+        last = out.hidden_states[-1][0, -1]
+        end = processor.tokenizer.eos_token_id
+        model.get_output_embeddings().weight[end] = last * (out.logits.max() + 5) / last.dot(last)
+    model.save_pretrained(tmp_path)
+    copy_processor(str(tiny_llava), tmp_path)
+    requests = render(renderer, [(prompt, scene_images[:1])])
+    (reply,) = engine.generate(requests, Decoding(max_tokens=8, force_first=True), checkpoint=str(tmp_path))
+    ((text, logprobs),) = expected_forced(tmp_path, engine._first_token.openers, [(prompt, scene_images[:1])], 8)
+    assert reply.texts == [text] == [""]
+    assert reply.token_logprobs == [pytest.approx(logprobs, abs=1e-4)] and len(logprobs) == 1
+
+
+def test_model_runner_v2_takes_every_request(engine, renderer, tiny_llava, scene_images, monkeypatch):
+    """vLLM's own validation of what we pass, on CPU. Its sampler itself needs a GPU: unproven here."""
+    from inbol_ray.sampling.engine_settings import engine_args
+    from tests.vllm_platforms import check_params_on_v2
+
+    passed, add = [], engine._vllm.add_request
+
+    def note(request_id, rendered, params, **options):
+        passed.append((rendered, params.clone()))
+        return add(request_id, rendered, params, **options)
+
+    monkeypatch.setattr(engine._vllm, "add_request", note)
+    requests = render(renderer, [(chat_prompt(f"What is {n}?"), [scene_images[n]]) for n in range(4)])
+    for decoding in (GREEDY, SAMPLED, Decoding(num_logprobs=20), Decoding(2, 1.0, 8, force_first=True)):
+        engine.generate(requests, decoding)
+    openers = list(range(4, 120))  # so many that some stand within the answers
+    monkeypatch.setattr(engine, "_first_token", replace(engine._first_token, openers=openers))
+    engine.generate(requests, Decoding(force_first=True))
+    assert {len(rendered["prompt_token_ids"]) for rendered, _ in passed} != {len(passed[0][0]["prompt_token_ids"])}
+    check_params_on_v2(monkeypatch, engine_args(str(tiny_llava), CONFIG, 0), passed)
+
+
+def test_a_pool_that_lets_go_of_its_actor_ends_the_engine(tiny_llava, renderer, scene_images, tmp_path):
+    """So does Ray Data when there is no more work; the next pool wants the devices."""
+    import pyarrow as pa
+
+    from inbol_ray.config.machines import StorageConfig
+    from inbol_ray.sampling.generate import AnswerBlock
+    from inbol_ray.sampling.parts import open_parts
+
+    parts = open_parts(str(tmp_path), StorageConfig(), [pa.table({"id": ["q"], "checkpoint": ["m"]})], {}, 1)
+    actor = AnswerBlock(parts, str(tiny_llava), CONFIG, GREEDY, 0, None)
+    engine = actor.engine
+    requests = render(renderer, [(chat_prompt("What?"), scene_images[:1])])
+    assert engine.generate(requests, GREEDY)[0].texts
+    del actor
+    with pytest.raises(EngineError, match="it was closed"):
+        engine.generate(requests, GREEDY)
 
 
 def test_samples_depend_on_the_seed_and_not_on_company_or_rounds(engine, renderer, scene_images):
@@ -244,7 +356,7 @@ def test_an_engine_that_hangs_counts_as_dead(tiny_llava, renderer, scene_images)
     with pytest.raises(EngineError, match="no step for"):
         hanging.generate(requests, GREEDY)
     release.set()
-    shut_down(hanging)
+    hanging.close()
 
 
 def test_a_dead_engine_tells_everyone_who_waits_and_who_comes_later(engine, renderer, scene_images):
