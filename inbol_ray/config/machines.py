@@ -73,6 +73,10 @@ class EngineConfig(Section):
         """`device`, decided; `num_gpus_per_engine` null counts as none (`cluster_resources.place_engines` decides it)."""
         return compute_device(self.device, self.num_gpus_per_engine)
 
+    def reply_settings(self) -> dict[str, str | int | float | bool | None]:
+        """The settings that change what an engine replies; the rest says where and how fast it runs."""
+        return {"dtype": self.dtype, "max_model_len": self.max_model_len}
+
     @property
     def block_size(self) -> int:
         """Questions in a block."""

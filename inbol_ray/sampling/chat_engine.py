@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from PIL import Image
 
 from inbol_ray.config.machines import EngineConfig
+from inbol_ray.images import checkpoint_pad_colour
 from inbol_ray.local_copies import local_copy
 from inbol_ray.sampling.checkpoints import check_checkpoint
 from inbol_ray.sampling.render import engine_settings, set_engine_environment
@@ -91,6 +92,7 @@ class ChatEngine:
         arguments = AsyncEngineArgs(**engine_settings(folder, config, seed), enable_log_requests=False, **options)
         self.engine = AsyncLLM.from_engine_args(arguments)
         self.openers = refusal_openers(self.engine.get_tokenizer())
+        self.pad_colour = checkpoint_pad_colour(folder)
         self.adapters = {
             name: LoRARequest(name, index, path) for index, (name, path) in enumerate((adapters or {}).items(), start=1)
         }

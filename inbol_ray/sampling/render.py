@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from inbol_ray.config.machines import EngineConfig
-from inbol_ray.images import ImageError, load_images
+from inbol_ray.images import ImageError, checkpoint_pad_colour, load_images
 from inbol_ray.local_copies import local_copy
 from inbol_ray.prompts import IMAGE_TOKEN
 
@@ -88,9 +88,11 @@ class Renderer:
     def __init__(self, checkpoint: str, config: EngineConfig) -> None:
         from vllm.renderers.registry import renderer_from_config
 
-        vllm_config = engine_args(local_copy(checkpoint), config, seed=0).create_engine_config()
+        folder = local_copy(checkpoint)
+        vllm_config = engine_args(folder, config, seed=0).create_engine_config()
         self._model_config = vllm_config.model_config
         self._renderer = renderer_from_config(vllm_config)
+        self._pad_colour = checkpoint_pad_colour(folder)
 
     def render(self, rows: Sequence[Mapping]) -> list[EngineInput | Refusal]:
         """One result a row, in order. Rows have `prompt` and `images` (references, in prompt order)."""
@@ -106,7 +108,7 @@ class Renderer:
                 "prompt_refused", f"the prompt has {placeholders} {IMAGE_TOKEN} for {len(references)} images"
             )
         try:
-            images = load_images(references)
+            images = load_images(references, self._pad_colour)
         except ImageError as error:
             return Refusal("unreadable_image", str(error)[:MAX_DETAIL_CHARS])
         parts: dict = {"prompt": prompt}
