@@ -4,18 +4,21 @@ import asyncio
 import base64
 import io
 from pathlib import Path
+from types import SimpleNamespace
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from stage_context import stage_context
 
 from inbol_ray.calibration.conditions import current_conditions, differences
-from inbol_ray.calibration.signals import _requests
-from inbol_ray.calibration.stage import question_kinds
-from inbol_ray.calibration.thresholds import write_calibration
+from inbol_ray.calibration.signals import SIGNAL, _requests
+from inbol_ray.calibration.stage import calibrate
+from inbol_ray.calibration.thresholds import Calibration, write_calibration
 from inbol_ray.config.load import load_config
 from inbol_ray.config.machines import EngineConfig
-from inbol_ray.config.model import PromptConfig
+from inbol_ray.config.model import SYSTEM_TEXTS, PromptConfig
 from inbol_ray.errors import ConfigError
 from inbol_ray.prompts import render_question
 from inbol_ray.rows import Question
@@ -54,12 +57,14 @@ def ask(text: str, *, picture: str | None = None, system: str | None = None, bef
 
 
 def work_of(body: dict, dial: ModelDial, config) -> Work:
-    """What a replica with this dial hands to its engine."""
-    replica = object.__new__(Replica)  # without engines
-    replica._config, replica._dials = config.serving, {"m": dial}
-    replica._offers = {"m": Offer("p", None, dial.calibration)}
-    replica._images = ImageSource([], config.serving.max_body_bytes)
-    return asyncio.run(replica._work("m", ChatRequest.model_validate(body)))
+    """What a replica with this dial hands to its engine; it has no engine here."""
+    replica = SimpleNamespace(
+        _config=config.serving,
+        _dials={"m": dial},
+        _offers={"m": Offer("p", None, dial.calibration)},
+        _images=ImageSource([], config.serving.max_body_bytes),
+    )
+    return asyncio.run(Replica._work(replica, "m", ChatRequest.model_validate(body)))
 
 
 @pytest.mark.parametrize("system", [None, "vicuna_v1"])
@@ -166,8 +171,38 @@ def test_a_default_target_that_can_never_hold_is_a_config_error_and_a_request_ge
     assert work_of(ask("What?", inbol={"threshold": 0.3}), dial, config).rule.threshold == 0.3
 
 
-def test_kinds_are_counted():
-    rows = [{"dataset": "oven", "answer_kind": "open", "num_images": 1}] * 2
-    rows += [{"dataset": "scienceqa", "answer_kind": "mc", "num_images": 1}] * 3
-    found = [(kind.dataset, kind.answer_kind, kind.num_images, kind.num_questions) for kind in question_kinds(rows)]
-    assert found == [("scienceqa", "mc", 1, 3), ("oven", "open", 1, 2)]
+def test_the_calibration_stage_records_how_it_asked_and_what(tmp_path):
+    config = load_config(["--config", PAPER, "--prompts.system", "vicuna_v1", "--calibration.methods", "[ca_dpo]"])
+    asked = 2 * [("oven", "entity", 1)] + 3 * [("scienceqa", "mc", 1)]
+    signals = [
+        {
+            "id": f"{dataset}:s:{number}",
+            "part": part,
+            "domain": "in_domain",
+            "dataset": dataset,
+            "answer_kind": kind,
+            "num_images": num_images,
+            "method": "ca_dpo",
+            "checkpoint_digest": "d",
+            "response": "a",
+            "confidence": 0.9,
+            "agreement": 1.0,
+            "wrong": False,
+        }
+        for part in ("calibration", "test")
+        for number, (dataset, kind, num_images) in enumerate(asked)
+    ]
+    folder = tmp_path / "signals"
+    folder.mkdir()
+    pq.write_table(pa.Table.from_pylist(signals, schema=SIGNAL), folder / "signals.parquet")
+    calibrate(stage_context(tmp_path, config, signals=folder))
+    calibration = Calibration.model_validate_json((tmp_path / "ca_dpo.json").read_bytes())
+    found = [(kind.dataset, kind.answer_kind, kind.num_images, kind.num_questions) for kind in calibration.kinds]
+    assert found == [("scienceqa", "mc", 1, 3), ("oven", "entity", 1, 2)] and calibration.num_questions == 5
+    conditions = calibration.conditions
+    assert conditions.prompts == config.prompts and conditions.prompts.answer_suffix
+    assert conditions.prompts.system == SYSTEM_TEXTS["vicuna_v1"]
+    assert conditions.layout == "USER: <image>\n{question} ASSISTANT:"
+    assert conditions.engine["dtype"] == "bfloat16" and calibration.max_tokens == 128
+    dial = make_dial(config.serving.models["ca_dpo"], calibration, current_conditions(config.prompts, config.engine))
+    assert not dial.obstacles

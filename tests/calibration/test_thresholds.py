@@ -107,7 +107,7 @@ def stored(tmp_path, checkpoint):
         checkpoint_digest=model_digest(str(checkpoint)),
         delta=DELTA,
         num_questions=300,
-        kinds=[QuestionKind(dataset="vqav2", answer_kind="open", num_images=1, num_questions=300)],
+        kinds=[QuestionKind(dataset="vqav2", answer_kind="vqa10", num_images=1, num_questions=300)],
         conditions=current_conditions(PromptConfig(system="vicuna_v1"), EngineConfig()),
         max_tokens=16,
         signals={"first_token": calibrate_signal(confidence_N, wrong_N, DELTA)},

@@ -122,7 +122,7 @@ def invented_calibration(checkpoint_digest: str, prompts: PromptConfig = DEMO_PR
         checkpoint_digest=checkpoint_digest,
         delta=0.1,
         num_questions=3000,
-        kinds=[QuestionKind(dataset="vqav2", answer_kind="open", num_images=1, num_questions=3000)],
+        kinds=[QuestionKind(dataset="vqav2", answer_kind="vqa10", num_images=1, num_questions=3000)],
         conditions=current_conditions(prompts, EngineConfig()),
         max_tokens=16,
         signals={
