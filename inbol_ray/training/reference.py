@@ -83,7 +83,7 @@ def add_reference_logps(
 class ReferenceScorer:
     """Rows -> their ids and reference log-probabilities, by the reference model in one actor."""
 
-    def __init__(self, checkpoint: str, config: CaDpoConfig, system: str | None) -> None:
+    def __init__(self, checkpoint: str, config: CaDpoConfig, system: str | None = None) -> None:
         self.device = config.compute_device
         folder = local_copy(checkpoint)
         self.objective = build_objective(config, load_processor(folder), system)
