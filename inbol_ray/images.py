@@ -21,8 +21,11 @@ MAX_IMAGE_BYTES = 64 << 20
 MAX_PIXELS = 64_000_000
 """Largest accepted image, as the pixels of the square that it is padded to; the supported corpora stay well below."""
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
-PAD_COLOUR = (123, 117, 104)
-"""CLIP's mean colour in 8 bits: what LLaVA-1.5 pads with (`image_aspect_ratio=pad`)."""
+IMAGES_VERSION = 2
+"""Goes up when the same file becomes other pixels: what a model knows, and how sure it is, was measured on these."""
+Colour = tuple[int, int, int]
+CLIP_COLOUR: Colour = (122, 116, 104)
+"""What LLaVA-1.5 pads with (`image_aspect_ratio=pad`): `pad_colour` of CLIP's mean."""
 
 _BYTE_RANGE = re.compile(r"^(?P<path>.+)#(?P<offset>\d+):(?P<length>\d+)$")
 
@@ -55,11 +58,29 @@ def read_image_bytes(reference: str) -> bytes:
     return data
 
 
-def decode_image(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """Encoded bytes -> square RGB image, upright by EXIF and padded with CLIP's mean colour.
+def pad_colour(image_processor) -> Colour:
+    """A Hugging Face image processor's mean in 8 bits, cut off as LLaVA cuts it (llava/mm_utils.py, process_images).
+
+    transformers' LlavaImageProcessor pads with the same colour, so that an exported checkpoint sees what ours saw.
+    """
+    red, green, blue = (int(value * 255) for value in image_processor.image_mean)
+    return red, green, blue
+
+
+def checkpoint_pad_colour(checkpoint: str) -> Colour:
+    """`pad_colour` of a checkpoint, a folder or a hub name. Raises OSError or ValueError where it has no processor."""
+    from transformers import AutoImageProcessor
+
+    return pad_colour(AutoImageProcessor.from_pretrained(checkpoint, trust_remote_code=False))
+
+
+def decode_image(data: bytes, name: str, colour: Colour = CLIP_COLOUR, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Encoded bytes -> square RGB image, upright by EXIF and padded with `colour`, the model's own (`pad_colour`).
 
     Padding, not cropping: a crop can remove the very thing that a question asks about, which would turn an answerable
-    question into an unanswerable one. Raises ImageError on any malformed or oversized input.
+    question into an unanswerable one. Processors of the hub's llava-hf checkpoints crop, so it is done before them; the
+    ones that training exports pad alike, and leave a square as it is. Raises ImageError on any malformed or oversized
+    input.
     """
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
@@ -81,15 +102,15 @@ def decode_image(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Image.
     if width == height:
         return image
     side = max(image.size)
-    square = Image.new("RGB", (side, side), PAD_COLOUR)
+    square = Image.new("RGB", (side, side), colour)
     square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
     return square
 
 
-def load_image(reference: str) -> Image.Image:
+def load_image(reference: str, colour: Colour = CLIP_COLOUR) -> Image.Image:
     """`decode_image` of a reference. Raises ImageError."""
-    return decode_image(read_image_bytes(reference), reference)
+    return decode_image(read_image_bytes(reference), reference, colour)
 
 
-def load_images(references: Sequence[str]) -> list[Image.Image]:
-    return [load_image(reference) for reference in references]
+def load_images(references: Sequence[str], colour: Colour = CLIP_COLOUR) -> list[Image.Image]:
+    return [load_image(reference, colour) for reference in references]

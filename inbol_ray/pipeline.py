@@ -17,6 +17,7 @@ from inbol_ray.config.evaluation import UNTRAINED_METHODS
 from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.config.training import PRETRAINING_STEPS
 from inbol_ray.errors import ConfigError, InbolError
+from inbol_ray.images import IMAGES_VERSION
 from inbol_ray.local_copies import set_job_storage
 from inbol_ray.prompts import PROMPTS_VERSION
 from inbol_ray.storage import is_remote
@@ -70,7 +71,8 @@ def build_stages(config: PipelineConfig) -> dict[str, Stage]:
         for name, title in (("align", "align language and vision"), ("base", "train the base LLaVA")):
             settings = {"method": name, "training": method_settings(name)} | seed
             original = add(name, title, "training.stage:train", settings, init=original, data=instruct)
-    base = {"base_model": dump["base_model"]}
+    # Every stage that shows pictures to a model has these settings.
+    base = {"base_model": dump["base_model"], "images_version": IMAGES_VERSION}
 
     def toyworld_of(corpora: Sequence[CorpusConfig]) -> Stage | None:
         return toyworld if any(corpus.root.startswith(TOYWORLD_PREFIX) for corpus in corpora) else None

@@ -1,10 +1,12 @@
 """Every prompt template and refusal phrase, in one place and versioned.
 
 Question -> user text -> chat prompt. The chat layout is that of the hub's llava-hf checkpoints: `USER: <image>\\n{text}
-ASSISTANT:` and a response that starts with a blank and ends with `</s>` (the template itself forgets the `</s>`).
+ASSISTANT:` and a response that starts with a blank and ends with `</s>` (the template itself forgets the `</s>`). A
+system text, where one is configured, stands before the first turn, as LLaVA-1.5's own template puts it.
 """
 
 import hashlib
+import re
 import string
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -62,7 +64,8 @@ REFUSALS: dict[int, tuple[str, ...]] = {
     )
 }
 """Refusal templates by version (paper figure 5; wording ours)."""
-CURRENT_REFUSALS = REFUSALS[max(REFUSALS)]
+REFUSALS_VERSION = max(REFUSALS)
+CURRENT_REFUSALS = REFUSALS[REFUSALS_VERSION]
 
 GENERATE_UNANSWERABLE = "Ask a question about this image that the image cannot answer."
 GENERATE_ANSWERABLE = "Ask a question about this image."
@@ -88,22 +91,40 @@ def render_question(question: Question, prompts: PromptConfig, *, refusal_instru
     return "\n".join(lines)
 
 
-def chat_prompt(user: str, *, num_images: int = 1) -> str:
-    """The prompt of a first turn, ready for a response: `USER: <image>\\n{user} ASSISTANT:`.
+def question_prompt(question: Question, prompts: PromptConfig, *, refusal_instruction: bool = False) -> str:
+    """The whole prompt that asks a question: `render_question` in the chat layout."""
+    user = render_question(question, prompts, refusal_instruction=refusal_instruction)
+    return chat_prompt(user, num_images=len(question.images), system=prompts.system)
+
+
+def add_answer_suffix(user: str) -> str:
+    """A user's free text with the answer instruction that `render_question` gives a question of its form.
+
+    Lettered options (`A. cat`, `B. dog`, a line each) call for the letter, all else for a word or phrase; text that ends
+    with one of these instructions keeps it. What a corpus's own template adds (MMMU, VizWiz) no text shows.
+    """
+    if user.rstrip().endswith((SHORT_ANSWER_SUFFIX, CHOICE_SUFFIX)):
+        return user
+    letters = "".join(re.findall(r"^([A-Z])\. ", user, re.MULTILINE))
+    options = letters[letters.rfind("A") :]
+    has_options = len(options) > 1 and string.ascii_uppercase.startswith(options)
+    return f"{user}\n{CHOICE_SUFFIX if has_options else SHORT_ANSWER_SUFFIX}"
+
+
+def chat_prompt(user: str, *, num_images: int = 1, system: str | None = None) -> str:
+    """The prompt of a first turn, ready for a response: `USER: <image>\\n{user} ASSISTANT:`, after the system text.
 
     Text from outside cannot smuggle in the image token: it is removed from `user`.
     """
-    return f"USER: {image_header(num_images)}{clean_text(user)} ASSISTANT:"
+    before = "" if system is None else f"{clean_text(system)} "
+    return f"{before}USER: {image_header(num_images)}{clean_text(user)} ASSISTANT:"
 
 
 def dialogue_prompt(turns: Sequence[tuple[str, int, str | None]], system: str | None = None) -> str:
-    """The prompt of a dialogue, as training lays it out. A turn is (user's text, number of images, reply or None).
-
-    A system text stands before the first turn, as LLaVA-1.5's own template puts it.
-    """
-    parts = [] if system is None else [f"{clean_text(system)} "]
-    for user, num_images, reply in turns:
-        parts.append(chat_prompt(user, num_images=num_images))
+    """The prompt of a dialogue, as training lays it out. A turn is (user's text, number of images, reply or None)."""
+    parts = []
+    for index, (user, num_images, reply) in enumerate(turns):
+        parts.append(chat_prompt(user, num_images=num_images, system=None if index else system))
         if reply is not None:
             parts.append(f" {clean_text(reply)}{END_TOKEN}")
     return "".join(parts)

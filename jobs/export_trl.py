@@ -19,7 +19,7 @@ def main() -> None:
 
             run_stages(config, ["data"])
             data = open_store(config).folder(build_stages(config)["data"])
-            counts = export_trl(data, out_uri, config.storage)
+            counts = export_trl(data, out_uri, config.storage, config.prompts.system)
         print(f"{out_uri}: " + ", ".join(f"{count:,} {name}" for name, count in counts.items()))
 
     run_job(run)

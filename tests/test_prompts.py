@@ -1,9 +1,10 @@
 """Snapshots of every corpus's prompt: drift of one character changes what a model answers, so it must fail a test."""
 
 import pytest
+from pydantic import ValidationError
 
-from inbol_ray.config.model import PromptConfig
-from inbol_ray.prompts import chat_prompt, render_question
+from inbol_ray.config.model import SYSTEM_TEXTS, PromptConfig
+from inbol_ray.prompts import add_answer_suffix, chat_prompt, dialogue_prompt, question_prompt, render_question
 from inbol_ray.rows import Question
 
 SHORT = "\nAnswer the question using a single word or phrase."
@@ -65,3 +66,36 @@ def test_the_instructions_can_be_left_out():
 def test_chat_layout():
     assert chat_prompt("What is it?") == "USER: <image>\nWhat is it? ASSISTANT:"
     assert chat_prompt("a<image>b</s>", num_images=2) == "USER: <image>\n<image>\nab ASSISTANT:"
+
+
+@pytest.mark.parametrize("name", ["vicuna_v1", "llava_v1"])
+def test_a_system_text_stands_before_the_first_turn_alone(name):
+    """LLaVA-1.5's own layout: system text, blank, then the turns (llava/conversation.py, SeparatorStyle.TWO)."""
+    prompts = PromptConfig(system=name)
+    assert prompts.system == SYSTEM_TEXTS[name] and prompts.system.startswith("A chat between a curious ")
+    bare = question_prompt(ask("gqa"), PromptConfig())
+    assert bare == "USER: <image>\nWhat is it?" + SHORT + " ASSISTANT:"
+    assert question_prompt(ask("gqa"), prompts) == f"{prompts.system} {bare}"
+    dialogue = dialogue_prompt([("a", 1, "b"), ("c", 0, None)], prompts.system)
+    assert dialogue == f"{prompts.system} USER: <image>\na ASSISTANT: b</s>USER: c ASSISTANT:"
+
+
+@pytest.mark.parametrize("text", ["", " Be brief.", "Look at <image>", "End</s>"])
+def test_a_system_text_that_would_change_the_layout_is_refused(text):
+    with pytest.raises(ValidationError, match="system"):
+        PromptConfig(system=text)
+
+
+@pytest.mark.parametrize("question", [question for question, _ in SNAPSHOTS])
+def test_a_free_text_gets_the_instruction_of_its_form(question):
+    """Where a corpus's template says nothing more, free text becomes the very prompt of a corpus."""
+    asked = render_question(question, PromptConfig())
+    assert add_answer_suffix(asked) == asked  # not twice
+    if question.dataset not in ("mmmu", "vizwiz"):
+        assert add_answer_suffix(render_question(question, PromptConfig(answer_suffix=False))) == asked
+
+
+def test_what_looks_like_one_option_or_a_list_is_no_choice():
+    for text in ("A. Lincoln was who?", "J. Doe\nB. Roe\nWho?", "Steps:\nB. one\nC. two"):
+        assert add_answer_suffix(text) == text + SHORT
+    assert add_answer_suffix("A. Lincoln?\nA. yes\nB. no, a\nlong one\nC. who").endswith(LETTER)

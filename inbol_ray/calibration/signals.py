@@ -14,7 +14,7 @@ from inbol_ray.artifacts import StageContext
 from inbol_ray.config.evaluation import UNTRAINED_METHODS
 from inbol_ray.corpora.read import read_corpora, stream_tables
 from inbol_ray.corpora.stage import corpus_source, keep_questions
-from inbol_ray.prompts import chat_prompt, render_question
+from inbol_ray.prompts import question_prompt
 from inbol_ray.row_writer import write_rows
 from inbol_ray.rows import Question, Rejected
 from inbol_ray.sampling.chat_engine import SAMPLE_TEMPERATURE, agreement_rate
@@ -28,6 +28,9 @@ SIGNAL = pa.schema(
         pa.field("id", pa.string()),
         pa.field("part", pa.string()),
         pa.field("domain", pa.string()),
+        pa.field("dataset", pa.string()),
+        pa.field("answer_kind", pa.string()),
+        pa.field("num_images", pa.int32()),
         pa.field("method", pa.string()),
         pa.field("checkpoint_digest", pa.string()),
         pa.field("response", pa.string()),
@@ -93,6 +96,9 @@ def read_all_signals(context: StageContext) -> dict[str, int]:
         signals.append(
             {name: row[name] for name in MEANING}
             | {
+                "dataset": question.dataset,
+                "answer_kind": question.answer_kind,
+                "num_images": len(question.images),
                 "checkpoint_digest": digests[row["checkpoint"]],
                 "response": answer,
                 "confidence": row["answer_probability"],
@@ -117,14 +123,15 @@ def _requests(
     for method in sorted(checkpoints, key=checkpoints.get):
         for part, domain, question in asked:
             if method in methods[part]:
-                user = render_question(question, context.config.prompts, refusal_instruction=method == "refusal_prompt")
                 yield {
                     "id": question.id,
                     "part": part,
                     "domain": domain,
                     "method": method,
                     "checkpoint": checkpoints[method],
-                    "prompt": chat_prompt(user, num_images=len(question.images)),
+                    "prompt": question_prompt(
+                        question, context.config.prompts, refusal_instruction=method == "refusal_prompt"
+                    ),
                     "images": question.images,
                     "num_samples": context.config.calibration.num_samples if part == "calibration" else 0,
                 }

@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
+from inbol_ray.calibration.conditions import Conditions, QuestionKind, Stored
 from inbol_ray.config.section import OpenFraction
 from inbol_ray.errors import ConfigError
 from inbol_ray.sampling.checkpoints import model_digest
 
-FORMAT = 1
+FORMAT = 2
 TARGET_RISKS = tuple(round(0.01 * k, 2) for k in range(1, 51))
 _STARTS = 8
 
@@ -65,11 +66,7 @@ def binomial_cdf(successes: int, trials: int, probability: float) -> float:
     return min(1.0, float(np.exp(log_terms).sum()))
 
 
-class _Stored(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Threshold(_Stored):
+class Threshold(Stored):
     """What one target costs. `threshold` null refuses everything: the target cannot be proven."""
 
     target_risk: OpenFraction
@@ -80,7 +77,7 @@ class Threshold(_Stored):
     """Error rate among them; below the target, since the target holds with probability 1 - delta."""
 
 
-class SignalCalibration(_Stored):
+class SignalCalibration(Stored):
     """Thresholds of one signal by rising target."""
 
     num_samples: int | None
@@ -92,15 +89,19 @@ class SignalCalibration(_Stored):
         return proven[-1].threshold if proven and proven[-1].threshold is not None else math.inf
 
 
-class Calibration(_Stored):
+class Calibration(Stored):
     """The calibration file of one model."""
 
-    format: Literal[1]
+    format: Literal[2]
     method: str
     checkpoint_digest: str
     """`checkpoints.model_digest` of the model that the thresholds belong to; the server refuses any other."""
     delta: OpenFraction
     num_questions: int
+    kinds: Annotated[list[QuestionKind], Field(min_length=1)]
+    """What these questions are like. A target holds for questions that come in the same mixture."""
+    conditions: Conditions
+    """How they were asked; the server asks alike, or refuses the target."""
     max_tokens: int
     signals: dict[Literal["first_token", "agreement"], SignalCalibration]
 

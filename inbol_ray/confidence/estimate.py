@@ -21,7 +21,7 @@ from inbol_ray.config.model import PromptConfig
 from inbol_ray.config.sampling import SamplingConfig
 from inbol_ray.corpora.disk_index import DiskIndex
 from inbol_ray.errors import DataError
-from inbol_ray.prompts import chat_prompt, render_question
+from inbol_ray.prompts import question_prompt
 from inbol_ray.provenance import package_versions
 from inbol_ray.row_writer import RowWriter
 from inbol_ray.rows import QUESTION, SAMPLED_ANSWERS, Question, Rejected
@@ -144,8 +144,7 @@ def _requests(questions: DiskIndex, checkpoint: str, prompts: PromptConfig) -> I
     def rows() -> Iterator[dict]:
         for _, value in questions.items():
             row = json.loads(value)
-            prompt = render_question(Question.from_row(row), prompts)
-            yield row | {"prompt": chat_prompt(prompt, num_images=len(row["images"])), "checkpoint": checkpoint}
+            yield row | {"prompt": question_prompt(Question.from_row(row), prompts), "checkpoint": checkpoint}
 
     return _in_tables(rows(), REQUEST)
 

@@ -18,6 +18,10 @@ class ServedModel(Section):
     """Folder of a LoRA adapter to serve on that checkpoint."""
     calibration: str | None = None
     """Calibration file of `jobs/calibrate.py`; null takes the pipeline's own for `method` where it has been made."""
+    answer_suffix: bool | None = None
+    """Append LLaVA-1.5's answer instruction to what users ask: for the option's letter where the text ends in lettered
+    options, else for a word or phrase; text that ends with one already keeps it. null: as the model's calibration was
+    made, without a calibration no. A target risk only holds for requests that are asked as calibration asked."""
     target_risk: OpenFraction | None = None
     """Largest error rate among answered questions, for requests that name none; needs a calibration."""
     threshold: Fraction | None = None

@@ -21,7 +21,7 @@ from inbol_ray.corpora.stage import corpus_source
 from inbol_ray.errors import InbolError
 from inbol_ray.images import ImageError, load_image
 from inbol_ray.local_copies import written_to
-from inbol_ray.prompts import chat_prompt, render_question
+from inbol_ray.prompts import question_prompt
 from inbol_ray.rows import Question
 from inbol_ray.storage import delete_folder, is_remote
 
@@ -129,7 +129,7 @@ def _check(corpus: CorpusConfig, source: CorpusSource, keys: EvaluationKeys, con
 
 def _render(question: Question, config: PipelineConfig) -> dict:
     """The prompt as the pipeline makes it, with the first image looked at."""
-    prompt = chat_prompt(render_question(question, config.prompts), num_images=len(question.images))
+    prompt = question_prompt(question, config.prompts)
     if not question.images:
         image = "no image"
     else:

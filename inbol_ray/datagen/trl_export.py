@@ -17,7 +17,7 @@ from datasets import Features, List, Value
 from datasets import Image as ImageFeature
 
 from inbol_ray.config.machines import StorageConfig
-from inbol_ray.datagen.trl_rows import TRAINING_TEMPLATE, instruction_rows, preference_rows
+from inbol_ray.datagen.trl_rows import TRAINING_TEMPLATE, instruction_rows, message, preference_rows
 from inbol_ray.images import ImageError, read_image_bytes
 from inbol_ray.rows import REJECTED, Rejected
 from inbol_ray.storage import create_folder, delete_folder, is_remote, open_filesystem, write_whole
@@ -30,22 +30,25 @@ INSTRUCTION_FEATURES = Features(_BOTH | {"completion": _MESSAGES})
 _USAGE = """Training data in TRL's conversational format, made by inbol_ray from one model's own answers.
 
     from datasets import load_dataset
-    from transformers import AutoProcessor
+    from transformers import AutoProcessor, LlavaImageProcessor
     from trl import DPOConfig, DPOTrainer
 
     pairs = load_dataset("parquet", data_dir="preferences", split="train")
     processor = AutoProcessor.from_pretrained(CHECKPOINT)
     processor.chat_template = open("chat_template.jinja").read()
+    processor.image_processor = LlavaImageProcessor.from_pretrained(CHECKPOINT, do_pad=True)
     DPOTrainer(CHECKPOINT, args=DPOConfig(max_length=None, ...), processing_class=processor, train_dataset=pairs).train()
 
 `chat_template.jinja` adds the begin token and the end token after an answer; the one of llava-hf checkpoints has
-neither. `weight` is the pair's factor in CA-DPO; plain DPO ignores it. `idk/` and `sft/` are for `SFTTrainer`.
+neither, and no system text. Their image processor crops a picture to a square; the answers come from padded ones.
+`weight` is the pair's factor in CA-DPO; plain DPO ignores it. `idk/` and `sft/` are for `SFTTrainer`.
 """
 
 
-def export_trl(data_folder: Path, uri: str, storage: StorageConfig) -> dict[str, int]:
+def export_trl(data_folder: Path, uri: str, storage: StorageConfig, system: str | None = None) -> dict[str, int]:
     """Convert the `data` stage's files by Ray Data; returns rows a part, and rejected rows.
 
+    `system` (`prompts.system`) becomes the first message of every prompt.
     What is under `uri`, a path that every node reaches or an `s3://` URI, goes first; `README.md` is written last, when
     all is there. A row whose image cannot be read goes to `rejected.parquet`.
     """
@@ -64,7 +67,7 @@ def export_trl(data_folder: Path, uri: str, storage: StorageConfig) -> dict[str,
                 write_file,
                 batch_size=None,
                 batch_format="pyarrow",
-                fn_kwargs={"uri": f"{target}/{part}", "storage": storage},
+                fn_kwargs={"uri": f"{target}/{part}", "storage": storage, "system": system},
             )
             .take_all()
         )
@@ -77,7 +80,7 @@ def export_trl(data_folder: Path, uri: str, storage: StorageConfig) -> dict[str,
     return counts | {"rejected": len(rejected)}
 
 
-def write_file(table: pa.Table, uri: str, storage: StorageConfig) -> pa.Table:
+def write_file(table: pa.Table, uri: str, storage: StorageConfig, system: str | None = None) -> pa.Table:
     """One file of converted rows, named after its first id, so that a retried task writes the same file again.
 
     Returns one row: the number of rows and the rejected ones.
@@ -86,6 +89,7 @@ def write_file(table: pa.Table, uri: str, storage: StorageConfig) -> pa.Table:
     features, convert = (
         (PREFERENCE_FEATURES, preference_rows) if is_preference else (INSTRUCTION_FEATURES, instruction_rows)
     )
+    before = [] if system is None else [message("system", system)]
     converted, rejected = [], []
     for row in table.to_pylist():
         try:
@@ -93,7 +97,8 @@ def write_file(table: pa.Table, uri: str, storage: StorageConfig) -> pa.Table:
         except ImageError as error:
             rejected.append(Rejected(row["id"], "trl_export", "unreadable_image", str(error)).to_row())
             continue
-        converted += [{"id": row["id"], "images": images, **values} for values in convert(row)]
+        for values in convert(row):
+            converted.append({"id": row["id"], "images": images, **values, "prompt": [*before, *values["prompt"]]})
     first = table["id"][0].as_py() if table.num_rows else ""
     name = hashlib.sha256(first.encode()).hexdigest()[:16]
     filesystem, folder = open_filesystem(uri, storage)

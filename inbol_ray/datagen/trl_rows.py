@@ -16,9 +16,11 @@ TRAINING_TEMPLATE = (
     "{% if message['content'] is not string %}"
     "{% for part in message['content'] | selectattr('type', 'equalto', 'image') %}" + IMAGE_TOKEN + "\n{% endfor %}"
     "{% endif %}{{ text }} ASSISTANT:"
+    "{% elif message['role'] == 'system' %}{{ text }} "
     "{% else %} {{ text }}" + END_TOKEN + "{% endif %}{% endfor %}"
 )
-"""llava-hf's chat template with what it lacks for training: the begin token, and the end token after an answer."""
+"""llava-hf's chat template with what it lacks for training: the begin token, the end token after an answer, and a system
+text."""
 
 
 def preference_rows(row: dict) -> Iterator[dict]:
@@ -27,9 +29,9 @@ def preference_rows(row: dict) -> Iterator[dict]:
         weight = row[f"weight_{preferred}_{rejected}"]
         if weight > 0:
             yield {
-                "prompt": [_message("user", row["user"])],
-                "chosen": [_message("assistant", row[preferred])],
-                "rejected": [_message("assistant", row[rejected])],
+                "prompt": [message("user", row["user"])],
+                "chosen": [message("assistant", row[preferred])],
+                "rejected": [message("assistant", row[rejected])],
                 "weight": weight,
             }
 
@@ -38,11 +40,12 @@ def instruction_rows(row: dict) -> Iterator[dict]:
     """One row for each assistant turn, the turns before it in the prompt."""
     prompt: list[dict] = []
     for turn in row["turns"]:
-        prompt = [*prompt, _message("user", turn["user"])]
-        completion = _message("assistant", turn["assistant"])
+        prompt = [*prompt, message("user", turn["user"])]
+        completion = message("assistant", turn["assistant"])
         yield {"prompt": prompt, "completion": [completion]}
         prompt = [*prompt, completion]
 
 
-def _message(role: str, text: str) -> dict:
+def message(role: str, text: str) -> dict:
+    """A conversational message, without special tokens in its text."""
     return {"role": role, "content": clean_text(text)}

@@ -18,7 +18,7 @@ from inbol_ray.evaluation.breakdown import question_classes, question_group
 from inbol_ray.evaluation.replies import GreedyReply, answer_requests, request_keys
 from inbol_ray.evaluation.scores import score_group
 from inbol_ray.progress import write_progress
-from inbol_ray.prompts import chat_prompt, render_question
+from inbol_ray.prompts import question_prompt
 from inbol_ray.row_writer import write_rows
 from inbol_ray.rows import PREDICTION, Question
 from inbol_ray.sampling.vllm_engine import Decoding
@@ -99,10 +99,10 @@ def _build_requests(asked: list[tuple[Model, dict]], context: StageContext) -> p
     prompts = context.config.prompts
     columns: dict[str, list] = {"id": [], "checkpoint": [], "prompt": [], "images": []}
     for model, row in asked:
-        user = render_question(Question.from_row(row), prompts, refusal_instruction=model.refusal_instruction)
+        question = Question.from_row(row)
         columns["id"].append(row["id"])
         columns["checkpoint"].append(model.checkpoint)
-        columns["prompt"].append(chat_prompt(user, num_images=len(row["images"])))
+        columns["prompt"].append(question_prompt(question, prompts, refusal_instruction=model.refusal_instruction))
         columns["images"].append(row["images"])
     kinds = {"id": pa.string(), "checkpoint": pa.string(), "prompt": pa.string(), "images": pa.list_(pa.string())}
     return pa.table(columns, schema=pa.schema(kinds.items()))

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from PIL import Image
 
 from inbol_ray.config.machines import EngineConfig
+from inbol_ray.images import checkpoint_pad_colour
 from inbol_ray.local_copies import local_copy
 from inbol_ray.sampling.checkpoints import check_checkpoint
 from inbol_ray.sampling.device_memory import device_memory
@@ -97,6 +98,7 @@ class ChatEngine:
             settings = engine_settings(folder, config, seed, device_bytes)
             self.engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**settings, enable_log_requests=False, **options))
         self.first_token = FirstToken.of_engine(self.engine.get_tokenizer(), self.engine.model_config)
+        self.pad_colour = checkpoint_pad_colour(folder)
         self.adapters = {
             name: LoRARequest(name, index, path) for index, (name, path) in enumerate((adapters or {}).items(), start=1)
         }

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from inbol_ray.config.machines import EngineConfig
-from inbol_ray.images import ImageError, load_images
+from inbol_ray.images import ImageError, checkpoint_pad_colour, load_images
 from inbol_ray.local_copies import local_copy
 from inbol_ray.prompts import IMAGE_TOKEN
 from inbol_ray.sampling.engine_settings import engine_args
@@ -37,15 +37,17 @@ class Renderer:
         from vllm.config import CacheConfig, DeviceConfig, VllmConfig
         from vllm.renderers.registry import renderer_from_config
 
+        folder = local_copy(checkpoint)
         # Not `create_engine_config`: it asks for the platform's device, and vLLM's build for GPUs has no platform on a
         # node without one ("Device string must not be empty").
-        self._model_config = engine_args(local_copy(checkpoint), config, seed=0).create_model_config()
+        self._model_config = engine_args(folder, config, seed=0).create_model_config()
         vllm_config = VllmConfig(
             model_config=self._model_config,
             device_config=DeviceConfig(device="cpu"),
             cache_config=CacheConfig(enable_prefix_caching=True),  # images are named by what they show
         )
         self._renderer = renderer_from_config(vllm_config)
+        self._pad_colour = checkpoint_pad_colour(folder)
 
     def render(self, rows: Sequence[Mapping]) -> list[EngineInput | Refusal]:
         """One result a row, in order. Rows have `prompt` and `images` (references, in prompt order)."""
@@ -61,7 +63,7 @@ class Renderer:
                 "prompt_refused", f"the prompt has {placeholders} {IMAGE_TOKEN} for {len(references)} images"
             )
         try:
-            images = load_images(references)
+            images = load_images(references, self._pad_colour)
         except ImageError as error:
             return Refusal("unreadable_image", str(error)[:MAX_DETAIL_CHARS])
         parts: dict = {"prompt": prompt}

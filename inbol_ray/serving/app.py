@@ -12,6 +12,7 @@ from ray import serve
 from ray.serve.schema import LoggingConfig
 
 from inbol_ray.artifacts import open_store
+from inbol_ray.calibration.conditions import current_conditions
 from inbol_ray.calibration.thresholds import load_calibration
 from inbol_ray.cluster_resources import engine_resources, place_engines
 from inbol_ray.config.load import load_config
@@ -20,6 +21,7 @@ from inbol_ray.config.serving import ServedModel
 from inbol_ray.errors import ConfigError, MissingInputError
 from inbol_ray.local_copies import set_job_storage
 from inbol_ray.pipeline import build_stages
+from inbol_ray.serving.dial import make_dial
 from inbol_ray.serving.keys import KEYS_VARIABLE, is_loopback, load_keys
 from inbol_ray.serving.replica import Offer, Replica
 
@@ -54,6 +56,13 @@ def build_application(config: PipelineConfig) -> serve.Application:
             f"serving.host {serving.host!r} is open to others: set {KEYS_VARIABLE} or serving.api_keys_file first"
         )
     offers = {name: _offer(name, model, config) for name, model in serving.models.items()}
+    conditions = current_conditions(config.prompts, config.engine)
+    for name, model in serving.models.items():
+        dial = make_dial(model, offers[name].calibration, conditions)
+        if model.target_risk is not None and dial.obstacles:
+            raise ConfigError(
+                f"serving.models.{name}.target_risk ({model.target_risk:g}) cannot hold: {'; '.join(dial.obstacles)}"
+            )
     engines: dict[str, dict[str, str]] = {offer.checkpoint: {} for offer in offers.values()}
     for name, offer in offers.items():
         if offer.adapter:
@@ -83,7 +92,7 @@ def build_application(config: PipelineConfig) -> serve.Application:
         user_config={},
     )(Replica)
     settings = serving.model_dump() | {"api_keys_file": _absolute(serving.api_keys_file)}
-    return deployment.bind(settings, offers, engines, engine.model_dump(), config.seed, int(time.time()))
+    return deployment.bind(settings, offers, engines, engine.model_dump(), config.seed, int(time.time()), conditions)
 
 
 def _offer(name: str, model: ServedModel, config: PipelineConfig) -> Offer:

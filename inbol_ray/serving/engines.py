@@ -69,11 +69,12 @@ class Engines:
         self._num_requests += 1
         try:
             async with self._slots:
+                engine, limit = self._engines[checkpoint], self._max_pixels
                 images = [
-                    await asyncio.to_thread(decode_image, data, f"image {number}", self._max_pixels)
-                    for number, data in enumerate(work.images, start=1)
+                    await asyncio.to_thread(decode_image, data, f"image {n}", engine.pad_colour, max_pixels=limit)
+                    for n, data in enumerate(work.images, start=1)
                 ]
-                async with aclosing(answer(self._engines[checkpoint], images, work, stream=stream)) as events:
+                async with aclosing(answer(engine, images, work, stream=stream)) as events:
                     async for event in events:
                         yield event
         except (ImageError, PromptRefused) as error:

@@ -15,22 +15,22 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingRes
 from ray import serve
 from starlette.exceptions import HTTPException
 
+from inbol_ray.calibration.conditions import Conditions
 from inbol_ray.calibration.thresholds import Calibration
 from inbol_ray.config.machines import EngineConfig
 from inbol_ray.config.serving import ServingConfig
-from inbol_ray.prompts import dialogue_prompt
 from inbol_ray.sampling.chat_engine import ReplyOptions
 from inbol_ray.serving.answer import End, Event, Work
-from inbol_ray.serving.dial import ModelDial
+from inbol_ray.serving.dial import ModelDial, make_dial
+from inbol_ray.serving.dialogue import read_dialogue, write_prompt
 from inbol_ray.serving.engines import RETRY_AFTER_S, Engines
 from inbol_ray.serving.image_url import ImageSource
 from inbol_ray.serving.keys import load_keys
 from inbol_ray.serving.metrics import ServingMetrics
 from inbol_ray.serving.page import page_headers, page_html
 from inbol_ray.serving.response import DONE, ChunkWriter, completion, sse
-from inbol_ray.serving.schema import ChatRequest, ImagePart, Message, RequestError, TextPart, parse_request
+from inbol_ray.serving.schema import ChatRequest, RequestError, parse_request
 
-MAX_IMAGES = 1
 _PROBE_LIFETIME_S = 1.0
 
 
@@ -82,14 +82,6 @@ async def _unforeseen_error(request: Request, _error: Exception) -> Response:
     return await _request_error(request, RequestError(500, "internal error"))
 
 
-def _text(message: Message) -> str:
-    return "\n".join(part.text for part in message.parts() if isinstance(part, TextPart))
-
-
-def _num_images(message: Message) -> int:
-    return sum(isinstance(part, ImagePart) for part in message.parts())
-
-
 # `serve.ingress` pickles the routes at once, so that all they use stands above it.
 @serve.ingress(api)
 class Replica:
@@ -106,10 +98,11 @@ class Replica:
         engine: dict,
         seed: int,
         created: int,
+        conditions: Conditions,
     ) -> None:
         self._config = ServingConfig(**serving)
         self._keys = load_keys(self._config.api_keys_file)
-        self._offers, self._created = offers, created
+        self._offers, self._created, self._conditions = offers, created, conditions
         self._images = ImageSource(self._config.image_origins, self._config.max_body_bytes)
         self._metrics = ServingMetrics()
         self._probed: dict[str, tuple[float, bool]] = {}
@@ -122,7 +115,7 @@ class Replica:
         for name, offer in self._offers.items():
             model = self._config.models[name]
             model = type(model)(**(model.model_dump() | user_config.get(name, {})))
-            self._dials[name] = ModelDial(offer.calibration, model.target_risk, model.threshold)
+            self._dials[name] = make_dial(model, offer.calibration, self._conditions)
 
     def check_health(self) -> None:
         """Serve calls this, and replaces a replica whose check raises."""
@@ -218,18 +211,7 @@ class Replica:
         return name
 
     async def _work(self, name: str, asked: ChatRequest) -> Work:
-        system = asked.messages[0] if asked.messages[0].role == "system" else None
-        dialogue = asked.messages[1:] if system else asked.messages
-        urls = [part.image_url.url for turn in asked.messages for part in turn.parts() if isinstance(part, ImagePart)]
-        if len(urls) > MAX_IMAGES:
-            raise RequestError(400, f"at most {MAX_IMAGES} image a request; found {len(urls)}", param="messages")
-        if len(urls) != _num_images(dialogue[0]):
-            raise RequestError(400, "the image belongs to the user's first message", param="messages")
-        turns = [
-            (_text(user), _num_images(user), _text(reply) if reply else None)
-            for user, reply in zip(dialogue[::2], [*dialogue[1::2], None], strict=True)
-        ]
-        prompt = dialogue_prompt(turns, _text(system) if system else None)
+        dialogue, dial = read_dialogue(asked.messages), self._dials[name]
         max_tokens = asked.max_completion_tokens or asked.max_tokens
         options = ReplyOptions(
             max_tokens or self._config.max_tokens,
@@ -238,10 +220,11 @@ class Replica:
             tuple([asked.stop] if isinstance(asked.stop, str) else asked.stop or ()),
             asked.seed,
         )
-        rule = self._dials[name].rule(asked.inbol, self._config.max_samples)
+        rule = dial.rule(asked.inbol, self._config.max_samples)
         if rule.target_risk is not None:
-            options = self._dials[name].hold(options, max_tokens)
-        images = [await self._images.read(url) for url in urls]
+            options = dial.hold(options, max_tokens, dialogue)
+        images = [await self._images.read(url) for url in dialogue.image_urls]
+        prompt = write_prompt(dialogue, dial.prompts)
         return Work(prompt, images, options, rule, name if self._offers[name].adapter else None)
 
     async def _respond(self, name: str, work: Work) -> Response:
@@ -286,10 +269,15 @@ class Replica:
 
     def _model_card(self, name: str) -> dict:
         dial = self._dials[name]
-        signals = dial.calibration.signals if dial.calibration else {}
+        calibration = None if dial.obstacles else dial.calibration  # what holds for no request here is not offered
+        signals = calibration.signals if calibration else {}
         card = {
             "target_risk": dial.target_risk,
             "threshold": dial.threshold,
+            "answer_suffix": dial.prompts.answer_suffix,
+            "system": dial.prompts.system,
             "calibrated": {signal: fitted.model_dump() for signal, fitted in signals.items()},
+            "calibrated_for": [kind.model_dump() for kind in calibration.kinds] if calibration else [],
+            "not_calibrated_because": list(dial.obstacles),
         }
         return {"id": name, "object": "model", "created": self._created, "owned_by": "inbol_ray", "inbol": card}

@@ -13,11 +13,11 @@ import torch.nn.functional as F
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from torch import nn
 from transformers import (
-    CLIPImageProcessor,
     CLIPVisionConfig,
     LlamaConfig,
     LlavaConfig,
     LlavaForConditionalGeneration,
+    LlavaImageProcessor,
     LlavaProcessor,
     PreTrainedTokenizerFast,
 )
@@ -46,7 +46,8 @@ def save_new_model(model: LlavaForConditionalGeneration, processor: LlavaProcess
 
 def build_processor(prompt_config: PromptConfig) -> LlavaProcessor:
     mean = [value / 255 for value in (127.5, 127.5, 127.5)]
-    image_processor = CLIPImageProcessor(
+    image_processor = LlavaImageProcessor(
+        do_pad=True,
         size={"shortest_edge": IMAGE_PX},
         crop_size={"height": IMAGE_PX, "width": IMAGE_PX},
         image_mean=mean,

@@ -8,6 +8,7 @@ import yaml
 from inbol_ray.artifacts import StageContext, Store, home_of
 from inbol_ray.config.training import CaDpoConfig, MethodConfig
 from inbol_ray.lineage import walk_lineage
+from inbol_ray.prompts import chat_prompt
 from inbol_ray.training.export import ADAPTER, MODEL
 
 CARD = "README.md"
@@ -44,6 +45,9 @@ def render_card(context: StageContext, config: MethodConfig, init_checkpoint: st
             f"# {context.settings['method']}",
             f"A LLaVA trained to refuse what it cannot answer (InBoL, arXiv 2412.11196) by {method}.",
             "Data for a model is built from what that model knows: use it with no other.\n",
+            "## Prompt\n",
+            "Trained on prompts of this form, with pictures padded to a square, as the processor in this folder does:\n",
+            f"```\n{chat_prompt('{question}', system=context.config.prompts.system)}\n```\n",
             "## Lineage\n",
             f"Started from `{init_checkpoint}`, seed {context.config.seed}; {dropped} training rows were dropped.\n",
             _table(("artifact", "made", "git commit", "counts"), _lineage(context)),

@@ -30,6 +30,8 @@ class TextEncoder:
 
     tokenizer: object
     num_image_tokens: int
+    system: str | None = None
+    """System text before the first turn (`prompts.system`)."""
 
     def encode_conversation(self, turns: Sequence[dict], num_images: int) -> tuple[list[int], list[int]]:
         """(ids, labels): every turn's response and its end token are labelled, the rest is IGNORED.
@@ -38,10 +40,7 @@ class TextEncoder:
         """
         text, spans = "", []
         for index, turn in enumerate(turns):
-            if index == 0:
-                text += chat_prompt(turn["user"], num_images=num_images)
-            else:
-                text += f"USER: {clean_text(turn['user'])} ASSISTANT:"
+            text += self._prompt(turn["user"], num_images) if index == 0 else chat_prompt(turn["user"], num_images=0)
             start = len(text)
             text += f" {clean_text(turn['assistant'])}{END_TOKEN}"
             spans.append((start, len(text)))
@@ -64,18 +63,18 @@ class TextEncoder:
 
     def max_length(self, texts: Sequence[str], num_images: int) -> int:
         """Tokens that these user texts and responses cannot exceed: a byte each, and the chat template around them."""
-        template = len(chat_prompt("", num_images=num_images)) + len(END_TOKEN)
+        template = len(self._prompt("", num_images).encode()) + len(END_TOKEN)
         return sum(len(text.encode()) + template for text in texts) + num_images * self.num_image_tokens
 
     def encode_prompt(self, user: str, num_images: int) -> list[int]:
-        return self._widen(self.tokenizer(chat_prompt(user, num_images=num_images)).input_ids)
+        return self._widen(self.tokenizer(self._prompt(user, num_images)).input_ids)
 
     def encode_response(self, user: str, response: str | None, num_images: int) -> list[int]:
         """Tokens that follow the prompt, end token included; empty for a missing response."""
         if response is None:
             return []
         prompt = self.encode_prompt(user, num_images)
-        text = f"{chat_prompt(user, num_images=num_images)} {clean_text(response)}{END_TOKEN}"
+        text = f"{self._prompt(user, num_images)} {clean_text(response)}{END_TOKEN}"
         whole = self._widen(self.tokenizer(text).input_ids)
         if whole[: len(prompt)] != prompt:
             raise DataError(
@@ -83,6 +82,9 @@ class TextEncoder:
                 "responses must start on a token boundary"
             )
         return whole[len(prompt) :]
+
+    def _prompt(self, user: str, num_images: int) -> str:
+        return chat_prompt(user, num_images=num_images, system=self.system)
 
     def _widen(self, ids: Sequence[int]) -> list[int]:
         image_id = self.tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)

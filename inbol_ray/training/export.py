@@ -1,5 +1,6 @@
 """A trained model as others load it: a merged Hugging Face folder, and beside it the PEFT adapter of a LoRA run."""
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 import torch.distributed as dist
 from torch import nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+from transformers import AutoImageProcessor, LlavaImageProcessor
 
 from inbol_ray.config.training import TrainingConfig
 from inbol_ray.local_copies import written_to
@@ -71,10 +73,36 @@ def _appearing_complete(folder: Path) -> Iterator[Path]:
 
 
 def copy_processor(source: str, target: Path) -> None:
-    """Copy the processor's files unchanged, so that training never alters preprocessing."""
-    if not Path(source).is_dir():
+    """Copy the processor's files, and have it pad pictures to a square as training does (`images.decode_image`).
+
+    The tokenizer's files stay as they are. Raises OSError or ValueError where `source` has no image processor.
+    """
+    if Path(source).is_dir():
+        for name in PROCESSOR_FILES:
+            if (Path(source) / name).exists():
+                shutil.copy2(Path(source) / name, target / name)
+    else:
         load_processor(source).save_pretrained(target)
-        return
-    for name in PROCESSOR_FILES:
-        if (Path(source) / name).exists():
-            shutil.copy2(Path(source) / name, target / name)
+    _pad_in_processor(target)
+
+
+def _pad_in_processor(folder: Path) -> None:
+    """Change the image processor of a folder into transformers' LlavaImageProcessor with `do_pad`.
+
+    Those of the hub's llava-hf checkpoints resize the short side and cut off what is then outside the middle
+    (transformers issue 33175), so plain transformers and plain vLLM would show a model less than it was trained on.
+    """
+    cropping = AutoImageProcessor.from_pretrained(folder, trust_remote_code=False)
+    settings = cropping.to_dict()
+    del settings["image_processor_type"]
+    # A processor without a centre crop does not say so, and LlavaImageProcessor crops by default.
+    settings |= {"do_center_crop": bool(settings.get("do_center_crop")), "do_pad": True}
+    padding = json.loads(LlavaImageProcessor(**settings).to_json_string())
+    # transformers 5 keeps its settings in the processor's file, which then goes before an older separate one.
+    path = folder / "processor_config.json"
+    whole = json.loads(path.read_text()) if path.exists() else {}
+    if "image_processor" in whole:
+        whole["image_processor"] = padding
+    else:
+        path, whole = folder / "preprocessor_config.json", padding
+    path.write_text(json.dumps(whole, indent=2, sort_keys=True) + "\n")

@@ -44,6 +44,7 @@ class TrainingRun:
     seed: int
     num_steps: int
     progress: str | None = None
+    system: str | None = None
 
 
 def train_worker(run_values: dict) -> None:
@@ -58,7 +59,7 @@ def train_worker(run_values: dict) -> None:
     torch.manual_seed(run.seed)  # the same fresh adapter on every worker
 
     init = local_copy(run.init_checkpoint)
-    objective = build_objective(config, load_processor(init))
+    objective = build_objective(config, load_processor(init), run.system)
     model = shard(prepare_model(init, config), config)
     reference = build_reference(model, init, config)
     optimizer = build_optimizer(model, config)

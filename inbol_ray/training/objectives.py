@@ -9,7 +9,7 @@ from torch import nn
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from inbol_ray.config.training import CaDpoConfig, SupervisedConfig
-from inbol_ray.images import load_image
+from inbol_ray.images import load_images, pad_colour
 from inbol_ray.rows import PAIRS, RESPONSES
 from inbol_ray.training.encode import IGNORED, TextEncoder, count_image_tokens, pad_conversations
 from inbol_ray.training.fsdp import base_of
@@ -43,9 +43,9 @@ class Objective(ABC):
     gradient does not depend on how a batch is split.
     """
 
-    def __init__(self, processor) -> None:
+    def __init__(self, processor, system: str | None) -> None:
         self.processor = processor
-        self.encoder = TextEncoder(processor.tokenizer, count_image_tokens(processor))
+        self.encoder = TextEncoder(processor.tokenizer, count_image_tokens(processor), system)
         self.pad_id = processor.tokenizer.pad_token_id
 
     @abstractmethod
@@ -70,7 +70,8 @@ class Objective(ABC):
         """(summed loss, metrics); the metrics have the same names for every batch."""
 
     def _images_and_labels(self, rows: list[dict]) -> Batch:
-        images = [load_image(reference) for row in rows for reference in row["images"]]
+        references = [reference for row in rows for reference in row["images"]]
+        images = load_images(references, pad_colour(self.processor.image_processor))
         return {
             "pixel_values": self.processor.image_processor(images=images, return_tensors="pt")["pixel_values"],
             "ids": [row["id"] for row in rows],
@@ -81,8 +82,8 @@ class Objective(ABC):
 class Supervised(Objective):
     """Cross-entropy on response tokens (paper section 3, IDK-IT; also the SFT baseline and instruction tuning)."""
 
-    def __init__(self, processor, config: SupervisedConfig) -> None:
-        super().__init__(processor)
+    def __init__(self, processor, config: SupervisedConfig, system: str | None) -> None:
+        super().__init__(processor, system)
 
     def row_length(self, row: dict) -> int:
         return len(self.encoder.encode_conversation(row["turns"], len(row["images"]))[0])
@@ -124,8 +125,8 @@ class Supervised(Objective):
 class CaDpo(Objective):
     """Confidence-aware DPO on packed rows (paper section 3)."""
 
-    def __init__(self, processor, config: CaDpoConfig) -> None:
-        super().__init__(processor)
+    def __init__(self, processor, config: CaDpoConfig, system: str | None) -> None:
+        super().__init__(processor, system)
         self.beta = config.beta
         self.nll_weight = config.nll_weight
 
@@ -236,5 +237,6 @@ def _float_columns(rows: list[dict], columns: tuple[str, ...]) -> torch.Tensor:
     return torch.tensor(np.asarray([[row[column] for column in columns] for row in rows], dtype=np.float32))
 
 
-def build_objective(config: SupervisedConfig | CaDpoConfig, processor) -> Objective:
-    return (CaDpo if config.kind == "ca_dpo" else Supervised)(processor, config)
+def build_objective(config: SupervisedConfig | CaDpoConfig, processor, system: str | None = None) -> Objective:
+    """`system` is the text before the first turn of every row (`prompts.system`)."""
+    return (CaDpo if config.kind == "ca_dpo" else Supervised)(processor, config, system)

@@ -21,7 +21,9 @@ _ROWS_PER_FORWARD = 16
 _CACHE = "reference_logps.parquet"
 
 
-def add_reference_logps(rows: pa.Table, config: CaDpoConfig, init_checkpoint: str, run_dir: str) -> pa.Table:
+def add_reference_logps(
+    rows: pa.Table, config: CaDpoConfig, init_checkpoint: str, run_dir: str, system: str | None = None
+) -> pa.Table:
     """`rows` with one `reference_logp_*` column a response, float32; 0 for a response that no pair of its row uses.
 
     A Ray Data stage: as many models as training has workers. The columns are kept in `run_dir` (a path or `s3://`
@@ -32,7 +34,7 @@ def add_reference_logps(rows: pa.Table, config: CaDpoConfig, init_checkpoint: st
         dataset = ray.data.from_arrow(rows).repartition(target_num_rows_per_block=_ROWS_PER_FORWARD)
         scored = dataset.map_batches(
             ReferenceScorer,
-            fn_constructor_args=(init_checkpoint, config),
+            fn_constructor_args=(init_checkpoint, config, system),
             batch_size=_ROWS_PER_FORWARD,
             num_cpus=1,
             num_gpus=config.num_gpus_per_worker or None,
@@ -51,10 +53,10 @@ def add_reference_logps(rows: pa.Table, config: CaDpoConfig, init_checkpoint: st
 class ReferenceScorer:
     """Rows -> their ids and reference log-probabilities, by the reference model in one actor."""
 
-    def __init__(self, checkpoint: str, config: CaDpoConfig) -> None:
+    def __init__(self, checkpoint: str, config: CaDpoConfig, system: str | None = None) -> None:
         self.device = config.compute_device
         folder = local_copy(checkpoint)
-        self.objective = build_objective(config, load_processor(folder))
+        self.objective = build_objective(config, load_processor(folder), system)
         self.model = load_model(folder).eval().to(self.device, getattr(torch, config.dtype))
 
     def __call__(self, columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

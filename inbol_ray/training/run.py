@@ -37,12 +37,13 @@ def run_training(
     seed: int,
     tracking: TrackingConfig | None = None,
     progress: str | None = None,
+    system: str | None = None,
 ) -> dict:
     """Train on `rows` (CONVERSATION or PREFERENCE_SET columns); returns the last metrics.
 
-    `out_dir` gets `model/`, `logs/`, and `adapter/` of a LoRA run; it and `run_dir` are absolute paths that every
-    worker reaches, or `s3://` URIs. Calling it again with the same `run_dir` after a crash goes on from the last
-    checkpoint in it.
+    `system` is the text before the first turn of every row. `out_dir` gets `model/`, `logs/`, and `adapter/` of a LoRA
+    run; it and `run_dir` are absolute paths that every worker reaches, or `s3://` URIs. Calling it again with the same
+    `run_dir` after a crash goes on from the last checkpoint in it.
 
     Raises ConfigError for MLflow without its package, DataError for too few rows, TrainingDivergedError, SystemExit
     after a SIGTERM (once there is a checkpoint), and whatever a worker raised `max_failures` times over.
@@ -59,7 +60,7 @@ def run_training(
     forget_divergence(run_dir)
     discard_torn_index(f"{run_dir}/{name}")
     if isinstance(config, CaDpoConfig) and config.reference == "precomputed":
-        rows = add_reference_logps(rows, config, init_checkpoint, run_dir)
+        rows = add_reference_logps(rows, config, init_checkpoint, run_dir, system)
     shares, num_steps = plan_batches(rows, config, seed)
     run = TrainingRun(
         name=name,
@@ -71,6 +72,7 @@ def run_training(
         seed=seed,
         num_steps=num_steps,
         progress=progress,
+        system=system,
     )
     gpus = {"GPU": config.num_gpus_per_worker} if config.num_gpus_per_worker else {}
     trainer = TorchTrainer(

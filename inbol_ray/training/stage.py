@@ -31,6 +31,7 @@ def train(context: StageContext) -> dict[str, int]:
         seed=context.config.seed,
         tracking=context.config.tracking,
         progress=context.progress,
+        system=context.config.prompts.system,
     )
     write_model_cards(context, config, init, metrics)
     return {"rows": rows.num_rows, "steps": metrics["num_steps"]}
@@ -57,7 +58,7 @@ def _read_rows(context: StageContext, config: MethodConfig) -> pa.Table:
 
 def _drop_long(context: StageContext, table: pa.Table, config: MethodConfig, init: str) -> pa.Table:
     """Rows within `max_length`; longer ones are rejected, since cutting could remove image tokens or the answer."""
-    objective = build_objective(config, load_processor(local_copy(init)))
+    objective = build_objective(config, load_processor(local_copy(init)), context.config.prompts.system)
     rows = table.to_pylist()
     if config.micro_batch_tokens is not None:
         table = add_token_counts(table, objective)

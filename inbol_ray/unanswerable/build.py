@@ -85,7 +85,7 @@ def _write_questions(context: StageContext, train: list[Question], checkpoint: s
         {
             "id": [source.id for source in sources],
             "checkpoint": [checkpoint] * len(sources),
-            "prompt": [chat_prompt(GENERATE_UNANSWERABLE)] * len(sources),
+            "prompt": [chat_prompt(GENERATE_UNANSWERABLE, system=config.prompts.system)] * len(sources),
             "images": [source.images[:1] for source in sources],
         }
     )
@@ -128,7 +128,10 @@ def _judge(context: StageContext, candidates: list[Question], checkpoint: str) -
         {
             "id": [row.id for row in candidates],
             "checkpoint": [checkpoint] * len(candidates),
-            "prompt": [chat_prompt(JUDGE_ANSWERABLE.format(question=row.question)) for row in candidates],
+            "prompt": [
+                chat_prompt(JUDGE_ANSWERABLE.format(question=row.question), system=context.config.prompts.system)
+                for row in candidates
+            ],
             "images": [row.images for row in candidates],
         }
     )

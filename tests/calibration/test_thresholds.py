@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
+from inbol_ray.calibration.conditions import QuestionKind, current_conditions
 from inbol_ray.calibration.thresholds import (
     FORMAT,
     Calibration,
@@ -16,6 +17,8 @@ from inbol_ray.calibration.thresholds import (
     threshold_grid,
     write_calibration,
 )
+from inbol_ray.config.machines import EngineConfig
+from inbol_ray.config.model import PromptConfig
 from inbol_ray.errors import ConfigError
 from inbol_ray.sampling.checkpoints import model_digest
 
@@ -104,6 +107,8 @@ def stored(tmp_path, checkpoint):
         checkpoint_digest=model_digest(str(checkpoint)),
         delta=DELTA,
         num_questions=300,
+        kinds=[QuestionKind(dataset="vqav2", answer_kind="vqa10", num_images=1, num_questions=300)],
+        conditions=current_conditions(PromptConfig(system="vicuna_v1"), EngineConfig()),
         max_tokens=16,
         signals={"first_token": calibrate_signal(confidence_N, wrong_N, DELTA)},
     )
@@ -122,7 +127,7 @@ def test_a_calibration_of_another_model_is_refused(tmp_path, stored, checkpoint)
         load_calibration(tmp_path / "ca_dpo.json", str(other))
 
 
-@pytest.mark.parametrize("text", ["", "{}", '{"format": 2}', "[]", "\udcff"])
+@pytest.mark.parametrize("text", ["", "{}", '{"format": 1}', "[]", "\udcff"])
 def test_a_broken_calibration_file_is_named(tmp_path, checkpoint, text):
     path = tmp_path / "broken.json"
     path.write_bytes(text.encode("utf-8", "surrogateescape"))

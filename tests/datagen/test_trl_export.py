@@ -81,6 +81,18 @@ def test_a_later_turn_has_the_earlier_ones_in_its_prompt():
     assert second["completion"][0]["content"] == "d"
 
 
+def test_a_system_text_is_the_first_message_and_stands_as_in_our_prompts(data_folder, tiny_llava, tmp_path):
+    from inbol_ray.prompts import chat_prompt
+    from inbol_ray.training.fsdp import load_processor
+
+    table = pq.read_table(data_folder / "idk.parquet").slice(0, 1)
+    write_file(table, str(tmp_path / "idk"), StorageConfig(), "Be brief.")
+    [row] = load(tmp_path, "idk", tmp_path / "cache")
+    assert [message["role"] for message in row["prompt"]] == ["system", "user"]
+    said = load_processor(str(tiny_llava)).apply_chat_template(row["prompt"], chat_template=TRAINING_TEMPLATE)
+    assert said == "<s>" + chat_prompt("What is number 0?", num_images=0, system="Be brief.")
+
+
 def test_trl_trains_a_dpo_step_on_our_very_tokens(exported, tiny_llava, tmp_path, data_folder):
     from trl import DPOConfig, DPOTrainer
 

@@ -116,6 +116,9 @@ def test_thresholds_are_fitted_and_every_method_has_a_curve(run):
 
     fitted = load_calibration(artifact(run, "calibrate") / "ca_dpo.json", str(artifact(run, "ca_dpo") / "model"))
     assert fitted.num_questions == 20 and fitted.signals.keys() == {"first_token", "agreement"}
+    assert sum(kind.num_questions for kind in fitted.kinds) == 20
+    assert {"vqa10", "mc"} <= {kind.answer_kind for kind in fitted.kinds}
+    assert fitted.conditions.prompts.answer_suffix is False and fitted.conditions.engine["dtype"] == "float32"
     signals = pq.read_table(artifact(run, "signals") / "signals.parquet").to_pylist()
     assert len(signals) == 80 * len(METHODS) + 20
     assert all((row["agreement"] is None) == (row["part"] == "test") for row in signals)

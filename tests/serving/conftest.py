@@ -18,7 +18,10 @@ import httpx
 import numpy as np
 import pytest
 
+from inbol_ray.calibration.conditions import QuestionKind, current_conditions
 from inbol_ray.calibration.thresholds import FORMAT, Calibration, calibrate_signal, write_calibration
+from inbol_ray.config.machines import EngineConfig
+from inbol_ray.config.model import PromptConfig
 from inbol_ray.sampling.checkpoints import model_digest
 
 ROOT = Path(__file__).parents[2]
@@ -102,8 +105,14 @@ def server(tmp_path_factory, tiny_llava):
         yield running
 
 
-def invented_calibration(checkpoint_digest: str) -> Calibration:
-    """Of a model that is wrong with probability 1 - confidence: the threshold for risk r is near 1 - 2 r."""
+DEMO_PROMPTS = PromptConfig(answer_suffix=False)
+
+
+def invented_calibration(checkpoint_digest: str, prompts: PromptConfig = DEMO_PROMPTS) -> Calibration:
+    """Of a model that is wrong with probability 1 - confidence: the threshold for risk r is near 1 - 2 r.
+
+    Asked as the demo asks, or by other `prompts`.
+    """
     rng = np.random.default_rng(0)
     confidence = rng.random(3000)
     wrong = rng.random(3000) > confidence
@@ -113,6 +122,8 @@ def invented_calibration(checkpoint_digest: str) -> Calibration:
         checkpoint_digest=checkpoint_digest,
         delta=0.1,
         num_questions=3000,
+        kinds=[QuestionKind(dataset="vqav2", answer_kind="vqa10", num_images=1, num_questions=3000)],
+        conditions=current_conditions(prompts, EngineConfig()),
         max_tokens=16,
         signals={
             "first_token": calibrate_signal(confidence, wrong, 0.1),

@@ -11,6 +11,7 @@ from inbol_ray.errors import ConfigError
 from inbol_ray.sampling.chat_engine import Piece, ReplyOptions
 from inbol_ray.serving.answer import Refusal, Rule, Text, Work, answer
 from inbol_ray.serving.dial import ModelDial
+from inbol_ray.serving.dialogue import Dialogue
 from inbol_ray.serving.keys import KEYS_VARIABLE, KeyRing, is_loopback, load_keys
 from inbol_ray.serving.response import ChunkWriter, completion
 from inbol_ray.serving.schema import DialOptions, RequestError
@@ -118,15 +119,16 @@ def test_a_dial_that_cannot_hold_is_refused(calibration):
 
 
 def test_a_target_risk_holds_for_the_decoding_it_was_calibrated_with(calibration):
-    dial = ModelDial(calibration)
-    assert dial.hold(ReplyOptions(99), None).max_tokens == dial.hold(ReplyOptions(99), 99).max_tokens == 16
+    dial, single = ModelDial(calibration), Dialogue([("What?", 1, None)], None, ["data:"])
+    for max_tokens in (None, 99):
+        assert dial.hold(ReplyOptions(99), max_tokens, single).max_tokens == 16
     for options, asked in (
         (ReplyOptions(16, temperature=0.5), None),
         (ReplyOptions(16, stop=("a",)), None),
         (ReplyOptions(4), 4),
     ):
         with pytest.raises(RequestError, match="greedy replies of up to 16"):
-            dial.hold(options, asked)
+            dial.hold(options, asked, single)
 
 
 def test_keys_come_from_environment_and_file(monkeypatch, tmp_path):

@@ -7,6 +7,7 @@ import pytest
 
 from inbol_ray.config.machines import EngineConfig
 from inbol_ray.config.serving import ServedModel, ServingConfig
+from inbol_ray.images import CLIP_COLOUR
 from inbol_ray.sampling.chat_engine import EngineDead, Piece, ReplyOptions
 from inbol_ray.serving import engines
 from inbol_ray.serving.answer import Rule, Text, Work
@@ -18,6 +19,8 @@ WORK = Work("USER: What? ASSISTANT:", (), ReplyOptions(8), Rule())
 
 class HeldEngine:
     """Writes a first word, and the second once it is let go; dead when told so."""
+
+    pad_colour = CLIP_COLOUR
 
     def __init__(self, *_settings) -> None:
         self.let_go, self.dead = asyncio.Event(), False

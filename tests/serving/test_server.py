@@ -61,6 +61,18 @@ def test_a_target_risk_takes_the_threshold_that_was_calibrated_for_it(server, im
     assert strict.inbol["target_risk"] == 0.01 and strict.inbol["decided_by"] == "dial"
 
 
+def test_a_models_card_says_what_its_targets_hold_for_and_other_requests_are_told(server, image):
+    card = server.client().models.retrieve(MODEL).inbol
+    assert [(kind["dataset"], kind["num_images"]) for kind in card["calibrated_for"]] == [("vqav2", 1)]
+    assert card["answer_suffix"] is False and card["system"] is None and card["not_calibrated_because"] == []
+    with pytest.raises(openai.BadRequestError, match="about 1 image"):
+        complete(server, ask("What color is the ring?"), target_risk=0.5)
+    with pytest.raises(openai.BadRequestError, match="system message"):
+        body = ask("What color is the ring?", image)
+        body["messages"].insert(0, {"role": "system", "content": "Guess."})
+        complete(server, body, target_risk=0.5)
+
+
 def test_agreement_is_measured_on_samples(server, image):
     reply = complete(server, ask("What color is the ring?", image), signal="agreement", num_samples=4, threshold=0.0)
     assert reply.inbol["signal"] == "agreement" and reply.inbol["num_samples"] == 4

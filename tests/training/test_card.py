@@ -37,6 +37,7 @@ def test_the_card_names_base_data_configuration_and_metrics(tmp_path):
     for name, counts in (("data-1", "1,234 idk"), ("confidence-1", "5 answers"), ("questions-1", "6,000 train")):
         [line] = [line for line in body.splitlines() if f"| {name} |" in line]
         assert counts in line and "abc123abc123 " in line
+    assert "\nUSER: <image>\n{question} ASSISTANT:\n" in body
     assert "| loss | 0.512346 |" in body and '"beta": 0.5' in body
     adapter = (folder / "adapter" / "README.md").read_text()
     assert yaml.safe_load(adapter.split("---\n", 2)[1])["library_name"] == "peft"

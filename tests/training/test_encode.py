@@ -5,6 +5,7 @@ import torch
 
 from inbol_ray.config.training import CaDpoConfig, SupervisedConfig
 from inbol_ray.datagen.preference_pairs import pair_weights
+from inbol_ray.prompts import dialogue_prompt
 from inbol_ray.rows import RESPONSES
 from inbol_ray.training.encode import IGNORED, TextEncoder
 from inbol_ray.training.fsdp import load_model, load_processor
@@ -12,6 +13,7 @@ from inbol_ray.training.losses import response_token_nll
 from inbol_ray.training.objectives import build_objective
 
 IMAGE_TOKENS = 9
+SYSTEM = "You are caf\u00e9's \u65e5 assistant."
 
 
 @pytest.fixture(scope="module")
@@ -145,3 +147,36 @@ def test_length_bound_is_an_upper_bound(ca_dpo, supervised, scene_images):
         assert ca_dpo.max_row_length(row) >= ca_dpo.row_length(row) > IMAGE_TOKENS
     for row in conversations(scene_images):
         assert supervised.max_row_length(row) >= supervised.row_length(row) > IMAGE_TOKENS
+
+
+def test_a_system_text_stands_once_before_what_is_learned(processor, llama_encoder):
+    """As generation sees it, for both objectives; no token of it has a loss."""
+    for plain in (TextEncoder(processor.tokenizer, IMAGE_TOKENS), llama_encoder):
+        encoder = TextEncoder(plain.tokenizer, plain.num_image_tokens, SYSTEM)
+        turns = [{"user": "What color is the ring?", "assistant": "red"}, {"user": "Name?", "assistant": "red"}]
+        ids, labels = encoder.encode_conversation(turns, 1)
+        text = dialogue_prompt([(turns[0]["user"], 1, "red"), (turns[1]["user"], 0, "red")], SYSTEM)
+        image = encoder.tokenizer.convert_tokens_to_ids("<image>")
+        unwidened = [token for index, token in enumerate(ids) if token != image or ids[index - 1] != image]
+        assert unwidened == encoder.tokenizer(text).input_ids and len(ids) > len(unwidened)
+        bare_labels = plain.encode_conversation(turns, 1)[1]
+        learned, wanted = ([label for label in one if label != IGNORED] for one in (labels, bare_labels))
+        assert learned == wanted
+        prompt = encoder.encode_prompt(turns[0]["user"], 1)
+        response = encoder.encode_response(turns[0]["user"], "red", 1)
+        assert ids[: len(prompt + response)] == prompt + response and len(prompt) > len(
+            plain.encode_prompt(turns[0]["user"], 1)
+        )
+        texts = [text for turn in turns for text in turn.values()]
+        assert len(ids) <= encoder.max_length(texts, 1)
+
+
+def test_objectives_hand_the_system_text_on(processor, scene_images):
+    bare, asked = (
+        build_objective(CaDpoConfig(init_from="original", learning_rate=1), processor, text) for text in (None, SYSTEM)
+    )
+    row = preference(scene_images[0], "mixed")
+    added = len(asked.encode(row)[0]) - len(bare.encode(row)[0])
+    assert added > 0 and asked.encode(row)[1] == bare.encode(row)[1]
+    supervised = build_objective(SupervisedConfig(init_from="original", learning_rate=1, data="idk"), processor, SYSTEM)
+    assert supervised.row_length(conversations(scene_images)[0]) > IMAGE_TOKENS + added
