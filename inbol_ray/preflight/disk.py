@@ -33,9 +33,7 @@ def check_disk(config: PipelineConfig, stages: Sequence[Stage], store: Store) ->
         if (manifest := store.manifest(source)) is not None
     }
     work = build_work({stage.name: stage for stage in stages}, config, finished)
-    trainings = {
-        name: _training_bytes(config.training[name], model) for name in work.keys() & config.training.keys()
-    }
+    trainings = {name: _training_bytes(config.training[name], model) for name in work.keys() & config.training.keys()}
     models = sum(left for left, _ in trainings.values())
     passing = max((until_then for _, until_then in trainings.values()), default=0)
     rows = sum(one.bytes_written for one in work.values() if one.stage not in trainings)

@@ -43,7 +43,9 @@ def find_problems(
     if "quantization_config" not in architecture:  # whose tensors have other names; vLLM checks them when it loads them
         problems += weight_problems(folder, config, may_download=not Path(local_copy(checkpoint, storage)).is_dir())
     return problems + [
-        problem for name, method in (methods or {}).items() for problem in _adapter_problems(name, method, model, config)
+        problem
+        for name, method in (methods or {}).items()
+        for problem in _adapter_problems(name, method, model, config)
     ]
 
 
@@ -101,7 +103,9 @@ def _read_architecture(folder: Path) -> dict:
 def _processor_problems(folder: Path, config: LlavaConfig) -> Iterator[str]:
     try:
         processor = load_processor(str(folder))
-    except Exception as error:  # a broken tokenizer.json alone raises KeyError, TypeError, ValueError or plain Exception
+    except (
+        Exception
+    ) as error:  # a broken tokenizer.json alone raises KeyError, TypeError, ValueError or plain Exception
         own = isinstance(error, CheckpointError)
         mend = "save the processor beside the model (processor.save_pretrained)"
         yield str(error) if own else f"{folder}: the processor cannot be loaded ({_short(error)}); {mend}"

@@ -42,14 +42,19 @@ def count_tokens(rows: pa.Table, config: MethodConfig, checkpoint: str) -> list[
     return lengths
 
 
+def load_objective(config: MethodConfig, checkpoint: str) -> Objective:
+    """The objective with the processor of `checkpoint`, loaded once for all that a process asks in a row."""
+    return _load_objective(config.model_dump_json(), type(config), checkpoint)
+
+
 def _count_slice(rows: pa.Table, config: MethodConfig, checkpoint: str) -> list[int]:
-    return add_token_counts(rows, _objective(config.model_dump_json(), type(config), checkpoint))[NUM_TOKENS].to_pylist()
+    return add_token_counts(rows, load_objective(config, checkpoint))[NUM_TOKENS].to_pylist()
 
 
 _count_remotely = ray.remote(num_cpus=1)(_count_slice)
 
 
 @lru_cache(maxsize=1)
-def _objective(config: str, kind: type[MethodConfig], checkpoint: str) -> Objective:
-    """Once for each process; from JSON, since configurations hold lists and cannot be hashed."""
+def _load_objective(config: str, kind: type[MethodConfig], checkpoint: str) -> Objective:
+    """By JSON, since configurations hold lists and cannot be hashed."""
     return build_objective(kind.model_validate_json(config), load_processor(local_copy(checkpoint)))

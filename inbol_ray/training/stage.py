@@ -6,13 +6,10 @@ import pyarrow.dataset as pads
 from inbol_ray.artifacts import StageContext
 from inbol_ray.config.training import CaDpoConfig, MethodConfig
 from inbol_ray.datagen.preference_pairs import pair_weights
-from inbol_ray.local_copies import local_copy
 from inbol_ray.rows import Rejected
 from inbol_ray.training.batches import NUM_TOKENS
 from inbol_ray.training.card import write_model_cards
-from inbol_ray.training.fsdp import load_processor
-from inbol_ray.training.lengths import count_tokens
-from inbol_ray.training.objectives import build_objective
+from inbol_ray.training.lengths import count_tokens, load_objective
 from inbol_ray.training.run import run_training
 
 
@@ -63,7 +60,7 @@ def _drop_long(context: StageContext, table: pa.Table, config: MethodConfig, ini
         table = table.append_column(NUM_TOKENS, pa.array(lengths, pa.int32()))
     else:
         # No text has more tokens than bytes, so most rows need no tokeniser.
-        objective = build_objective(config, load_processor(local_copy(init)))
+        objective = load_objective(config, init)
         lengths = [objective.max_row_length(row) for row in table.to_pylist()]
         unsure = [index for index, bound in enumerate(lengths) if bound > config.max_length]
         counted = count_tokens(table.take(pa.array(unsure, pa.int64())), config, init)
