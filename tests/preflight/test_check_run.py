@@ -4,7 +4,7 @@ import shutil
 from types import SimpleNamespace
 
 import pytest
-from preflight.damage import WITHOUT_PROCESSOR_FIELDS, damaged, edit, remove
+from damaged_checkpoints import WITHOUT_PROCESSOR_FIELDS, damaged, edit, remove
 
 from inbol_ray.artifacts import open_store
 from inbol_ray.config.load import load_config
@@ -12,6 +12,7 @@ from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.errors import CheckpointError, ResourcesError
 from inbol_ray.pipeline import build_stages, run_stages
 from inbol_ray.preflight.check import check_run
+from inbol_ray.serving.app import build_application
 
 METHOD = {"kind": "supervised", "data": "sft", "init_from": "original", "learning_rate": 1e-4}
 
@@ -106,7 +107,10 @@ def test_what_a_killed_training_left_is_on_the_disk_already(tiny_llava, tmp_path
     check(config, ["sft"])
 
 
-def test_a_folder_that_is_gone_is_told_before_ray_places_anything(tiny_llava, tmp_path):
+def test_models_to_serve_are_checked_before_a_replica_starts(tiny_llava, tmp_path):
     base = damaged(tiny_llava, tmp_path / "base", remove("model.safetensors"))
-    with pytest.raises(CheckpointError, match="found no weights"):
-        check(pipeline_config(tmp_path, base), ["data", "sft"])
+    other = damaged(tiny_llava, tmp_path / "other", edit("config.json", image_token_index=7))
+    serving = {"models": {"base": {"method": "original"}, "own": {"path": str(other)}, "sft": {"method": "sft"}}}
+    with pytest.raises(CheckpointError, match="^2 problems") as refusal:
+        build_application(pipeline_config(tmp_path, base, serving=serving))
+    assert "serving.models.own.path: " in str(refusal.value) and "base_model.path: " in str(refusal.value)

@@ -4,7 +4,7 @@ import json
 import struct
 
 import pytest
-from preflight.damage import (
+from damaged_checkpoints import (
     GONE,
     WITHOUT_PROCESSOR_FIELDS,
     damaged,

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from preflight.damage import GONE, WITHOUT_PROCESSOR_FIELDS, damaged, edit, rewrite_weights
+from damaged_checkpoints import GONE, WITHOUT_PROCESSOR_FIELDS, damaged, edit, rewrite_weights
 
 from inbol_ray.config.training import SupervisedConfig
 from inbol_ray.errors import CheckpointError
