@@ -19,6 +19,7 @@ from inbol_ray.config.training import PRETRAINING_STEPS
 from inbol_ray.errors import ConfigError, InbolError
 from inbol_ray.images import IMAGES_VERSION
 from inbol_ray.local_copies import set_job_storage
+from inbol_ray.preflight.check import check_run
 from inbol_ray.prompts import PROMPTS_VERSION
 from inbol_ray.storage import is_remote
 from inbol_ray.watch import start_board, submission_id, watched
@@ -241,6 +242,7 @@ def run_stages(config: PipelineConfig, targets: list[str] | None = None) -> dict
     with started_ray(config) if missing else _nothing():
         board = None
         if missing:
+            check_run(config, [stages[name] for name in missing], store)
             placed = config.model_copy(update={"engine": place_engines(config.engine)})
             asks = {name: stage_asks(stages[name], placed) for name in missing}
             if not config.ray.nodes_may_join:

@@ -1,13 +1,16 @@
 """How methods are trained and what is logged of it."""
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from inbol_ray.config.section import Device, Fraction, Section, compute_device
 
 PRETRAINING_STEPS = {"align": "vision", "base": "align"}
 """Entries of `training` that make the toy base model, and what each starts from (LLaVA's own two steps)."""
+CHECKPOINTS_KEPT = 2
+"""Resumable checkpoints that a training keeps; an older one goes once the next is complete."""
 
 
 class LoraSettings(Section):
@@ -17,7 +20,16 @@ class LoraSettings(Section):
     alpha: PositiveFloat = 256
     dropout: Fraction = 0.0
     target_modules: str = r".*language_model.*\.(q|k|v|o|gate|up|down)_proj"
-    """Regular expression over module names."""
+    """Regular expression over module names, matched in full."""
+
+    @field_validator("target_modules")
+    @classmethod
+    def _compiles(cls, pattern: str) -> str:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
+        return pattern
 
 
 class TrainingConfig(Section):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from inbol_ray.artifacts import Stage
 from inbol_ray.config.corpora import TOYWORLD_PREFIX, CorpusConfig
 from inbol_ray.config.schema import PipelineConfig
-from inbol_ray.config.training import TrainingConfig
+from inbol_ray.config.training import CHECKPOINTS_KEPT, TrainingConfig
 
 CORPUS_SIZES = {
     ("vqav2", "train2014"): 443_757,
@@ -28,6 +28,11 @@ RESPONSE_BYTES = 40
 """A response, its outcome and score."""
 DRIVER_BYTES_PER_ROW = 6_000
 """Memory of a row that the driver holds as Python objects. Replies stay in their parts and pass through one by one."""
+LORA_SHARE_PER_RANK = 3.5e-4
+"""Parameters that an adapter on the language model's linear layers adds for each rank, as a share of the model's;
+LLaVA-1.5-7B's (13B: 2.9e-4)."""
+TRAINED_WEIGHT_BYTES = 4
+"""What trains is float32, and so are Adam's two moments of it."""
 STREAMING_STAGES = ("benchmarks", "questions", "confidence", "test_confidence")
 """Stages whose rows pass through the driver in pieces."""
 
@@ -131,9 +136,24 @@ def build_work(stages: Mapping[str, Stage], config: PipelineConfig, manifests: M
             training_tokens=rows * tokens * method.num_epochs,
             # Forward and backward, and for preferences the reference's forward; checkpointing computes forward twice.
             passes=3.0 + (1.0 if is_preference else 0.0) + (1.0 if method.gradient_checkpointing else 0.0),
-            bytes_written=int(4 * plan.model_parameters),
+            bytes_written=training_bytes(method, plan.model_parameters)[0],
         )
     return {name: Work(**vars(works.get(name) or Work(name, "", 0)) | {"source": source}) for name in stages}
+
+
+def training_bytes(
+    method: TrainingConfig, num_parameters: float, num_trained: float | None = None, weight_bytes: int = 2
+) -> tuple[int, int]:
+    """(bytes that a training leaves, bytes that it needs besides until it ends).
+
+    It leaves the merged model in the weights' own type and the adapter of a LoRA run. Until then there are resumable
+    checkpoints of what trains and of its optimiser: those that are kept, and one that is being written. `num_trained`
+    parameters train; where that is not known it is what the method suggests.
+    """
+    if num_trained is None:
+        num_trained = num_parameters * (LORA_SHARE_PER_RANK * method.lora.rank if method.lora else 1)
+    left = num_parameters * weight_bytes + (num_trained * TRAINED_WEIGHT_BYTES if method.lora else 0)
+    return int(left), int((CHECKPOINTS_KEPT + 1) * 3 * TRAINED_WEIGHT_BYTES * num_trained)
 
 
 def driver_bytes(work: Work, config: PipelineConfig) -> int:

@@ -36,7 +36,7 @@ def model_digest(checkpoint: str) -> str:
     folder = Path(local_copy(checkpoint))
     check_checkpoint(str(folder))
     if not folder.is_dir():
-        return f"hub:{checkpoint}@{_hub_commit(checkpoint)}"
+        return f"hub:{checkpoint}@{hub_snapshot(checkpoint).name}"
     digest = hashlib.sha256()
     for path in sorted(folder.iterdir()):
         if path.suffix in READ_SUFFIXES:
@@ -45,10 +45,15 @@ def model_digest(checkpoint: str) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
-def _hub_commit(name: str) -> str:
+def hub_snapshot(name: str) -> Path:
+    """Folder of a hub model's small files, by the name of its commit: no weights, unless the cache has them already.
+
+    Raises CheckpointError for what neither the hub nor its cache has.
+    """
     from huggingface_hub import snapshot_download
 
+    patterns = [f"*{suffix}" for suffix in READ_SUFFIXES if suffix != ".safetensors"]
     try:
-        return Path(snapshot_download(name, allow_patterns=["config.json"])).name
+        return Path(snapshot_download(name, allow_patterns=patterns))
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{name}: neither a folder nor a model that the hub or its cache has ({error})") from None

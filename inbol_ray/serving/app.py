@@ -21,6 +21,7 @@ from inbol_ray.config.serving import ServedModel
 from inbol_ray.errors import ConfigError, MissingInputError
 from inbol_ray.local_copies import set_job_storage
 from inbol_ray.pipeline import build_stages
+from inbol_ray.preflight.check import BASE, check_checkpoints
 from inbol_ray.serving.dial import make_dial
 from inbol_ray.serving.keys import KEYS_VARIABLE, is_loopback, load_keys
 from inbol_ray.serving.replica import Offer, Replica
@@ -46,7 +47,10 @@ def build(args: dict[str, str | list[str]]) -> serve.Application:
 
 
 def build_application(config: PipelineConfig) -> serve.Application:
-    """Raises ConfigError and MissingInputError for whatever would keep a replica from starting. Ray must be up."""
+    """Raises ConfigError, CheckpointError and MissingInputError for what would keep a replica from starting.
+
+    Ray must be up.
+    """
     set_job_storage(config.storage)
     serving = config.serving
     if serving is None:
@@ -55,6 +59,7 @@ def build_application(config: PipelineConfig) -> serve.Application:
         raise ConfigError(
             f"serving.host {serving.host!r} is open to others: set {KEYS_VARIABLE} or serving.api_keys_file first"
         )
+    _check_outside_checkpoints(config)
     offers = {name: _offer(name, model, config) for name, model in serving.models.items()}
     conditions = current_conditions(config.prompts, config.engine)
     for name, model in serving.models.items():
@@ -93,6 +98,15 @@ def build_application(config: PipelineConfig) -> serve.Application:
     )(Replica)
     settings = serving.model_dump() | {"api_keys_file": _absolute(serving.api_keys_file)}
     return deployment.bind(settings, offers, engines, engine.model_dump(), config.seed, int(time.time()), conditions)
+
+
+def _check_outside_checkpoints(config: PipelineConfig) -> None:
+    """Raise CheckpointError for what is wrong with the models that this project has not made."""
+    models = config.serving.models.items()
+    uses = {f"serving.models.{name}.path": model.path for name, model in models if model.path is not None}
+    if config.base_model.kind == "checkpoint" and any(model.method == "original" for _, model in models):
+        uses[BASE] = config.base_model.path
+    check_checkpoints(uses, config.storage)
 
 
 def _offer(name: str, model: ServedModel, config: PipelineConfig) -> Offer:

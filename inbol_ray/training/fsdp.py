@@ -6,23 +6,30 @@ import torch.distributed as dist
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
-from transformers import AutoProcessor, LlavaForConditionalGeneration
+from transformers import AutoProcessor, LlavaForConditionalGeneration, LlavaProcessor
 
 from inbol_ray.config.training import TrainingConfig
 from inbol_ray.errors import CheckpointError
+from inbol_ray.processors import complete_processor
 
 PROJECTOR = "multi_modal_projector"
 
 
 def load_processor(checkpoint: str):
-    """The checkpoint's LlavaProcessor. Raises CheckpointError where it has none."""
+    """The checkpoint's LlavaProcessor, what it lacks taken from config.json. Raises CheckpointError where it has none."""
     try:
-        return AutoProcessor.from_pretrained(checkpoint, trust_remote_code=False)
+        processor = AutoProcessor.from_pretrained(checkpoint, trust_remote_code=False)
+        if not isinstance(processor, LlavaProcessor):
+            raise ValueError(f"found a {type(processor).__name__}")
+        complete_processor(processor, checkpoint)
+    except CheckpointError:
+        raise
     except (OSError, ValueError) as error:
         raise CheckpointError(
             f"{checkpoint}: no usable processor ({error}); expected a llava-hf folder with processor_config.json and "
             "tokenizer.json beside the weights"
         ) from None
+    return processor
 
 
 def load_model(checkpoint: str) -> LlavaForConditionalGeneration:
@@ -31,14 +38,37 @@ def load_model(checkpoint: str) -> LlavaForConditionalGeneration:
     They are mapped from the files: a machine's workers share that memory for as long as they do not write to it.
     """
     try:
-        return LlavaForConditionalGeneration.from_pretrained(
-            checkpoint, dtype="auto", use_safetensors=True, trust_remote_code=False
+        model, loaded = LlavaForConditionalGeneration.from_pretrained(
+            checkpoint,
+            dtype="auto",
+            use_safetensors=True,
+            trust_remote_code=False,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
         )
     except (OSError, ValueError) as error:
         raise CheckpointError(
             f"{checkpoint}: not a LLaVA checkpoint that can be loaded ({error}); expected the hub's llava-hf layout "
             "with config.json and model*.safetensors"
         ) from None
+    if problem := describe_unfit_weights(loaded):
+        raise CheckpointError(f"{checkpoint}: {problem}")
+    return model
+
+
+def describe_unfit_weights(loaded: dict) -> str:
+    """What the weights lack, from transformers' loading info, which fills the gaps with random numbers; or nothing."""
+    missing = sorted(loaded["missing_keys"])
+    shapes = sorted(f"{name} ({list(found)}, not {list(wanted)})" for name, found, wanted in loaded["mismatched_keys"])
+    if not missing and not shapes:
+        return ""
+    gaps = [f"{len(missing)} tensors of the model are missing ({_first(missing)})"] if missing else []
+    gaps += [f"{len(shapes)} have another shape than config.json says ({_first(shapes)})"] if shapes else []
+    return f"{' and '.join(gaps)}; expected every weight of the LLaVA that config.json describes: save it whole"
+
+
+def _first(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
 def prepare_model(checkpoint: str, config: TrainingConfig) -> nn.Module:

@@ -9,7 +9,7 @@ import ray.data
 from ray.train import CheckpointConfig, DataConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
-from inbol_ray.config.training import CaDpoConfig, MethodConfig, TrackingConfig
+from inbol_ray.config.training import CHECKPOINTS_KEPT, CaDpoConfig, MethodConfig, TrackingConfig
 from inbol_ray.errors import ConfigError
 from inbol_ray.local_copies import copy_folder, job_storage
 from inbol_ray.storage import create_folder, delete_folder, open_filesystem
@@ -21,7 +21,6 @@ from inbol_ray.training.reference_columns import add_reference_logps
 from inbol_ray.training.stopping import checkpoint_on_sigterm
 from inbol_ray.training.tracking import LOGS, SUMMARY
 
-CHECKPOINTS_KEPT = 2
 SECONDS_BETWEEN_LOOKS = 0.2
 """How often Ray Train looks at its workers. A report waits until it has been seen, 2 s by default: many steps long."""
 

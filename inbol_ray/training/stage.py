@@ -6,12 +6,10 @@ import pyarrow.dataset as pads
 from inbol_ray.artifacts import StageContext
 from inbol_ray.config.training import CaDpoConfig, MethodConfig
 from inbol_ray.datagen.preference_pairs import pair_weights
-from inbol_ray.local_copies import local_copy
 from inbol_ray.rows import Rejected
-from inbol_ray.training.batches import NUM_TOKENS, add_token_counts
+from inbol_ray.training.batches import NUM_TOKENS
 from inbol_ray.training.card import write_model_cards
-from inbol_ray.training.fsdp import load_processor
-from inbol_ray.training.objectives import build_objective
+from inbol_ray.training.lengths import count_tokens, load_objective
 from inbol_ray.training.run import run_training
 
 
@@ -58,20 +56,20 @@ def _read_rows(context: StageContext, config: MethodConfig) -> pa.Table:
 
 def _drop_long(context: StageContext, table: pa.Table, config: MethodConfig, init: str) -> pa.Table:
     """Rows within `max_length`; longer ones are rejected, since cutting could remove image tokens or the answer."""
-    objective = build_objective(config, load_processor(local_copy(init)), context.config.prompts.system)
-    rows = table.to_pylist()
+    system = context.config.prompts.system
     if config.micro_batch_tokens is not None:
-        table = add_token_counts(table, objective)
-        lengths = table[NUM_TOKENS].to_pylist()
+        lengths = count_tokens(table, config, init, system)
+        table = table.append_column(NUM_TOKENS, pa.array(lengths, pa.int32()))
     else:
         # No text has more tokens than bytes, so most rows need no tokeniser.
-        bounds = map(objective.max_row_length, rows)
-        lengths = [
-            bound if bound <= config.max_length else objective.row_length(row)
-            for bound, row in zip(bounds, rows, strict=True)
-        ]
-    for row, length in zip(rows, lengths, strict=True):
+        objective = load_objective(config, init, system)
+        lengths = [objective.max_row_length(row) for row in table.to_pylist()]
+        unsure = [index for index, bound in enumerate(lengths) if bound > config.max_length]
+        counted = count_tokens(table.take(pa.array(unsure, pa.int64())), config, init, system)
+        for index, length in zip(unsure, counted, strict=True):
+            lengths[index] = length
+    for row_id, length in zip(table["id"].to_pylist(), lengths, strict=True):
         if length > config.max_length:
             detail = f"{length} tokens exceed max_length {config.max_length}; raise training max_length or drop the row"
-            context.reject([Rejected(row["id"], "training", "too_long", detail)])
+            context.reject([Rejected(row_id, "training", "too_long", detail)])
     return table.filter(pa.array([length <= config.max_length for length in lengths], pa.bool_()))

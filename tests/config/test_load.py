@@ -70,6 +70,10 @@ def test_later_files_win_and_sections_merge(tmp_path):
             "training.ca_dp: `kind` is missing; .*did you mean 'ca_dpo'",
         ),
         (["--config", DEMO, "--training.ca_dpo.lora.rnk", "8"], "^training.ca_dpo.lora.rnk: .*found 8; .*'rank'"),
+        (
+            ["--config", DEMO, "--training.sft.lora", "{target_modules: '*.q_proj'}"],
+            r"training.sft.*target_modules: .*\*.q_proj' is no regular expression: nothing to repeat",
+        ),
         (["--config", DEMO, "--base_model.hidden_siz", "8"], "^base_model.hidden_siz: unknown key.*'hidden_size'"),
         (["--config", DEMO, "--base_model.kind", "foo"], "^base_model: .*'foo'.*'toyworld', 'checkpoint'"),
         (["--config", DEMO, "--evaluation.methods.0", "sft"], "evaluation.methods is a list, which is replaced whole"),
