@@ -18,6 +18,7 @@ from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.config.training import PRETRAINING_STEPS
 from inbol_ray.errors import ConfigError, InbolError
 from inbol_ray.local_copies import set_job_storage
+from inbol_ray.machine import logical_cpus, object_store_bytes, this_machine
 from inbol_ray.prompts import PROMPTS_VERSION
 from inbol_ray.storage import is_remote
 from inbol_ray.watch import start_board, submission_id, watched
@@ -308,10 +309,11 @@ def started_ray(config: PipelineConfig) -> Iterator[None]:
     else:
         # It says that this private cluster has a token; one without a token is only ever met by its address, above.
         logging.getLogger("ray._private.authentication.authentication_token_setup").setLevel(logging.ERROR)
+        machine = this_machine()
         ray.init(
             address="local",  # not whatever cluster happens to run on this machine
-            num_cpus=config.ray.num_cpus,
-            object_store_memory=config.ray.object_store_memory_bytes,
+            num_cpus=config.ray.num_cpus or logical_cpus(machine),
+            object_store_memory=config.ray.object_store_memory_bytes or object_store_bytes(machine),
             runtime_env=environment,
             include_dashboard=False,
             log_to_driver=False,
