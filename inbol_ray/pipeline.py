@@ -319,13 +319,21 @@ def started_ray(config: PipelineConfig) -> Iterator[None]:
             log_to_driver=False,
             configure_logging=False,
         )
-    print(f"Ray is up after {time.monotonic() - started:.1f} s", file=sys.stderr)
+    print(f"Ray is up after {time.monotonic() - started:.1f} s: {_total_resources()}", file=sys.stderr)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _total_resources() -> str:
+    import ray
+
+    total = ray.cluster_resources()
+    store = total.get("object_store_memory", 0) / 1e9
+    return f"{total.get('CPU', 0):g} CPUs, {total.get('GPU', 0):g} GPUs, {store:,.1f} GB of object store"
 
 
 def run_job(work: Callable[[], object]) -> None:

@@ -25,6 +25,7 @@ def _run(config: PipelineConfig) -> None:
     from inbol_ray.plan.estimate import find_rate, measured_manifests, plan_stage, scenario_of, warn, what_if
     from inbol_ray.plan.memory import footprints
     from inbol_ray.plan.page import render_memory, render_simulation, render_stages, render_what_if
+    from inbol_ray.plan.placement import warn_placement
     from inbol_ray.plan.shapes import shape_of
     from inbol_ray.plan.simulation import best_rows_per_block, largest_useful, simulate
     from inbol_ray.plan.workload import build_work
@@ -50,7 +51,7 @@ def _run(config: PipelineConfig) -> None:
         for count in ENGINES
     ]
     print(f"\n{render_simulation('confidence', outcomes, largest_useful(outcomes))}")
-    for warning in warn(plans, config, memory):
+    for warning in [*warn_placement(stages, config), *warn(plans, config, memory)]:
         print(f"\nwarning: {warning}")
 
 

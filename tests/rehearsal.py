@@ -53,7 +53,7 @@ def rehearsed(config_file: str, checkpoint: Path, folder: Path, num_processes: i
         "unanswerable": {"num_mismatch": 8, "num_generated": 4, "num_kept": 6, "max_question_tokens": 8},
         "training": {name: training for name in shipped.training},
         "evaluation": {"max_tokens": 4, "benchmarks": written(shipped.evaluation.benchmarks)},
-        "serving": {"max_tokens": 8},
+        "serving": {"max_tokens": 4},
     }
     if shipped.calibration is not None:
         overrides["calibration"] = {"benchmarks": written(shipped.calibration.benchmarks)}

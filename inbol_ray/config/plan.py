@@ -15,7 +15,7 @@ class PlanConfig(Section):
     gpus_per_node: PositiveInt = 8
     """GPUs of a node; for a CPU run the engines and training workers that it holds."""
     node_cpus: PositiveInt = 64
-    """CPUs of a node, beside its GPUs: what every stage must fit. A check of the shipped configurations reads it."""
+    """CPUs of a node. A stage that does not fit the nodes of the largest cluster in the table is warned of."""
     model: Literal["llava-1.5-7b", "llava-1.5-13b"] | None = None
     """Shape of the model. null: that of `base_model.path`'s config.json where it is a local folder, else what its name
     says, else llava-1.5-7b."""

@@ -152,17 +152,17 @@ def gathered_layers(shape: ModelShape, method: MethodConfig) -> float:
 
 
 def layer_activations(shape: ModelShape, lora: LoraSettings | None, dtype: str) -> float:
-    """Bytes a token that autograd keeps of one decoder layer (hidden h, intermediate i, key and value width k).
+    """Bytes a token that autograd keeps of one decoder layer (hidden h, intermediate i).
 
-    Two norms in float32: 8 h. In the compute type: both norms' outputs, query, attention's output and the output
-    layer's input: 5 h; key and value, repeated for every query head, 2 q (q = heads x their width); gate, its
-    activation, up, and their product: 4 i. Full fine-tuning keeps both norms' inputs to their weights: 2 h. An adapter
-    keeps its seven inner vectors of the rank; with dropout also each one's own dropped input and mask (1 byte), of six
-    modules of width h and one of width i.
+    Two norms in float32: 8 h. In the compute type: both norms' outputs: 2 h; query, attention's output, and key and
+    value, repeated for every query head: 4 q (q = heads x their width); gate, its activation, up, and their product:
+    4 i. Full fine-tuning keeps what both norms' weights are multiplied with: 2 h. An adapter keeps its seven inner
+    vectors of the rank; with dropout also each one's own dropped input and mask (1 byte), of five modules of width h,
+    one of q and one of i.
     """
     width = DTYPE_BYTES[dtype]
     query = shape.heads * shape.head_dim
-    per_token = 8 * shape.hidden + width * (3 * shape.hidden + 4 * query + 4 * shape.intermediate)
+    per_token = 8 * shape.hidden + width * (2 * shape.hidden + 4 * query + 4 * shape.intermediate)
     if lora is None:
         return per_token + width * 2 * shape.hidden
     per_token += width * 7 * lora.rank

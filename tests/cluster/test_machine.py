@@ -32,7 +32,9 @@ from inbol_ray.machine import (
     this_machine,
 )
 from inbol_ray.pipeline import build_stages
-from inbol_ray.plan.memory import gpus_per_engine
+from inbol_ray.plan.estimate import object_store_bytes as planned_store
+from inbol_ray.plan.estimate import rendered_bytes_in_flight
+from inbol_ray.plan.placement import planned_node, warn_placement
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted((ROOT / "jobs" / "configs").glob("*.yaml"))
@@ -86,16 +88,10 @@ def test_a_ray_started_here_has_what_the_rule_says(tmp_path):
 
 
 def load(file: Path, *options: str) -> PipelineConfig:
-    """A shipped configuration; one that names no model is written for use on top of the demo's."""
-    files = [file] if "base_model" in yaml.safe_load(file.read_text()) else [DEMO, file]
+    """A shipped configuration, on top of the one that its first line names."""
+    below = re.match(r"# On top of (\S+\.yaml)", file.read_text())
+    files = [file.with_name(below[1]), file] if below else [file]
     return load_config([text for one in files for text in ("--config", str(one))] + list(options))
-
-
-def node_of(config: PipelineConfig) -> dict[str, float]:
-    """The node that a configuration is written for (`plan.node_cpus`, `plan.gpus_per_node`), under a Ray of our own."""
-    uses_gpus = gpus_per_engine(config) or any(method.num_gpus_per_worker for method in config.training.values())
-    gpus = config.plan.gpus_per_node if uses_gpus else 0
-    return {"CPU": float(logical_cpus(machine(config.plan.node_cpus, gpus=gpus)))} | ({"GPU": gpus} if gpus else {})
 
 
 def asks_of(config: PipelineConfig, nodes: list[dict], growth: list[NodeType], monkeypatch) -> dict:
@@ -120,8 +116,34 @@ def aws_growth() -> list[NodeType]:
 @pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.stem)
 def test_every_configuration_fits_the_machine_that_it_is_written_for(file, monkeypatch):
     config = load(file)
-    node = node_of(config)
+    node = planned_node(config)
     check_asks(asks_of(config, [node], [], monkeypatch), [node], [])
+    assert warn_placement(build_stages(config), config) == []
+
+
+def test_a_plan_warns_of_nodes_that_cannot_hold_a_stage():
+    config = load(
+        ROOT / "jobs" / "configs" / "paper_llava15_7b.yaml", "--plan.gpus_per_node", "4", "--plan.nodes", "[1]"
+    )
+    text = "\n".join(warn_placement(build_stages(config), config))
+    assert "confidence: 1 node of 64 CPU + 4 GPU hold 4 of 8 vLLM engines" in text
+    assert "ca_dpo: " in text and "questions: " not in text
+    two = load(
+        ROOT / "jobs" / "configs" / "paper_llava15_7b.yaml", "--plan.gpus_per_node", "4", "--plan.nodes", "[1, 2]"
+    )
+    assert warn_placement(build_stages(two), two) == []
+
+
+def test_blocks_in_flight_fit_the_object_store_of_a_kuberay_node():
+    spec = yaml.safe_load((ROOT / "cluster/kuberay/raycluster.yaml").read_text())["spec"]
+    [group] = [group for group in spec["workerGroupSpecs"] if group["groupName"] == "gpu"]
+    pod = group["template"]["spec"]
+    [shm] = [volume["emptyDir"] for volume in pod["volumes"] if volume["name"] == "shm"]
+    memory = int(pod["containers"][0]["resources"]["limits"]["memory"].removesuffix("Gi")) << 30
+    node = Machine(64, memory, int(shm["sizeLimit"].removesuffix("Gi")) << 30, 8)
+    config = load(ROOT / "jobs" / "configs" / "paper_llava15_7b.yaml")
+    assert planned_store(config) <= object_store_bytes(node)
+    assert 2 * rendered_bytes_in_flight(config) < object_store_bytes(node)
 
 
 @pytest.mark.parametrize("growth", [kuberay_growth, aws_growth], ids=["kuberay", "aws"])
