@@ -152,7 +152,7 @@ def warn(plans: Sequence[StagePlan], config: PipelineConfig, memory: Sequence[Fo
         if held > 0.8 * plan.driver_memory_bytes:
             warnings.append(
                 f"{work.stage}: the driver holds about {held / 1e9:,.0f} GB of rows, it has "
-                f"{plan.driver_memory_bytes / 1e9:,.0f} GB; draw smaller samples of the corpora or give the head more memory"
+                f"{plan.driver_memory_bytes / 1e9:,.0f} GB; lower the corpora's `sample` or give the head more memory"
             )
         if work.stage in ENGINE_STAGES and one.num_processes:
             warnings += _warn_engines(one, config)

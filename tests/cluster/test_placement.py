@@ -21,12 +21,11 @@ SMALL = {"object_store_memory": 80 << 20, "include_dashboard": False}
 EIGHT_GPUS = {"CPU": float(logical_cpus(Machine(96, 10**12, 10**11, 8))), "GPU": 8.0}
 CLUSTERS = {
     "one machine": [EIGHT_GPUS],
-    "kuberay": [kuberay_nodes()[group] for group in ("head", "cpu", "gpu")],
-    "kuberay with spot": [kuberay_nodes()[group] for group in ("head", "cpu", "gpu", "spot-gpu")],
+    "kuberay": list(kuberay_nodes().values()),
 }
 
 
-@pytest.fixture(scope="module", params=CLUSTERS, ids=lambda name: name.replace(" ", "-"))
+@pytest.fixture(scope="module", params=CLUSTERS)
 def connected(request):
     """A connection to a cluster of logical nodes; the first is the head. None of them starts a worker."""
     import ray
