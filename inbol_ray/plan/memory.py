@@ -264,9 +264,16 @@ def engine_mends(engine: EngineConfig) -> list[Mend]:
         mends.append([("engine.quantization fp8", {"quantization": "fp8"})])
     lengths = [length for length in (4096, 2048, 1024) if length < engine.max_model_len]
     mends.append([(f"engine.max_model_len {length}", {"max_model_len": length}) for length in lengths])
-    sizes = [engine.tensor_parallel_size * factor for factor in (2, 4, 8)]
-    mends.append([(f"engine.tensor_parallel_size {size}", {"tensor_parallel_size": size}) for size in sizes])
+    mends.append([_spread(engine, engine.tensor_parallel_size * factor) for factor in (2, 4, 8)])
     return [mend for mend in mends if mend]
+
+
+def _spread(engine: EngineConfig, devices: int) -> tuple[str, dict]:
+    """Tensor parallelism over so many devices; a number of GPUs that is set has to grow with it."""
+    text, update = f"engine.tensor_parallel_size {devices}", {"tensor_parallel_size": devices}
+    if not engine.num_gpus_per_engine:
+        return text, update
+    return f"{text} with engine.num_gpus_per_engine {devices}", update | {"num_gpus_per_engine": devices}
 
 
 def training_mends(stage: str, method: MethodConfig) -> list[Mend]:

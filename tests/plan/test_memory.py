@@ -205,6 +205,9 @@ def test_what_fits_which_card():
     small = fits(24)
     assert small["sft"][0] and small["ca_dpo"][0] and not small["confidence"][0]
     assert "engine.quantization fp8" in small["confidence"][1]
+    spread = "engine.tensor_parallel_size 2 with engine.num_gpus_per_engine 2"
+    assert spread in small["confidence"][1]
+    assert fits(24, *(f"--{text.replace(' ', '=')}" for text in spread.split(" with ")))["confidence"][0]
     full = fits(24, "--training.sft.lora", "null")
     assert not full["sft"][0]
 
