@@ -78,6 +78,11 @@ def engine_resources(engine: EngineConfig) -> dict[str, float]:
     return {"CPU": 1.0, "GPU": float(gpus)} if gpus else {"CPU": float(engine.num_cpus_per_engine)}
 
 
+def replica_resources(engine: EngineConfig, num_checkpoints: int) -> dict[str, float]:
+    """What a replica of the server reserves on one node: an engine a checkpoint. GPUs are decided."""
+    return {name: amount * num_checkpoints for name, amount in engine_resources(engine).items()}
+
+
 def place_engines(engine: EngineConfig) -> EngineConfig:
     """`engine` with `num_gpus_per_engine` decided: GPUs where the cluster has any or may grow to, else CPUs.
 

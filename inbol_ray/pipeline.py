@@ -19,6 +19,7 @@ from inbol_ray.config.training import PRETRAINING_STEPS
 from inbol_ray.errors import ConfigError, InbolError
 from inbol_ray.images import IMAGES_VERSION
 from inbol_ray.local_copies import set_job_storage
+from inbol_ray.machine import logical_cpus, object_store_bytes, this_machine
 from inbol_ray.preflight.check import check_run
 from inbol_ray.prompts import PROMPTS_VERSION
 from inbol_ray.storage import is_remote
@@ -312,22 +313,31 @@ def started_ray(config: PipelineConfig) -> Iterator[None]:
     else:
         # It says that this private cluster has a token; one without a token is only ever met by its address, above.
         logging.getLogger("ray._private.authentication.authentication_token_setup").setLevel(logging.ERROR)
+        machine = this_machine()
         ray.init(
             address="local",  # not whatever cluster happens to run on this machine
-            num_cpus=config.ray.num_cpus,
-            object_store_memory=config.ray.object_store_memory_bytes,
+            num_cpus=config.ray.num_cpus or logical_cpus(machine),
+            object_store_memory=config.ray.object_store_memory_bytes or object_store_bytes(machine),
             runtime_env=environment,
             include_dashboard=False,
             log_to_driver=False,
             configure_logging=False,
         )
-    print(f"Ray is up after {time.monotonic() - started:.1f} s", file=sys.stderr)
+    print(f"Ray is up after {time.monotonic() - started:.1f} s: {_total_resources()}", file=sys.stderr)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _total_resources() -> str:
+    import ray
+
+    total = ray.cluster_resources()
+    store = total.get("object_store_memory", 0) / 1e9
+    return f"{total.get('CPU', 0):g} CPUs, {total.get('GPU', 0):g} GPUs, {store:,.1f} GB of object store"
 
 
 def run_job(work: Callable[[], object]) -> None:

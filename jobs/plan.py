@@ -1,5 +1,6 @@
 """What a run will take before any money is spent: questions, samples, tokens, time, GPU-hours and bytes of each stage,
-a what-if table over nodes, what keeps a stage from scaling, and sampling simulated on 1 to 1,000 engines.
+whether a GPU (`plan.gpu_memory_gb`) holds it, a what-if table over nodes, what keeps a stage from scaling, and sampling
+simulated on 1 to 1,000 engines.
 
 Rates come from the finished stages in the output folder that had the same base model; where there are none they follow
 from the assumptions in the section `plan`. Starts no Ray and reads manifests only.
@@ -22,7 +23,10 @@ def _run(config: PipelineConfig) -> None:
     from inbol_ray.artifacts import open_store
     from inbol_ray.pipeline import build_stages
     from inbol_ray.plan.estimate import find_rate, measured_manifests, plan_stage, scenario_of, warn, what_if
-    from inbol_ray.plan.page import render_simulation, render_stages, render_what_if
+    from inbol_ray.plan.memory import footprints
+    from inbol_ray.plan.page import render_memory, render_simulation, render_stages, render_what_if
+    from inbol_ray.plan.placement import warn_placement
+    from inbol_ray.plan.shapes import shape_of
     from inbol_ray.plan.simulation import best_rows_per_block, largest_useful, simulate
     from inbol_ray.plan.workload import build_work
 
@@ -33,9 +37,12 @@ def _run(config: PipelineConfig) -> None:
     rates = {name: find_rate(work, config, measured.get(name)) for name, work in works.items()}
     plans = [plan_stage(work, rates[name], config) for name, work in works.items()]
     print(render_stages(plans))
-    print(
-        f"\nOn other clusters, all stages:\n{render_what_if(what_if(works, rates, config), config.plan.gpus_per_node)}"
-    )
+    memory = footprints(config, shape_of(config), works)
+    if memory:
+        print(f"\nGiB on a GPU, reckoned:\n{render_memory(memory, config.plan.gpu_memory_gb)}")
+    batches = {name: config.training[name].global_batch_size for name in works if name in config.training}
+    table = render_what_if(what_if(works, rates, config), config.plan.gpus_per_node, batches)
+    print(f"\nOn other clusters, all stages:\n{table}")
     work, rate = works["confidence"], rates["confidence"]
     outcomes = [
         simulate(
@@ -44,7 +51,7 @@ def _run(config: PipelineConfig) -> None:
         for count in ENGINES
     ]
     print(f"\n{render_simulation('confidence', outcomes, largest_useful(outcomes))}")
-    for warning in warn(plans, config):
+    for warning in [*warn_placement(stages, config), *warn(plans, config, memory)]:
         print(f"\nwarning: {warning}")
 
 

@@ -12,10 +12,12 @@ class RayConfig(Section):
 
     address: str | None = None
     """Address of a running cluster ("auto" inside a job); null starts Ray on this machine for the run."""
-    num_cpus: PositiveInt = 6
-    """Logical CPUs of a Ray started here. May exceed the cores: Ray Data needs CPUs beside the training workers."""
-    object_store_memory_bytes: PositiveInt = 400_000_000
-    """Object store of a Ray started here, in bytes."""
+    num_cpus: PositiveInt | None = None
+    """Logical CPUs of a Ray started here. null: the machine's cores, at least 6 and at least two a GPU and two more. May
+    exceed the cores: what waits for a GPU or a file needs none. Ours."""
+    object_store_memory_bytes: Annotated[int, Field(ge=75 << 20)] | None = None
+    """Object store of a Ray started here, in bytes. null: 30% of the memory, at most what /dev/shm holds, at least
+    400 MB. Ours."""
     nodes_may_join: bool = False
     """Wait for nodes instead of refusing a stage that fits neither the nodes that are up nor the declared growth."""
 

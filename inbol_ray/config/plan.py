@@ -1,5 +1,7 @@
 """What `jobs/plan.py` assumes."""
 
+from typing import Literal
+
 from pydantic import PositiveFloat, PositiveInt
 
 from inbol_ray.config.section import Fraction, Section
@@ -12,8 +14,13 @@ class PlanConfig(Section):
     """Nodes of the what-if table."""
     gpus_per_node: PositiveInt = 8
     """GPUs of a node; for a CPU run the engines and training workers that it holds."""
-    model_parameters: PositiveFloat = 7.06e9
-    """Parameters of the model; LLaVA-1.5-7B."""
+    node_cpus: PositiveInt = 64
+    """CPUs of a node. A stage that does not fit the nodes of the largest cluster in the table is warned of."""
+    model: Literal["llava-1.5-7b", "llava-1.5-13b"] | None = None
+    """Shape of the model. null: that of `base_model.path`'s config.json where it is a local folder, else what its name
+    says, else llava-1.5-7b."""
+    gpu_memory_gb: PositiveFloat = 80
+    """Memory of a GPU as its name says it: 24, 40, 80 (in GiB)."""
     gpu_flops: PositiveFloat = 312e12
     """Peak bfloat16 operations a second of a GPU; an A100's."""
     utilisation: Fraction = 0.4
@@ -22,8 +29,6 @@ class PlanConfig(Section):
     """Tokens a second that one engine writes, over all sequences it decodes at once."""
     engine_start_s: PositiveFloat = 120
     """From the request for an engine to its first batch: weights from the store, memory profile, graph capture."""
-    image_tokens: PositiveInt = 576
-    """Tokens of an image; LLaVA-1.5's."""
     question_tokens: PositiveInt = 40
     response_tokens: PositiveInt = 6
     """Mean length of a response: the corpora ask for a word or a phrase."""
@@ -34,8 +39,8 @@ class PlanConfig(Section):
     42,000 replies of an evaluation, which it judges as well."""
     driver_memory_bytes: PositiveInt = 32_000_000_000
     object_store_bytes_per_node: PositiveInt = 60_000_000_000
-    rendered_image_bytes: PositiveInt = 1_354_752
-    """An image as an engine takes it; LLaVA-1.5's 3 x 336 x 336 numbers in float32."""
+    """Object store of a node of the cluster; the shipped cluster files give /dev/shm 64 GiB. A Ray that a run starts by
+    itself (`ray.address` null) with `ray.object_store_memory_bytes` set has that much."""
     store_reads_per_s: PositiveInt = 5_500
     """GET requests a second that S3 serves from one prefix."""
     dispatches_per_s: PositiveFloat = 500

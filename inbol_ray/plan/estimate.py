@@ -13,6 +13,8 @@ from inbol_ray.cluster_resources import ENGINE_STAGES
 from inbol_ray.confidence.judging import ROWS_PER_TASK
 from inbol_ray.confidence.judging import UNIT as JUDGING
 from inbol_ray.config.schema import PipelineConfig
+from inbol_ray.plan.memory import GIB, Footprint, gpus_per_engine
+from inbol_ray.plan.shapes import shape_of
 from inbol_ray.plan.simulation import ENOUGH_BLOCKS, Scenario, best_rows_per_block, simulate
 from inbol_ray.plan.workload import Work, driver_bytes
 
@@ -97,14 +99,13 @@ def _seconds_a_row(timing: dict) -> float:
 
 def _assumed_rate(work: Work, config: PipelineConfig) -> Rate:
     plan = config.plan
+    compute = work.flops_per_parameter * shape_of(config).parameters / (plan.gpu_flops * plan.utilisation)
     if work.stage in ENGINE_STAGES and work.num_units:
-        compute = work.flops_per_parameter * plan.model_parameters / (plan.gpu_flops * plan.utilisation)
         seconds = (compute + work.response_tokens / plan.decode_tokens_per_s) / work.num_units
         judging = work.num_units / plan.judged_rows_per_s if work.stage in ("confidence", "test_confidence") else 0.0
         tail = work.num_units / plan.driver_rows_per_s
         return Rate(seconds, plan.engine_start_s, tail, ASSUMED, (seconds,), judging)
     if work.stage in config.training and work.num_units:
-        compute = work.flops_per_parameter * plan.model_parameters / (plan.gpu_flops * plan.utilisation)
         return Rate(compute / work.num_units, plan.engine_start_s, 0.0, ASSUMED)
     return Rate(0.0, 0.0, work.num_units / plan.driver_rows_per_s, ASSUMED)
 
@@ -115,7 +116,7 @@ def plan_stage(work: Work, rate: Rate, config: PipelineConfig, num_processes: in
     if work.stage in ENGINE_STAGES and work.num_units:
         count = num_processes or engine.num_engines
         wall = simulate(scenario_of(work, rate, config), count).wall_s
-        return StagePlan(work, rate, count, wall, wall * count * _gpus_per_engine(config) / 3600)
+        return StagePlan(work, rate, count, wall, wall * count * gpus_per_engine(config) / 3600)
     if work.stage in config.training and work.num_units:
         method = config.training[work.stage]
         count = min(num_processes or method.num_workers, method.global_batch_size)
@@ -125,15 +126,6 @@ def plan_stage(work: Work, rate: Rate, config: PipelineConfig, num_processes: in
         wall = rate.start_s + spent / count / NODE_EFFICIENCY**doublings + rate.tail_s
         return StagePlan(work, rate, count, wall, wall * count * method.num_gpus_per_worker / 3600)
     return StagePlan(work, rate, 0, rate.tail_s, 0.0)
-
-
-def _gpus_per_engine(config: PipelineConfig) -> float:
-    """The configured number; where the cluster is to decide, it is planned as one that has GPUs if trainings use them."""
-    engine = config.engine
-    if engine.num_gpus_per_engine is not None:
-        return engine.num_gpus_per_engine
-    trains_on_gpus = any(method.num_gpus_per_worker for method in config.training.values())
-    return float(engine.tensor_parallel_size * trains_on_gpus)
 
 
 def scenario_of(work: Work, rate: Rate, config: PipelineConfig, rows_per_block: int | None = None) -> Scenario:
@@ -150,30 +142,31 @@ def scenario_of(work: Work, rate: Rate, config: PipelineConfig, rows_per_block: 
     )
 
 
-def warn(plans: Sequence[StagePlan], config: PipelineConfig) -> list[str]:
-    """One sentence for each stage that cannot scale as configured, with the numbers and the mend."""
+def warn(plans: Sequence[StagePlan], config: PipelineConfig, memory: Sequence[Footprint] = ()) -> list[str]:
+    """One sentence for each stage that cannot run or scale as configured, with the numbers and the mend."""
     warnings = []
     plan = config.plan
     for one in plans:
         work = one.work
-        memory = driver_bytes(work, config)
-        if memory > 0.8 * plan.driver_memory_bytes:
+        held = driver_bytes(work, config)
+        if held > 0.8 * plan.driver_memory_bytes:
             warnings.append(
-                f"{work.stage}: the driver holds about {memory / 1e9:,.0f} GB of rows, it has "
-                f"{plan.driver_memory_bytes / 1e9:,.0f} GB; lower the corpora's limit or give the head more memory"
+                f"{work.stage}: the driver holds about {held / 1e9:,.0f} GB of rows, it has "
+                f"{plan.driver_memory_bytes / 1e9:,.0f} GB; lower the corpora's `sample` or give the head more memory"
             )
         if work.stage in ENGINE_STAGES and one.num_processes:
             warnings += _warn_engines(one, config)
-        if work.stage in config.training and work.num_units:
-            batch = config.training[work.stage].global_batch_size
-            wanted = config.training[work.stage].num_workers
-            most = max(plan.nodes) * plan.gpus_per_node
-            if most > batch:
-                warnings.append(
-                    f"{work.stage}: a global batch of {batch} keeps at most {batch} workers busy (configured "
-                    f"{wanted}, the largest cluster of the table holds {most}); more nodes do not help it"
-                )
-    return warnings
+    alike: dict[str, list[str]] = {}
+    for one in memory:
+        if not one.fits(plan.gpu_memory_gb * GIB):
+            alike.setdefault(_describe_excess(one, plan.gpu_memory_gb), []).append(one.stage)
+    return warnings + [f"{', '.join(stages)}: {text}" for text, stages in alike.items()]
+
+
+def _describe_excess(one: Footprint, gpu_memory_gb: float) -> str:
+    parts = ", ".join(f"{amount / GIB:,.1f} {part}" for part, amount in one.parts.items())
+    mend = f"set {', or '.join(one.mends)}" if one.mends else "no setting makes it fit: take a GPU with more memory"
+    return f"about {one.total / GIB:,.1f} GiB of a GPU that has {gpu_memory_gb:g} ({parts}); {mend}"
 
 
 def _warn_engines(one: StagePlan, config: PipelineConfig) -> list[str]:
@@ -193,12 +186,12 @@ def _warn_engines(one: StagePlan, config: PipelineConfig) -> list[str]:
             f"serves {plan.store_reads_per_s:,}; spread the images over {-(-reads // plan.store_reads_per_s):,.0f} "
             "prefixes"
         )
-    # A block is rendered while it waits for an engine; Ray Data hands an engine twice the blocks it works on.
-    per_node = plan.gpus_per_node * 2 * engine.batch_size * plan.rendered_image_bytes
-    if per_node > 0.5 * plan.object_store_bytes_per_node:
+    in_flight, store = rendered_bytes_in_flight(config), object_store_bytes(config)
+    if in_flight > 0.5 * store:
         found.append(
-            f"{work.stage}: blocks in flight take about {per_node / 1e9:,.0f} GB of a node's object store of "
-            f"{plan.object_store_bytes_per_node / 1e9:,.0f} GB; lower engine.batch_size"
+            f"{work.stage}: blocks in flight take about {in_flight / 1e9:,.1f} GB of a node's object store of "
+            f"{store / 1e9:,.1f} GB, which should have room for twice as much; lower engine.batch_size, or raise "
+            + ("ray.object_store_memory_bytes" if starts_ray(config) else "the nodes' /dev/shm")
         )
     if one.rate.tail_s > 0.25 * one.wall_s:
         found.append(
@@ -206,6 +199,24 @@ def _warn_engines(one: StagePlan, config: PipelineConfig) -> list[str]:
             "block; more engines do not help that part"
         )
     return found
+
+
+def rendered_bytes_in_flight(config: PipelineConfig) -> float:
+    """Rendered blocks on a node at once: Ray Data hands an engine twice the blocks that it works on."""
+    plan, engine = config.plan, config.engine
+    per_engine = gpus_per_engine(config) or 1
+    engines = min(engine.num_engines, max(1, int(plan.gpus_per_node / per_engine)))
+    return engines * 2 * engine.batch_size * shape_of(config).rendered_image_bytes
+
+
+def starts_ray(config: PipelineConfig) -> bool:
+    """Whether the store's size is the configuration's own: of a Ray that the run starts."""
+    return config.ray.address is None and config.ray.object_store_memory_bytes is not None
+
+
+def object_store_bytes(config: PipelineConfig) -> int:
+    """Of a node: as configured for a Ray that the run starts, else as the plan assumes for the cluster."""
+    return config.ray.object_store_memory_bytes if starts_ray(config) else config.plan.object_store_bytes_per_node
 
 
 def what_if(

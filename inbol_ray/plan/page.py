@@ -1,9 +1,12 @@
 """A plan as text for a terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from inbol_ray.plan.estimate import ASSUMED, StagePlan
+from inbol_ray.plan.memory import GIB, Footprint
 from inbol_ray.plan.simulation import Outcome
+
+_PARTS = ("weights", "optimizer", "reference", "gathered", "cache", "activations", "logits", "overhead")
 
 
 def render_stages(plans: Sequence[StagePlan]) -> str:
@@ -28,12 +31,26 @@ def render_stages(plans: Sequence[StagePlan]) -> str:
     return "\n".join(lines)
 
 
-def render_what_if(table: Sequence[tuple[int, float, float]], gpus_per_node: int) -> str:
-    """A line a number of nodes: wall time, speed-up over the first line, GPU-hours."""
+def render_what_if(table: Sequence[tuple[int, float, float]], gpus_per_node: int, batches: Mapping[str, int]) -> str:
+    """A line a number of nodes: wall time, speed-up over the first line, GPU-hours; and how far trainings scale, by
+    their global batches."""
     lines = [f"{'nodes':>6}{'GPUs':>7}{'time':>10}{'speed-up':>10}{'GPU-h':>10}"]
     first = table[0][1]
     for nodes, wall, hours in table:
         lines.append(f"{nodes:>6,}{nodes * gpus_per_node:>7,}{duration(wall):>10}{first / wall:>10.1f}{hours:>10,.0f}")
+    if batches:
+        most = ", ".join(f"{name} {batch}" for name, batch in batches.items())
+        lines.append(f"A training keeps at most a worker a sample of its global batch busy: {most}.")
+    return "\n".join(lines)
+
+
+def render_memory(memory: Sequence[Footprint], gpu_memory_gb: float) -> str:
+    """A line a stage: GiB of each part on one GPU, their sum, and whether it fits."""
+    lines = [f"{'stage':<16}" + "".join(f"{part:>13}" for part in _PARTS) + f"{'all':>8}  fits {gpu_memory_gb:g} GB"]
+    for one in memory:
+        parts = "".join(f"{one.parts[part] / GIB:>13,.1f}" if part in one.parts else f"{'-':>13}" for part in _PARTS)
+        fits = "yes" if one.fits(gpu_memory_gb * GIB) else "no"
+        lines.append(f"{one.stage:<16}{parts}{one.total / GIB:>8,.1f}  {fits}")
     return "\n".join(lines)
 
 

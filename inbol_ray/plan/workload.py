@@ -7,6 +7,7 @@ from inbol_ray.artifacts import Stage
 from inbol_ray.config.corpora import TOYWORLD_PREFIX, CorpusConfig
 from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.config.training import CHECKPOINTS_KEPT, TrainingConfig
+from inbol_ray.plan.shapes import shape_of
 
 CORPUS_SIZES = {
     ("vqav2", "train2014"): 443_757,
@@ -68,7 +69,8 @@ def build_work(stages: Mapping[str, Stage], config: PipelineConfig, manifests: M
     candidates = config.unanswerable.num_mismatch + config.unanswerable.num_generated
     num_data = num_train + kept
     sampling, plan = config.sampling, config.plan
-    prompt = plan.image_tokens + plan.question_tokens
+    shape = shape_of(config)
+    prompt = shape.image_tokens + plan.question_tokens
     response = min(plan.response_tokens, sampling.max_tokens)
     replies = num_test * len(config.evaluation.methods)
     works = {
@@ -134,9 +136,8 @@ def build_work(stages: Mapping[str, Stage], config: PipelineConfig, manifests: M
             "steps",
             rows // method.global_batch_size * method.num_epochs,
             training_tokens=rows * tokens * method.num_epochs,
-            # Forward and backward, and for preferences the reference's forward; checkpointing computes forward twice.
-            passes=3.0 + (1.0 if is_preference else 0.0) + (1.0 if method.gradient_checkpointing else 0.0),
-            bytes_written=training_bytes(method, plan.model_parameters)[0],
+            passes=_passes(method),
+            bytes_written=training_bytes(method, shape.parameters)[0],
         )
     return {name: Work(**vars(works.get(name) or Work(name, "", 0)) | {"source": source}) for name in stages}
 
@@ -154,6 +155,14 @@ def training_bytes(
         num_trained = num_parameters * (LORA_SHARE_PER_RANK * method.lora.rank if method.lora else 1)
     left = num_parameters * weight_bytes + (num_trained * TRAINED_WEIGHT_BYTES if method.lora else 0)
     return int(left), int((CHECKPOINTS_KEPT + 1) * 3 * TRAINED_WEIGHT_BYTES * num_trained)
+
+
+def _passes(method: TrainingConfig) -> float:
+    """Forward passes that a step costs: forward; backward through the activations, and in full fine-tuning as much again
+    for the weights' gradients; the reference's forward in preference learning; and the forward that checkpointing
+    repeats."""
+    backward = 1.0 if method.lora is not None else 2.0
+    return 1.0 + backward + (method.kind == "ca_dpo") + method.gradient_checkpointing
 
 
 def driver_bytes(work: Work, config: PipelineConfig) -> int:

@@ -145,7 +145,7 @@ def _run(
             AnswerBlock,
             fn_constructor_args=(parts, checkpoint, engine, decoding, seed, rounds),
             batch_format="pyarrow",
-            batch_size=None,
+            batch_size=1,  # a block; where GPUs are asked for, Ray Data refuses None
             compute=ray.data.ActorPoolStrategy(
                 min_size=min_engines,
                 max_size=num_engines,

@@ -14,7 +14,7 @@ from ray.serve.schema import LoggingConfig
 from inbol_ray.artifacts import open_store
 from inbol_ray.calibration.conditions import current_conditions
 from inbol_ray.calibration.thresholds import load_calibration
-from inbol_ray.cluster_resources import engine_resources, place_engines
+from inbol_ray.cluster_resources import engine_resources, place_engines, replica_resources
 from inbol_ray.config.load import load_config
 from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.config.serving import ServedModel
@@ -73,9 +73,10 @@ def build_application(config: PipelineConfig) -> serve.Application:
         if offer.adapter:
             engines[offer.checkpoint][name] = offer.adapter
     engine = place_engines(config.engine)
-    resources = engine_resources(engine)
+    resources = replica_resources(engine, len(engines))
     # Ray would allow each engine the threads of all engines together.
-    environment = {"VLLM_LOGGING_LEVEL": "ERROR", "OMP_NUM_THREADS": str(max(1, int(resources["CPU"])))}
+    threads = str(max(1, int(engine_resources(engine)["CPU"])))
+    environment = {"VLLM_LOGGING_LEVEL": "ERROR", "OMP_NUM_THREADS": threads}
     deployment = serve.deployment(
         name="server",
         # A replica keeps its own bounds, and says 429 in the clients' dialect; this one keeps bodies out of memory.
@@ -89,8 +90,8 @@ def build_application(config: PipelineConfig) -> serve.Application:
         health_check_period_s=HEALTH_CHECK_PERIOD_S,
         max_surge_percent=100,  # a new version starts before the old one stops
         ray_actor_options={
-            "num_cpus": resources["CPU"] * len(engines),
-            "num_gpus": resources.get("GPU", 0) * len(engines),
+            "num_cpus": resources["CPU"],
+            "num_gpus": resources.get("GPU", 0),
             "runtime_env": {"env_vars": environment | set_job_storage(config.storage)},
         },
         logging_config=_QUIET,

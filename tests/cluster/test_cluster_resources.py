@@ -53,11 +53,6 @@ def test_asks_follow_the_configuration():
     assert (demo["base"][0].count, demo["base"][0].resources) == (2, {"CPU": 1.0})
 
 
-def test_the_demo_fits_the_ray_that_it_starts():
-    config = load_config(["--config", "jobs/configs/demo.yaml"])
-    check_asks(asks_of("jobs/configs/demo.yaml"), [{"CPU": float(config.ray.num_cpus)}], [])
-
-
 def test_processes_do_not_spread_over_nodes():
     four_halves = [{"GPU": 0.5, "CPU": 8.0}] * 4
     assert place([Ask("engines", 4, {"GPU": 1.0})], four_halves) == [0]
