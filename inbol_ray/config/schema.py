@@ -11,7 +11,7 @@ from inbol_ray.config.evaluation import UNTRAINED_METHODS, CalibrationConfig, Ev
 from inbol_ray.config.machines import EngineConfig, RayConfig, StorageConfig
 from inbol_ray.config.model import BaseModelConfig, PromptConfig
 from inbol_ray.config.plan import PlanConfig
-from inbol_ray.config.sampling import ClassConfig, SamplingConfig, ScoringConfig, UnanswerableConfig
+from inbol_ray.config.sampling import BalanceConfig, ClassConfig, SamplingConfig, ScoringConfig, UnanswerableConfig
 from inbol_ray.config.section import Section
 from inbol_ray.config.serving import ServingConfig
 from inbol_ray.config.training import PRETRAINING_STEPS, MethodConfig, TrackingConfig
@@ -40,6 +40,7 @@ class PipelineConfig(Section):
     scoring: ScoringConfig = ScoringConfig()
     unanswerable: UnanswerableConfig = UnanswerableConfig()
     classes: ClassConfig = ClassConfig()
+    balance: BalanceConfig = BalanceConfig()
     training: dict[str, MethodConfig] = {}
     """Methods to train, by name; `align` and `base` are the toy base model's own pretraining."""
     tracking: TrackingConfig = TrackingConfig()

@@ -160,7 +160,7 @@ def warn(plans: Sequence[StagePlan], config: PipelineConfig) -> list[str]:
         if memory > 0.8 * plan.driver_memory_bytes:
             warnings.append(
                 f"{work.stage}: the driver holds about {memory / 1e9:,.0f} GB of rows, it has "
-                f"{plan.driver_memory_bytes / 1e9:,.0f} GB; lower the corpora's limit or give the head more memory"
+                f"{plan.driver_memory_bytes / 1e9:,.0f} GB; lower the corpora's `sample` or give the head more memory"
             )
         if work.stage in ENGINE_STAGES and one.num_processes:
             warnings += _warn_engines(one, config)
