@@ -98,6 +98,8 @@ def _check_evaluation(evaluation: EvaluationConfig) -> None:
     if twice := set(evaluation.methods) & evaluation.models.keys():
         raise ValueError(f"evaluation.models: {sorted(twice)} are names of methods; choose other names")
     names = {*evaluation.methods, *evaluation.models}
+    if evaluation.in_domain_test and not any(one.domain == "in_domain" for one in evaluation.benchmarks):
+        raise ValueError("evaluation.in_domain_test: no benchmark has `domain: in_domain`; add one or remove the test")
     datasets = {benchmark.dataset for benchmark in evaluation.benchmarks}
     for name, dataset in evaluation.pairs or ():
         if name not in names:

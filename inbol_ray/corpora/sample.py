@@ -2,8 +2,8 @@
 
 A stratum is what the corpus's results are broken down by (`breakdown`: VQAv2's answer types, ScienceQA's subjects and
 grades, VizWiz's answer types and so on), with the kind of answer and answerability; each keeps its share. MMBench's
-rotations of one question are drawn together and count once. All of it is ours. In memory are ranks alone, at most as
-many a stratum as are wanted; the questions that may yet be drawn wait on disk.
+rotations of one question are drawn together and count once. All of it is ours. In memory are ranks alone, of each
+stratum at most as many as are wanted; the questions that may yet be drawn wait on disk.
 """
 
 import heapq
@@ -40,18 +40,22 @@ class StratifiedSample:
         self._waiting.close()
 
     def add(self, question: Question) -> None:
+        """Take in a question; a group belongs to the stratum of its first."""
         number, self.num_seen = self.num_seen, self.num_seen + 1
         stratum, place = stratum_of(question), self._rank(question)
         group = question_group(question)
+        is_new = group is None or self._groups.add(group, stratum)
+        if not is_new:
+            stratum = self._groups.get(group)
         heap = self._heaps.setdefault(stratum, [])
-        if group is None or self._groups.add(group, 0):
+        if is_new:
             self._sizes[stratum] += 1
             if len(heap) < self.size:
                 heapq.heappush(heap, -place)
             else:
                 heapq.heappushpop(heap, -place)
         if place <= -heap[0]:
-            self._waiting.add(f"{number:012d}", json.dumps(question.to_row()))
+            self._waiting.add(f"{number:012d}", json.dumps([stratum, question.to_row()]))
 
     def drawn(self) -> Iterator[Question]:
         """The subset, in the order in which its questions were added; after it `num_drawn` is their number."""
@@ -60,8 +64,9 @@ class StratifiedSample:
         highest = {name: -negated[-1] for name, negated in lowest.items()}
         self.num_drawn = 0
         for _, value in self._waiting.items():
-            question = Question.from_row(json.loads(value))
-            if self._rank(question) <= highest.get(stratum_of(question), -1):
+            stratum, row = json.loads(value)
+            question = Question.from_row(row)
+            if self._rank(question) <= highest.get(stratum, -1):
                 self.num_drawn += 1
                 yield question
 

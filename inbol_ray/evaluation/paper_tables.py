@@ -143,7 +143,7 @@ def _in_domain_cell(found: Mapping[str, list[Mapping]], column: str) -> Cell | N
     rows = found.get(IN_DOMAIN_TEST)
     if not rows:
         return None
-    complete = set(rows[0]["answerable_benchmarks"]) == set(IN_DOMAIN)
+    complete = set(rows[0]["answerable_benchmarks"]) == set(IN_DOMAIN) and rows[0]["unanswerable"]["num_questions"] > 0
     if column == IN_DOMAIN_TEST:
         return tuple(_mean([row[name] for row in rows]) for name in SCORES), rows[0]["num_questions"], complete
     unanswerable = [row["unanswerable"] for row in rows if row["unanswerable"]["num_questions"]]

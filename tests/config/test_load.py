@@ -182,6 +182,11 @@ def test_every_job_has_help_and_refuses_a_bad_config(job):
         ("evaluation.pairs", "[[sfft, vqav2]]", "'sfft' is no method or model"),
         ("evaluation.pairs", "[[sft, gqa]]", "no benchmark is 'gqa'"),
         ("evaluation.size", "7b", "no LLaVA-1.5"),
+        (
+            "evaluation",
+            "{in_domain_test: {}, benchmarks: [{dataset: own, split: a, root: b, domain: out_of_domain}]}",
+            "in_domain_test: no benchmark has",
+        ),
         ("scoring.rules", "lenient", "scoring.rules"),
     ],
 )
