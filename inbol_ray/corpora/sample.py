@@ -75,5 +75,5 @@ class StratifiedSample:
 
 
 def stratum_of(question: Question) -> str:
-    """What a question is drawn in proportion to, as JSON."""
-    return json.dumps([question.answer_kind, question.answerable, question_classes(question)], sort_keys=True)
+    """What a question is drawn in proportion to, as text."""
+    return f"{question.answer_kind}, answerable {question.answerable}, {question_classes(question)}"
