@@ -61,7 +61,7 @@ def build_stages(config: PipelineConfig) -> dict[str, Stage]:
             "instruct",
             "write the instruction corpus",
             "toyworld.stages:build_instruct",
-            {"num_images": dump["toyworld"]["num_pretrain_images"]} | prompts | seed,
+            {key: dump["toyworld"][key] for key in ("num_pretrain_images", "num_captioned_images")} | prompts | seed,
         )
         vision = add(
             "vision",
@@ -82,7 +82,8 @@ def build_stages(config: PipelineConfig) -> dict[str, Stage]:
     def settings_of(corpora: Sequence[CorpusConfig]) -> dict:
         # A corpus in a store is another one where its endpoint is another; where artifacts are kept changes nothing.
         storage = {"storage": dump["storage"]} if any(is_remote(corpus.root) for corpus in corpora) else {}
-        return {"corpora": [corpus.model_dump(mode="json") for corpus in corpora]} | storage
+        drawn = seed if any(corpus.sample for corpus in corpora) else {}
+        return {"corpora": [corpus.model_dump(mode="json") for corpus in corpora]} | storage | drawn
 
     keys = {"compare_content": config.leakage.compare_content}
 
@@ -142,7 +143,7 @@ def build_stages(config: PipelineConfig) -> dict[str, Stage]:
         "data",
         "build IDK and preference data",
         "datagen.build:build_data",
-        {"classes": dump["classes"]} | prompts | seed,
+        {"classes": dump["classes"], "balance": dump["balance"]} | prompts | seed,
         confidence=confidence,
     )
 

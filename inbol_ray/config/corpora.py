@@ -16,6 +16,8 @@ class ToyWorldConfig(Section):
 
     num_pretrain_images: PositiveInt = 32_000
     """Scenes in the visual instruction corpus that the base model is trained on."""
+    num_captioned_images: PositiveInt = 16_000
+    """At most this many of them are in its captions too, which LLaVA's first step learns from."""
     num_train_questions: PositiveInt = 6_000
     """Answerable questions in the training corpora (VQAv2, ScienceQA and OVEN formats together)."""
     num_validation_questions: PositiveInt = 1_000
@@ -35,8 +37,10 @@ class CorpusConfig(Section):
     """Split as the corpus names it, for example `train2014` (VQAv2), `train` (ScienceQA), `entity_train` (OVEN)."""
     root: str
     """Folder with the corpus's files, or `s3://bucket/prefix`; `toyworld:NAME` is a folder that the toy world wrote."""
-    limit: PositiveInt | None = None
-    """Read at most this many questions: the first ones of the file."""
+    sample: PositiveInt | None = None
+    """Take this many questions: a subset drawn by a hash of the id and `seed`, in which the corpus's classes (such as
+    VQAv2's answer types or ScienceQA's subjects) keep their shares; null takes all. The whole file is read either way, so
+    that its order does not matter. Ours."""
 
     @field_validator("dataset")
     @classmethod

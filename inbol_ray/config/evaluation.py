@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
 from inbol_ray.config.corpora import BenchmarkConfig
 from inbol_ray.config.section import OpenFraction, Section
@@ -25,6 +25,24 @@ class OutsideModel(Section):
     """Row of the paper's tables to compare with, where `size` is given."""
 
 
+class InDomainTest(Section):
+    """A test of the size that the paper's in-domain figures imply: they are multiples of 0.1 percent, and what they say of
+    unanswerable questions weighs a tenth. How it is drawn is ours."""
+
+    questions: PositiveInt = 1_000
+    """Questions of all in-domain benchmarks, as many of each as it has, drawn by a hash of the id and `seed`."""
+    unanswerable: PositiveInt = 100
+    """How many of them are unanswerable; the in-domain benchmarks must have such questions."""
+
+    @model_validator(mode="after")
+    def _some_are_answerable(self) -> "InDomainTest":
+        if self.unanswerable >= self.questions:
+            raise ValueError(
+                f"unanswerable ({self.unanswerable}) must be below questions ({self.questions}), which it is a part of"
+            )
+        return self
+
+
 class EvaluationConfig(Section):
     """What is compared, and on what."""
 
@@ -37,6 +55,9 @@ class EvaluationConfig(Section):
     """(method or model, dataset) pairs to evaluate; null means every one on every benchmark."""
     size: Literal["7b", "13b"] | None = None
     """Size of the LLaVA-1.5 that `base_model` is: the methods are then compared with the paper's figures for it."""
+    in_domain_test: InDomainTest | None = None
+    """Score such a part of the benchmarks too (`{}` for the paper's size), from the same replies and beside the figures of
+    the whole; null leaves it out."""
     max_tokens: PositiveInt = 16
     sample_confidence: bool = True
     """Sample the original model on the test questions too, as `sampling` says, for figure 4; false leaves it out."""

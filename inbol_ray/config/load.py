@@ -147,7 +147,8 @@ def _found(value) -> str:
 
 
 def _near(name, choices) -> str:
-    near = difflib.get_close_matches(str(name), [str(choice) for choice in choices], 3)
+    # Above difflib's own cutoff: at 0.6 `limit` would be taken for `split`, which is another thing.
+    near = difflib.get_close_matches(str(name), [str(choice) for choice in choices], 3, cutoff=0.65)
     return f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
 
 

@@ -6,6 +6,8 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from inbol_ray.config.section import Fraction, Section
 
+CorpusShares = Literal["proportional", "equal"]
+
 
 class AdaptiveConfig(Section):
     """Stop sampling a question once its class is decided (`inbol_ray.confidence.stopping` has the test)."""
@@ -68,7 +70,46 @@ class UnanswerableConfig(Section):
     filter_threshold: Fraction = 0.5
     """A candidate is dropped when the judge's probability that the image answers it reaches this. Ours."""
     num_kept: PositiveInt = 2_000
-    """At most this many questions survive, half from each way where both have enough."""
+    """At most this many questions survive, drawn by a hash of the id and `seed`: half from each way where both have
+    enough. Ours."""
+    corpora: CorpusShares = "proportional"
+    """How many images of candidates, and of the questions that survive a cut, come from each corpus: in proportion to its
+    questions, or as many of each as there are. Ours."""
+
+
+class ClassShares(Section):
+    """Shares of Known, Mixed and Unknown questions, of a sum of 1."""
+
+    known: Fraction
+    mixed: Fraction
+    unknown: Fraction
+
+    @model_validator(mode="after")
+    def _sums_to_one(self) -> "ClassShares":
+        total = self.known + self.mixed + self.unknown
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"the shares of known, mixed and unknown sum to {total:g}; they must sum to 1")
+        return self
+
+
+class BalanceConfig(Section):
+    """What training data is made of, by class and corpus. Questions are left out, none is repeated; which ones, a hash
+    of the id and `seed` decides. Ours."""
+
+    classes: ClassShares | None = None
+    """Shares that the classes have: as many questions stay as allow for them. null leaves all that were sampled."""
+    corpora: CorpusShares = "proportional"
+    """What a class that is cut keeps of each corpus (questions of mismatch and of generation are one each): its share,
+    or as many of each as it has."""
+
+    @model_validator(mode="after")
+    def _corpora_need_a_cut(self) -> "BalanceConfig":
+        if self.corpora == "equal" and self.classes is None:
+            raise ValueError(
+                "corpora: 'equal' says how a class is cut, and none is cut without `classes`; set `classes` too, or give "
+                "each corpus its size with corpora[].sample"
+            )
+        return self
 
 
 class ClassConfig(Section):

@@ -11,7 +11,7 @@ from inbol_ray.config.evaluation import UNTRAINED_METHODS, CalibrationConfig, Ev
 from inbol_ray.config.machines import EngineConfig, RayConfig, StorageConfig
 from inbol_ray.config.model import BaseModelConfig, PromptConfig
 from inbol_ray.config.plan import PlanConfig
-from inbol_ray.config.sampling import ClassConfig, SamplingConfig, ScoringConfig, UnanswerableConfig
+from inbol_ray.config.sampling import BalanceConfig, ClassConfig, SamplingConfig, ScoringConfig, UnanswerableConfig
 from inbol_ray.config.section import Section
 from inbol_ray.config.serving import ServingConfig
 from inbol_ray.config.training import PRETRAINING_STEPS, MethodConfig, TrackingConfig
@@ -40,6 +40,7 @@ class PipelineConfig(Section):
     scoring: ScoringConfig = ScoringConfig()
     unanswerable: UnanswerableConfig = UnanswerableConfig()
     classes: ClassConfig = ClassConfig()
+    balance: BalanceConfig = BalanceConfig()
     training: dict[str, MethodConfig] = {}
     """Methods to train, by name; `align` and `base` are the toy base model's own pretraining."""
     tracking: TrackingConfig = TrackingConfig()
@@ -97,6 +98,8 @@ def _check_evaluation(evaluation: EvaluationConfig) -> None:
     if twice := set(evaluation.methods) & evaluation.models.keys():
         raise ValueError(f"evaluation.models: {sorted(twice)} are names of methods; choose other names")
     names = {*evaluation.methods, *evaluation.models}
+    if evaluation.in_domain_test and not any(one.domain == "in_domain" for one in evaluation.benchmarks):
+        raise ValueError("evaluation.in_domain_test: no benchmark has `domain: in_domain`; add one or remove the test")
     datasets = {benchmark.dataset for benchmark in evaluation.benchmarks}
     for name, dataset in evaluation.pairs or ():
         if name not in names:

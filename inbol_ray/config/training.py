@@ -77,6 +77,9 @@ class TrainingConfig(Section):
     """A resumable checkpoint is reported to Ray Train this often."""
     max_length: PositiveInt = 256
     """Longest sample in tokens, image tokens included; a longer one is dropped and counted, never cut."""
+    sample: PositiveInt | None = None
+    """Train on this many rows of the data: a subset drawn by a hash of the id and `seed`, in which corpora and classes
+    keep their shares; null trains on all. Ours."""
     max_failures: Annotated[int, Field(ge=0)] = 2
     """Worker failures after which Ray Train gives up; each resumes from the last checkpoint."""
     divergence_factor: Annotated[float, Field(gt=1)] | None = 3.0
@@ -108,8 +111,6 @@ class SupervisedConfig(TrainingConfig):
     data: Literal["captions", "conversations", "sft", "idk"]
     """`idk`: Known -> answer, Unknown -> refusal. `sft`: every corpus answer, refusals for type 3 only.
     `captions`, `conversations`: the toy world's own corpora, for the base model."""
-    max_rows: PositiveInt | None = None
-    """Use at most this many rows (the first by id)."""
 
 
 class CaDpoConfig(TrainingConfig):

@@ -16,7 +16,7 @@ from inbol_ray.config.corpora import BenchmarkConfig, CorpusConfig
 from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.corpora.disk_index import DiskIndex
 from inbol_ray.corpora.leakage import EvaluationKeys, Leaks, with_keys
-from inbol_ray.corpora.read import CorpusSource, read_corpora, stream_tables
+from inbol_ray.corpora.read import NOT_DRAWN, CorpusSource, read_corpora, stream_tables
 from inbol_ray.corpora.stage import corpus_source
 from inbol_ray.errors import InbolError
 from inbol_ray.images import ImageError, load_image
@@ -39,6 +39,7 @@ class CorpusReport:
     split: str
     root: str
     num_questions: int = 0
+    num_not_drawn: int = 0
     num_images: int = 0
     answer_kinds: Counter[str] = field(default_factory=Counter)
     answerable: Counter[str] = field(default_factory=Counter)
@@ -54,6 +55,9 @@ class CorpusReport:
     def add(self, table: pa.Table, images: DiskIndex, config: PipelineConfig) -> None:
         """Count a block of rows; the first questions are rendered."""
         for row in table.to_pylist():
+            if row["reason"] == NOT_DRAWN:
+                self.num_not_drawn = row["num_not_drawn"]
+                continue
             if row["reason"] is not None:
                 self.rejected[row["reason"]] += 1
                 self.first_rejected.setdefault(row["reason"], row["detail"])
@@ -71,6 +75,8 @@ class CorpusReport:
         if self.problem:
             yield from _wrapped("cannot be read", self.problem)
         yield f"  questions       {self.num_questions:,}" + _listed(self.answer_kinds) + _listed(self.answerable)
+        if self.num_not_drawn:
+            yield f"  not drawn       {self.num_not_drawn:,}  (`sample` takes a subset)"
         yield f"  images          {self.num_images:,}"
         yield f"  missing images  {self.rejected['missing_image']:,}"
         yield f"  duplicate ids   {self.rejected['duplicate_id']:,}"

@@ -6,7 +6,7 @@ Names are relative, with `/`. References are what `Question.images` holds (`stor
 import hashlib
 import os
 import posixpath
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from fnmatch import fnmatchcase
 from functools import cached_property
 from types import TracebackType
@@ -30,13 +30,22 @@ class CorpusFiles:
 
     `image_folder` (local or `s3://`) is where images go that are embedded in the corpus's own files: each becomes a
     file named by the SHA-256 of its bytes, so that rows refer to it as to any other image, the same picture is stored
-    once, and a reader that starts over writes the same files again.
+    once, and a reader that starts over writes the same files again. With `wanted_images` only those references become
+    files, and `passed_over` says whether there were others.
     """
 
-    def __init__(self, root: str, storage: StorageConfig, image_folder: str | None = None) -> None:
+    def __init__(
+        self,
+        root: str,
+        storage: StorageConfig,
+        image_folder: str | None = None,
+        wanted_images: Container[str] | None = None,
+    ) -> None:
         self.root = (root if is_remote(root) else os.path.abspath(root)).rstrip("/") or "/"
         self.storage = storage
         self.image_folder = image_folder
+        self.wanted_images = wanted_images
+        self.passed_over = False
         self._listed: set[str] = set()
         self._names = DiskIndex()
         self._saved_folders: set[str] = set()
@@ -108,13 +117,17 @@ class CorpusFiles:
             raise DataError(f"{self.root}: its files embed images, and no folder was given to keep them in")
         digest = hashlib.sha256(data).hexdigest()
         uri = f"{self.image_folder}/{digest[:2]}/{digest}"
+        reference = reference_to(uri, self.storage)
+        if self.wanted_images is not None and reference not in self.wanted_images:
+            self.passed_over = True
+            return reference
         filesystem, path = open_filesystem(uri, self.storage)
         if filesystem.get_file_info(path).type == pafs.FileType.NotFound:
             if digest[:2] not in self._saved_folders:
                 create_folder(filesystem, posixpath.dirname(path))
                 self._saved_folders.add(digest[:2])
             write_whole(filesystem, path, data)
-        return reference_to(uri, self.storage)
+        return reference
 
     def _open(self, name: str, description: str, opener: Callable) -> pa.NativeFile:
         filesystem, root = self._opened

@@ -3,7 +3,7 @@
 It joins VQAv2's annotations to its questions, finds ids that come twice, sorts questions by id, and remembers which
 images an evaluation uses. SQLite's B-tree in a temporary file was chosen over a hash partition into Parquet buckets because the JSON file is
 read by one process anyway, which takes longer than the look-ups do, and because rows stay in file order, so that
-`limit` means the first rows and of two rows with one id the first is kept. Memory is the page cache set below, whatever
+of two rows with one id the first is kept. Memory is the page cache set below, whatever
 the number of keys; `make bench-corpora` measures both.
 """
 

@@ -5,7 +5,7 @@ are read side by side. The task yields a block whenever it has `BLOCK_ROWS` rows
 holds a corpus, and Ray Data holds the reading back when what follows is slower.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -20,6 +20,7 @@ from inbol_ray.config.machines import StorageConfig
 from inbol_ray.corpora.corpus_files import CorpusFiles
 from inbol_ray.corpora.disk_index import DiskIndex
 from inbol_ray.corpora.registry import READERS
+from inbol_ray.corpora.sample import StratifiedSample
 from inbol_ray.errors import DataError, InbolError
 from inbol_ray.rows import QUESTION, Question, Rejected
 
@@ -27,10 +28,17 @@ BLOCK_ROWS = 2_000
 BLOCK_BYTES = 2 << 20
 UNREADABLE = "unreadable_corpus"
 """Reason of the row in which a corpus ends whose file cannot be read on."""
+NOT_DRAWN = "not_drawn"
+"""Reason of the row in which a corpus with `sample` ends: `num_not_drawn` of its questions are not in the subset."""
 CORPUS_ROW = pa.unify_schemas(
-    [QUESTION, pa.schema([(name, pa.string()) for name in ("benchmark", "domain", "reason", "detail")])]
+    [
+        QUESTION,
+        pa.schema([(name, pa.string()) for name in ("benchmark", "domain", "reason", "detail")]),
+        pa.schema([("num_not_drawn", pa.int64())]),
+    ]
 )
-"""A `Question`, or a rejected row: then `reason` and `detail` say why and only the id, dataset and split are set.
+"""A `Question`, or a row with a `reason`, where only the id, dataset and split are set: a rejected row, whose `detail`
+says why, or the one of NOT_DRAWN.
 
 `benchmark` and `domain` are null in training corpora.
 """
@@ -38,15 +46,24 @@ CORPUS_ROW = pa.unify_schemas(
 
 @dataclass(frozen=True)
 class CorpusSource:
-    """A configured corpus, the folder or URI that its `root` stands for, and where embedded images go."""
+    """A configured corpus, the folder or URI that its `root` stands for, where embedded images go, and the seed that a
+    `sample` of it is drawn with."""
 
     corpus: CorpusConfig
     root: str
     storage: StorageConfig = StorageConfig()
     image_folder: str | None = None
+    seed: int = 0
 
-    def open(self) -> CorpusFiles:
-        return CorpusFiles(self.root, self.storage, self.image_folder)
+    def open(self, wanted_images: Container[str] | None = None) -> CorpusFiles:
+        return CorpusFiles(self.root, self.storage, self.image_folder, wanted_images)
+
+
+@dataclass(frozen=True)
+class NotDrawn:
+    """The end of a corpus of which a subset was drawn."""
+
+    num_questions: int
 
 
 def read_corpora(sources: Sequence[CorpusSource]) -> ray.data.Dataset:
@@ -70,24 +87,43 @@ def check_files(source: CorpusSource) -> None:
         READERS[source.corpus.dataset](files, source.corpus.split)
 
 
-def read_rows(source: CorpusSource) -> Iterator[Question | Rejected]:
+def read_rows(source: CorpusSource) -> Iterator[Question | Rejected | NotDrawn]:
     """Rows of one corpus in file order, in this process.
 
-    At most `limit` questions; rows after it are not looked at. Of several questions with one id the first is kept and
-    the others are rejected as `duplicate_id`. Raises DataError where a file is missing or unreadable.
+    With `sample` the rejected rows come first, all of them, then the questions of the subset, then how many are not in
+    it. Of several questions with one id the first is kept and the others are rejected as `duplicate_id`. Raises
+    DataError where a file is missing or unreadable.
     """
-    corpus = source.corpus
-    with source.open() as files, DiskIndex() as first_row:
-        num_questions = 0
+    if source.corpus.sample is None:
+        with source.open() as files:
+            yield from _rows_once(files, source.corpus)
+        return
+    with StratifiedSample(source.corpus.sample, source.seed) as sample:
+        with source.open(wanted_images=()) as files:
+            for row in _rows_once(files, source.corpus):
+                if isinstance(row, Question):
+                    sample.add(row)
+                else:
+                    yield row
+        if files.passed_over:
+            _save_images(source, {reference for question in sample.drawn() for reference in question.images})
+        yield from sample.drawn()
+        yield NotDrawn(sample.num_seen - sample.num_drawn)
+
+
+def _rows_once(files: CorpusFiles, corpus: CorpusConfig) -> Iterator[Question | Rejected]:
+    with DiskIndex() as first_row:
         for number, row in enumerate(READERS[corpus.dataset](files, corpus.split)):
-            if isinstance(row, Question):
-                if not first_row.add(row.id, number):
-                    yield _duplicate(row, files.root, number, first_row.get(row.id))
-                    continue
-                num_questions += 1
+            if isinstance(row, Question) and not first_row.add(row.id, number):
+                row = _duplicate(row, files.root, number, first_row.get(row.id))
             yield row
-            if num_questions == corpus.limit:
-                return
+
+
+def _save_images(source: CorpusSource, wanted: set[str]) -> None:
+    """Read the corpus again for the embedded images of a subset: until it is drawn, no image is known to be needed."""
+    with source.open(wanted_images=wanted) as files:
+        for _ in READERS[source.corpus.dataset](files, source.corpus.split):
+            pass
 
 
 def stream_tables(dataset: ray.data.Dataset) -> Iterator[pa.Table]:
@@ -131,7 +167,7 @@ def _read_blocks(source: CorpusSource) -> Iterator[pa.Table]:
             return
 
 
-def _rows_and_error(source: CorpusSource) -> Iterator[Question | Rejected]:
+def _rows_and_error(source: CorpusSource) -> Iterator[Question | Rejected | NotDrawn]:
     """An error of ours travels as a row: as an exception, Ray Data would wrap it and print two pages of its own code."""
     try:
         yield from read_rows(source)
@@ -139,16 +175,14 @@ def _rows_and_error(source: CorpusSource) -> Iterator[Question | Rejected]:
         yield Rejected(f"{source.corpus.dataset}:{source.corpus.split}", source.corpus.dataset, UNREADABLE, str(error))
 
 
-def _to_row(row: Question | Rejected, corpus: CorpusConfig) -> dict:
+def _to_row(row: Question | Rejected | NotDrawn, corpus: CorpusConfig) -> dict:
     if isinstance(row, Question):
         return row.to_row()
-    return {
-        "id": row.id,
-        "dataset": corpus.dataset,
-        "split": corpus.split,
-        "reason": row.reason,
-        "detail": row.detail,
-    }
+    place = {"dataset": corpus.dataset, "split": corpus.split}
+    if isinstance(row, NotDrawn):
+        whole = f"{corpus.dataset}:{corpus.split}"
+        return place | {"id": whole, "reason": NOT_DRAWN, "num_not_drawn": row.num_questions}
+    return place | {"id": row.id, "reason": row.reason, "detail": row.detail}
 
 
 def _duplicate(question: Question, root: str, number: int, first: int) -> Rejected:

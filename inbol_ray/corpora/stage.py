@@ -14,7 +14,7 @@ from inbol_ray.artifacts import StageContext
 from inbol_ray.config.corpora import TOYWORLD_PREFIX, CorpusConfig
 from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.corpora.leakage import KEYS, EvaluationKeys, Leaks, with_keys
-from inbol_ray.corpora.read import CorpusSource, read_corpora, stream_tables
+from inbol_ray.corpora.read import NOT_DRAWN, CorpusSource, read_corpora, stream_tables
 from inbol_ray.errors import LeakageError
 from inbol_ray.row_writer import RowWriter
 from inbol_ray.rows import QUESTION, Rejected
@@ -84,7 +84,7 @@ def corpus_source(
     root = corpus.root
     if root.startswith(TOYWORLD_PREFIX):
         root = f"{toyworld}/corpora/{root.removeprefix(TOYWORLD_PREFIX)}"
-    return CorpusSource(corpus, root, config.storage, image_folder)
+    return CorpusSource(corpus, root, config.storage, image_folder, config.seed)
 
 
 def raise_if_leaking(leaks: Leaks, config: PipelineConfig) -> None:
@@ -97,8 +97,11 @@ def raise_if_leaking(leaks: Leaks, config: PipelineConfig) -> None:
 
 
 def keep_questions(context: StageContext, table: pa.Table) -> pa.Table:
-    """The questions of a table; its rejected rows go to `context`."""
-    rejected = table.filter(pc.is_valid(table["reason"]))
+    """The questions of a table; its rejected rows go to `context`, and what a subset left out to its counts."""
+    is_end = pc.fill_null(pc.equal(table["reason"], NOT_DRAWN), False)
+    for row in table.filter(is_end).select(["id", "num_not_drawn"]).to_pylist():
+        context.counts[f"{row['id']}_not_drawn"] = row["num_not_drawn"]
+    rejected = table.filter(pc.and_not(pc.is_valid(table["reason"]), is_end))
     context.reject(
         Rejected(row["id"], row["dataset"], row["reason"], row["detail"])
         for row in rejected.select(["id", "dataset", "reason", "detail"]).to_pylist()

@@ -2,26 +2,34 @@
 
 from collections import Counter
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from inbol_ray.artifacts import StageContext
 from inbol_ray.confidence.classes import classify
+from inbol_ray.datagen.balance import balanced
 from inbol_ray.datagen.idk_instructions import build_idk_instruction, build_sft_example
 from inbol_ray.datagen.preference_pairs import build_preference_set
 from inbol_ray.row_writer import write_rows
-from inbol_ray.rows import CONVERSATION, PREFERENCE_SET, Question
+from inbol_ray.rows import CONVERSATION, KNOWLEDGE_CLASSES, PREFERENCE_SET, Question
 
 
 def build_data(context: StageContext) -> dict[str, int]:
     """Reads `confidence`."""
     config = context.config
     answers = pq.read_table(context.inputs["confidence"] / "answers.parquet")
+    found = [
+        classify(confidence, answerable, config.classes)
+        for confidence, answerable in zip(
+            *(answers[name].to_pylist() for name in ("confidence", "answerable")), strict=True
+        )
+    ]
+    ids, corpora = (answers[name].to_pylist() for name in ("id", "dataset"))
+    kept = balanced(ids, found, corpora, config.balance, config.seed)
+    classes = Counter(found[place] for place in kept)
     sft, idk, preferences = [], [], []
-    classes: Counter[str] = Counter()
-    for row in answers.to_pylist():
-        question = Question.from_row(row)
-        knowledge = classify(row["confidence"], question.answerable, config.classes)
-        classes[knowledge] += 1
+    for place, row in zip(kept, answers.take(pa.array(kept, pa.int64())).to_pylist(), strict=True):
+        question, knowledge = Question.from_row(row), found[place]
         sft.append(build_sft_example(question, knowledge, config.prompts, config.seed))
         idk.append(
             build_idk_instruction(question, knowledge, row["responses"], row["outcomes"], config.prompts, config.seed)
@@ -45,4 +53,6 @@ def build_data(context: StageContext) -> dict[str, int]:
             ("preferences", preferences, PREFERENCE_SET),
         )
     }
-    return {name: classes[name] for name in ("known", "mixed", "unknown")} | counts
+    left_out = Counter(found) - classes
+    cut = {f"{name}_left_out": left_out[name] for name in KNOWLEDGE_CLASSES} if config.balance.classes else {}
+    return {name: classes[name] for name in KNOWLEDGE_CLASSES} | cut | counts

@@ -27,6 +27,11 @@ _PUBLISHED_IN_DOMAIN = """
 7b  46.10//-6.50 41.70//-4.10 49.10//8.90  38.60//16.00 49.10/30.30/28.50
 13b 51.00//4.10  48.20//10.80 53.60//17.30 41.80//21.20 49.00/34.00/32.00
 """
+_PUBLISHED_UNANSWERABLE = """
+7b  /12/ /47/ /81/ /92/ /87/
+13b /20/ /62/ /78/ /89/ /93/
+"""
+"""The table's further column, which is very probably the refusal rate on the unanswerable tenth of the test."""
 _PUBLISHED_OUT_OF_DOMAIN = """
 7b  original       78.56/0.00/57.13  59.65/0.00/19.30  34.70/0.00/-30.60  /25.50/ 62.80/0.00/25.60
 7b  refusal_prompt 56.77/26.20/39.74 58.65/3.43/20.74  32.22/12.89/-22.67 /27.50/ 59.36/0.69/19.42
@@ -60,26 +65,40 @@ def _read_published(text: str, columns: Sequence[str]) -> dict[tuple[str, str], 
     return {(size, method): dict(zip(columns, map(_figures, cells), strict=True)) for size, method, *cells in lines}
 
 
+def _read_by_method(text: str) -> dict[tuple[str, str], Figures]:
+    lines = [line.split() for line in text.strip().splitlines()]
+    return {
+        (size, method): _figures(cell) for size, *cells in lines for method, cell in zip(_METHODS, cells, strict=True)
+    }
+
+
 IN_DOMAIN_AVERAGE = "average"
+IN_DOMAIN_TEST = "test"
+IN_DOMAIN_UNANSWERABLE = "test, unanswerable"
+IN_DOMAIN_COLUMNS = (IN_DOMAIN_AVERAGE, IN_DOMAIN_TEST, IN_DOMAIN_UNANSWERABLE)
 PUBLISHED_IN_DOMAIN = {
-    (size, method): {IN_DOMAIN_AVERAGE: _figures(cell)}
-    for size, *cells in (line.split() for line in _PUBLISHED_IN_DOMAIN.strip().splitlines())
-    for method, cell in zip(_METHODS, cells, strict=True)
+    row: dict(zip(IN_DOMAIN_COLUMNS, (figures, figures, _read_by_method(_PUBLISHED_UNANSWERABLE)[row]), strict=True))
+    for row, figures in _read_by_method(_PUBLISHED_IN_DOMAIN).items()
 }
 PUBLISHED_OUT_OF_DOMAIN = _read_published(_PUBLISHED_OUT_OF_DOMAIN, OUT_OF_DOMAIN)
 PUBLISHED_EXTRINSIC = _read_published(_PUBLISHED_EXTRINSIC, EXTRINSIC)
 
 
-def build_tables(scores: Sequence[Mapping], evaluation: EvaluationConfig) -> list[dict]:
-    """Tables 1 to 3 over the benchmarks that were run: `title` and `rows`, each with `method`, `published_as` (size and
-    method, or None) and `cells` by column with `ours`, `published` and `difference` (Acc, RefR, S_trust) and
-    `num_questions`. Scores of several seeds are averaged.
+def build_tables(
+    scores: Sequence[Mapping], evaluation: EvaluationConfig, in_domain_test: Sequence[Mapping] = ()
+) -> list[dict]:
+    """Tables 1 to 3 over the benchmarks that were run: `title`, `notes` and `rows`, each with `method`, `published_as`
+    (size and method, or None) and `cells` by column with `ours`, `published` and `difference` (Acc, RefR, S_trust) and
+    `num_questions`. Scores of several seeds are averaged. `in_domain_test` (`score_in_domain_test`) adds two columns to
+    table 1.
     """
     by_method: dict[str, dict[str, list[Mapping]]] = {}
     for row in scores:
         by_method.setdefault(row["method"], {}).setdefault(row["benchmark"], []).append(row)
+    for row in in_domain_test:
+        by_method.setdefault(row["method"], {}).setdefault(IN_DOMAIN_TEST, []).append(row)
     plans = (
-        ("In-domain average over VQAv2, ScienceQA and OVEN", _average_cell, PUBLISHED_IN_DOMAIN, (IN_DOMAIN_AVERAGE,)),
+        ("In-domain average over VQAv2, ScienceQA and OVEN", _in_domain_cell, PUBLISHED_IN_DOMAIN, IN_DOMAIN_COLUMNS),
         ("Out-of-domain", _benchmark_cell, PUBLISHED_OUT_OF_DOMAIN, OUT_OF_DOMAIN),
         ("Extrinsic awareness: refusals of unanswerable questions", _unanswerable_cell, PUBLISHED_EXTRINSIC, EXTRINSIC),
     )
@@ -93,7 +112,8 @@ def build_tables(scores: Sequence[Mapping], evaluation: EvaluationConfig) -> lis
             cells = {column: _compare(*cell, figures.get(column)) for column, cell in found.items() if cell is not None}
             if cells:
                 rows.append({"method": method, "published_as": list(paper_row) if paper_row else None, "cells": cells})
-        tables.append({"table": number, "title": title, "rows": rows})
+        tables.append({"table": number, "title": title, "rows": rows, "notes": []})
+    tables[0]["notes"] = [_describe_test(in_domain_test[0])] if in_domain_test else []
     return tables
 
 
@@ -115,6 +135,33 @@ def _average_cell(found: Mapping[str, list[Mapping]], _column: str) -> Cell | No
     complete = all(benchmark in found for benchmark in IN_DOMAIN)
     means = [_mean([_mean([row[name] for row in found[b]]) for b in IN_DOMAIN if b in found]) for name in SCORES]
     return tuple(means), sum(row["num_questions"] for row in rows), complete
+
+
+def _in_domain_cell(found: Mapping[str, list[Mapping]], column: str) -> Cell | None:
+    if column == IN_DOMAIN_AVERAGE:
+        return _average_cell(found, column)
+    rows = found.get(IN_DOMAIN_TEST)
+    if not rows:
+        return None
+    complete = set(rows[0]["answerable_benchmarks"]) == set(IN_DOMAIN) and rows[0]["unanswerable"]["num_questions"] > 0
+    if column == IN_DOMAIN_TEST:
+        return tuple(_mean([row[name] for row in rows]) for name in SCORES), rows[0]["num_questions"], complete
+    unanswerable = [row["unanswerable"] for row in rows if row["unanswerable"]["num_questions"]]
+    if not unanswerable:
+        return None
+    figures = (None, _mean([row["refr"] for row in unanswerable]), None)
+    return figures, unanswerable[0]["num_questions"], complete
+
+
+def _describe_test(row: Mapping) -> str:
+    """What the in-domain test holds, as a sentence."""
+    parts = [
+        f"{row[part]['num_questions']:,} {part} ("
+        + ", ".join(f"{name} {count:,}" for name, count in row[f"{part}_benchmarks"].items())
+        + ")"
+        for part in ("answerable", "unanswerable")
+    ]
+    return f"{IN_DOMAIN_TEST}: {row['num_questions']:,} in-domain questions drawn by a hash of their ids: {' and '.join(parts)}."
 
 
 def _benchmark_cell(found: Mapping[str, list[Mapping]], column: str) -> Cell | None:
@@ -162,7 +209,12 @@ def render_tables(tables: Sequence[Mapping]) -> str:
         for row in table["rows"]:
             cells = [_cell_text(row["cells"].get(column)) for column in columns]
             lines.append(f"| {row['method']} | " + " | ".join(cells) + " |")
-        parts += [f"## Table {table['table']}: {table['title']}", "\n".join(lines), *_count_notes(table)]
+        parts += [
+            f"## Table {table['table']}: {table['title']}",
+            "\n".join(lines),
+            *table["notes"],
+            *_count_notes(table),
+        ]
     return "\n\n".join(parts) + "\n"
 
 

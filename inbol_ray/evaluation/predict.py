@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from inbol_ray.artifacts import StageContext
 from inbol_ray.config.evaluation import UNTRAINED_METHODS
-from inbol_ray.evaluation.breakdown import question_classes, question_group
+from inbol_ray.corpora.breakdown import question_classes, question_group
 from inbol_ray.evaluation.replies import GreedyReply, answer_requests, request_keys
 from inbol_ray.evaluation.scores import score_group
 from inbol_ray.progress import write_progress

@@ -14,6 +14,7 @@ from inbol_ray.calibration.stage import RISK_COVERAGE
 from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.evaluation.benchmark_scores import merge_rotations, score_benchmarks
 from inbol_ray.evaluation.estimators import compare_estimators
+from inbol_ray.evaluation.in_domain_test import score_in_domain_test
 from inbol_ray.evaluation.metrics import build_results
 from inbol_ray.evaluation.paper_tables import build_tables, render_tables
 from inbol_ray.evaluation.report import render_terminal_table, write_report
@@ -42,6 +43,8 @@ def publish(config: PipelineConfig, manifests: dict[str, dict]) -> dict:
     }
     comparable = _answered_by_all(merge_rotations(predictions))
     results = build_results(comparable, times, name=config.name, provenance=provenance)
+    if config.evaluation.in_domain_test is not None:
+        results["in_domain_test"] = score_in_domain_test(predictions, config.evaluation.in_domain_test, config.seed)
     if "test_confidence" in stages:
         test_answers = pq.read_table(store.folder(stages["test_confidence"]) / "answers.parquet")
         results["estimators"] = compare_estimators(predictions, test_answers)
@@ -69,13 +72,16 @@ def publish_benchmarks(config: PipelineConfig) -> dict:
     store = open_store(config)
     predictions = pq.read_table(store.folder(build_stages(config)["evaluate"]) / "predictions.parquet")
     scores = score_benchmarks(predictions, config.classes)
-    tables = build_tables(scores, config.evaluation)
+    test = config.evaluation.in_domain_test
+    in_domain_test = score_in_domain_test(predictions, test, config.seed) if test else []
+    tables = build_tables(scores, config.evaluation, in_domain_test)
     content = {
         "name": config.name,
         "scoring": config.scoring.model_dump(mode="json"),
         "correct_threshold": config.sampling.correct_threshold,
         "prompts": config.prompts.model_dump(mode="json"),
         "scores": scores,
+        **({"in_domain_test": in_domain_test} if test else {}),
         "tables": tables,
     }
     markdown = render_tables(tables)

@@ -12,14 +12,24 @@ from inbol_ray.plan.shapes import shape_of
 CORPUS_SIZES = {
     ("vqav2", "train2014"): 443_757,
     ("vqav2", "val2014"): 214_354,
-    ("scienceqa", "train"): 12_726,
-    ("scienceqa", "val"): 4_241,
-    ("scienceqa", "test"): 4_241,
+    ("scienceqa", "train"): 6_218,
+    ("scienceqa", "val"): 2_097,
+    ("scienceqa", "test"): 2_017,
+    ("scienceqa_full", "train"): 12_726,
+    ("scienceqa_full", "val"): 4_241,
+    ("scienceqa_full", "test"): 4_241,
     ("oven", "entity_train"): 4_958_569,
     ("oven", "entity_val"): 129_490,
     ("oven", "entity_test"): 729_259,
     ("vqav2_idk", "train"): 13_807,
     ("vqav2_idk", "val"): 6_624,
+    ("vizwiz", "train"): 20_523,
+    ("vizwiz", "val"): 4_319,
+    ("aokvqa", "val"): 1_145,
+    ("gqa", "testdev_balanced"): 12_578,
+    ("mmmu", "validation"): 900,
+    ("mmbench", "dev_en"): 4_329,
+    ("beyondvisqa", "BeyondVisQA"): 400,
 }
 """Questions of the official splits, for corpora that have not been read yet."""
 UNKNOWN_CORPUS_SIZE = 10_000
@@ -177,9 +187,11 @@ def driver_bytes(work: Work, config: PipelineConfig) -> int:
 
 def _num_rows(method: TrainingConfig, config: PipelineConfig, num_data: int) -> int:
     """Training rows of a method that has not been trained yet."""
-    is_pretraining = getattr(method, "data", None) in ("captions", "conversations")
-    rows = config.toyworld.num_pretrain_images if is_pretraining else num_data
-    return min(rows, getattr(method, "max_rows", None) or rows)
+    rows = num_data
+    if (data := getattr(method, "data", None)) in ("captions", "conversations"):
+        rows = config.toyworld.num_pretrain_images
+        rows = min(rows, config.toyworld.num_captioned_images) if data == "captions" else rows
+    return min(rows, method.sample or rows)
 
 
 def _corpus_size(
@@ -191,6 +203,7 @@ def _corpus_size(
     total, unknown = 0, []
     if toy:  # its sizes are those of all its corpora together; a test split has as many questions in each domain
         total = config.toyworld.num_train_questions if key == "train" else 2 * config.toyworld.num_test_questions
+        total = round(sum(min(total / len(toy), corpus.sample or total) for corpus in toy))
     for corpus in corpora:
         if corpus in toy:
             continue
@@ -198,5 +211,5 @@ def _corpus_size(
         if size is None:
             unknown.append(f"{corpus.dataset}:{corpus.split}")
             size = UNKNOWN_CORPUS_SIZE
-        total += min(size, corpus.limit or size)
+        total += min(size, corpus.sample or size)
     return total, f"assumed ({', '.join(unknown)} unknown)" if unknown else "configured or official sizes"

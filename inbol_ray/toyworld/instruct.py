@@ -6,6 +6,7 @@ questions to write, yes/no judgements whether a question fits an image, and a fe
 instruction. Its scenes are drawn apart from every corpus's; facts follow a steeper tail, so rare ones stay unknown.
 """
 
+from collections.abc import Container
 from pathlib import Path
 
 import numpy as np
@@ -65,13 +66,26 @@ CAPTION_RATE = 0.1
 CAPTION_PROMPT = "Describe the image."
 
 
-def write_conversations(
-    root: Path, start: int, stop: int, seed: int, prompts: PromptConfig, uri: str | None = None
-) -> Path:
-    """Write scenes `start` to `stop`: `images-*.bin`, `captions-*.parquet` and `conversations-*.parquet`.
+def captioned_scenes(num_scenes: int, num_captioned: int) -> set[int]:
+    """The scenes that have a caption. Scenes are all drawn alike, so that any will do: the first in the order of their ids
+    as text."""
+    return set(sorted(range(num_scenes), key=str)[:num_captioned])
 
-    Returns the path of the last. Conversation k depends on (seed, k) alone, so any split into files gives the same corpus.
-    Image references start with `uri`, where the folder is going to be read; by default `root`.
+
+def write_conversations(
+    root: Path,
+    start: int,
+    stop: int,
+    seed: int,
+    prompts: PromptConfig,
+    captioned: Container[int],
+    uri: str | None = None,
+) -> Path:
+    """Write scenes `start` to `stop`: `images-*.bin`, `conversations-*.parquet`, and of those in `captioned`
+    `captions-*.parquet`.
+
+    Returns the path of the conversations. Conversation k depends on (seed, k) alone, so any split into files gives the
+    same corpus. Image references start with `uri`, where the folder is going to be read; by default `root`.
     """
     root.mkdir(parents=True, exist_ok=True)
     images_path = root / f"images-{start:07d}.bin"
@@ -86,10 +100,10 @@ def write_conversations(
             images.write(data)
             images_column = [f"{reference}#{offset}:{len(data)}"]
             offset += len(data)
-            for rows, name, turns in (
-                (conversations, "instruct", draw_turns(rng, scene, prompts)),
-                (captions, "caption", [_caption_turn(scene)]),
-            ):
+            written = [(conversations, "instruct", draw_turns(rng, scene, prompts))]
+            if index in captioned:
+                written.append((captions, "caption", [_caption_turn(scene)]))
+            for rows, name, turns in written:
                 rows.append({"id": f"{name}:train:{index}", "images": images_column, "turns": turns, "knowledge": None})
     pq.write_table(pa.Table.from_pylist(captions, schema=CONVERSATION), root / f"captions-{start:07d}.parquet")
     path = root / f"conversations-{start:07d}.parquet"

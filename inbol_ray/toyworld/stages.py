@@ -23,8 +23,11 @@ def build_corpora(context: StageContext) -> dict[str, int]:
 
 
 def build_instruct(context: StageContext) -> dict[str, int]:
-    """Stage: the visual instruction corpus, one Ray task a shard; writes `conversations-*.parquet`."""
+    """Stage: the visual instruction corpus, one Ray task a shard; writes `conversations-*` and `captions-*.parquet`."""
+    from inbol_ray.toyworld.instruct import captioned_scenes
+
     total = context.config.toyworld.num_pretrain_images
+    captioned = captioned_scenes(total, context.config.toyworld.num_captioned_images)
     tasks = [
         _write_shard.remote(
             context.uri,
@@ -33,19 +36,22 @@ def build_instruct(context: StageContext) -> dict[str, int]:
             total,
             context.config.seed,
             context.config.prompts.model_dump(),
+            {scene for scene in captioned if start <= scene < start + SHARD_ROWS},
             context.progress,
         )
         for start in range(0, total, SHARD_ROWS)
     ]
-    return {"conversations": sum(ray.get(tasks))}
+    return {"conversations": sum(ray.get(tasks)), "captions": len(captioned)}
 
 
 @ray.remote(num_cpus=1)
-def _write_shard(uri: str, start: int, stop: int, total: int, seed: int, prompts: dict, progress: str) -> int:
+def _write_shard(
+    uri: str, start: int, stop: int, total: int, seed: int, prompts: dict, captioned: set[int], progress: str
+) -> int:
     from inbol_ray.toyworld.instruct import write_conversations
 
     with written_to(uri) as folder:
-        write_conversations(folder, start, stop, seed, PromptConfig(**prompts), uri)
+        write_conversations(folder, start, stop, seed, PromptConfig(**prompts), captioned, uri)
     write_progress(progress, stop - start, total, "scenes", part=f"shard-{start}")
     return stop - start
 

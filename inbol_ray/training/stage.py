@@ -7,6 +7,7 @@ from inbol_ray.artifacts import StageContext
 from inbol_ray.config.training import CaDpoConfig, MethodConfig
 from inbol_ray.datagen.preference_pairs import pair_weights
 from inbol_ray.rows import Rejected
+from inbol_ray.subsets import draw
 from inbol_ray.training.batches import NUM_TOKENS
 from inbol_ray.training.card import write_model_cards
 from inbol_ray.training.lengths import count_tokens, load_objective
@@ -36,7 +37,16 @@ def train(context: StageContext) -> dict[str, int]:
 
 
 def _read_rows(context: StageContext, config: MethodConfig) -> pa.Table:
-    """The method's rows, ordered by id."""
+    """The method's rows, ordered by id; of `sample`, those that are drawn."""
+    table = _read_all_rows(context, config)
+    if config.sample is None:
+        return table
+    ids, knowledge = table["id"].to_pylist(), table["knowledge"].to_pylist()
+    strata = [(id.partition(":")[0], known) for id, known in zip(ids, knowledge, strict=True)]
+    return table.take(pa.array(draw(ids, strata, config.sample, context.config.seed), pa.int64()))
+
+
+def _read_all_rows(context: StageContext, config: MethodConfig) -> pa.Table:
     folder = context.inputs["data"]
     if isinstance(config, CaDpoConfig):
         table = pads.dataset(folder / "preferences.parquet").to_table().sort_by("id")
@@ -51,7 +61,7 @@ def _read_rows(context: StageContext, config: MethodConfig) -> pa.Table:
             table = table.set_column(table.column_names.index(column), column, values)
         return table
     shards = sorted(map(str, folder.glob(f"{config.data}-*.parquet"))) or [str(folder / f"{config.data}.parquet")]
-    return pads.dataset(shards).to_table().sort_by("id").slice(0, config.max_rows)
+    return pads.dataset(shards).to_table().sort_by("id")
 
 
 def _drop_long(context: StageContext, table: pa.Table, config: MethodConfig, init: str) -> pa.Table:

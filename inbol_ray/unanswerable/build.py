@@ -5,6 +5,9 @@ Question -> candidate Question (answerable False) -> judged -> kept or rejected
 
 import json
 import math
+from collections import Counter
+from collections.abc import Sequence
+from itertools import islice
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +19,8 @@ from inbol_ray.row_writer import write_rows
 from inbol_ray.rows import QUESTION, Question, Rejected
 from inbol_ray.sampling.generate import generate
 from inbol_ray.sampling.vllm_engine import Decoding
-from inbol_ray.unanswerable.mismatch import pair_mismatched
+from inbol_ray.subsets import SHARES, Shares, equal_shares, take
+from inbol_ray.unanswerable.mismatch import image_corpus, meta_of, pair_mismatched, spread_evenly
 
 NUM_JUDGE_LOGPROBS = 20
 CANDIDATE = pa.unify_schemas([QUESTION, pa.schema([pa.field("answerable_probability", pa.float32())])])
@@ -28,8 +32,9 @@ def build_unanswerable(context: StageContext) -> dict[str, int]:
     settings = config.unanswerable
     checkpoint = context.checkpoint("checkpoint")
     train = [Question.from_row(row) for row in pq.read_table(context.inputs["questions"] / "train.parquet").to_pylist()]
-    mismatched = pair_mismatched(train, settings.num_mismatch, config.seed)
-    generated = _write_questions(context, train, checkpoint)
+    sources = spread_evenly(train) if settings.corpora == "equal" else train
+    mismatched = pair_mismatched(sources, settings.num_mismatch, config.seed)
+    generated = _write_questions(context, sources, checkpoint)
     candidates = mismatched + generated
     probabilities = _judge(context, candidates, checkpoint)
     write_rows(
@@ -38,7 +43,7 @@ def build_unanswerable(context: StageContext) -> dict[str, int]:
         CANDIDATE,
     )
     kept = [row for row in candidates if is_unanswerable(probabilities.get(row.id), settings.filter_threshold)]
-    chosen = take_evenly(kept, settings.num_kept)
+    chosen = take_evenly(kept, settings.num_kept, config.seed, SHARES[settings.corpora])
     write_rows(context.folder / "questions.parquet", (row.to_row() for row in chosen), QUESTION)
     return {
         "mismatched": len(mismatched),
@@ -53,15 +58,15 @@ def is_unanswerable(answerable_probability: float | None, threshold: float) -> b
     return answerable_probability is not None and answerable_probability < threshold
 
 
-def take_evenly(rows: list[Question], limit: int) -> list[Question]:
-    """At most `limit` rows, half from each way of building where both have enough, in their order."""
-    groups = [
-        [row for row in rows if row.dataset == "mismatch"],
-        [row for row in rows if row.dataset != "mismatch"],
-    ]
-    small, large = sorted(groups, key=len)
-    num_small = min(len(small), limit // 2)
-    return small[:num_small] + large[: limit - num_small]
+def take_evenly(rows: Sequence[Question], num_rows: int, seed: int, shares: Shares) -> list[Question]:
+    """At most `num_rows` rows, in their order: half from each way of building where both have enough, and of each way
+    `shares` of the corpora that its images are from. Within a corpus, a hash of the id decides."""
+    strata = [(row.dataset, image_corpus(row)) for row in rows]
+    sizes = Counter(strata)
+    counts = {}
+    for way, wanted in equal_shares(Counter(way for way, _ in strata), num_rows).items():
+        counts |= shares({stratum: size for stratum, size in sizes.items() if stratum[0] == way}, wanted)
+    return [rows[place] for place in take([row.id for row in rows], strata, counts, seed)]
 
 
 def answerable_probability(first_token: dict[str, float]) -> float | None:
@@ -75,12 +80,13 @@ def answerable_probability(first_token: dict[str, float]) -> float | None:
     return mass[JUDGE_YES] / total if total > 0 else None
 
 
-def _write_questions(context: StageContext, train: list[Question], checkpoint: str) -> list[Question]:
-    """Candidates that the model itself writes (paper figure 2, generation)."""
+def _write_questions(context: StageContext, questions: Sequence[Question], checkpoint: str) -> list[Question]:
+    """Candidates that the model itself writes (paper figure 2, generation), each about another question's image."""
     config = context.config
     settings = config.unanswerable
-    order = np.random.default_rng([config.seed, 42]).permutation(len(train))[: settings.num_generated]
-    sources = sorted((train[index] for index in order), key=lambda source: source.id)
+    order = np.random.default_rng([config.seed, 42]).permutation(len(questions))
+    drawn = {questions[index].id: questions[index] for index in order}
+    sources = sorted(islice(drawn.values(), settings.num_generated), key=lambda source: source.id)
     requests = pa.table(
         {
             "id": [source.id for source in sources],
@@ -99,7 +105,7 @@ def _write_questions(context: StageContext, train: list[Question], checkpoint: s
         unit="questions written",
         progress=context.progress,
     )
-    images = {source.id: source.images[:1] for source in sources}
+    source_of = {source.id: source for source in sources}
     written = []
     for row in parts.rows():
         if row["reason"]:
@@ -113,10 +119,11 @@ def _write_questions(context: StageContext, train: list[Question], checkpoint: s
                     id=f"generated:train:{row['id'].replace(':', '_')}",
                     dataset="generated",
                     split="train",
-                    images=images[row["id"]],
+                    images=source_of[row["id"]].images[:1],
                     question=row["responses"][0],
                     answer_kind="open",
                     answerable=False,
+                    meta=meta_of(source_of[row["id"]]),
                 )
             )
     return written

@@ -1,5 +1,6 @@
 """Question x Question -> candidate: an image paired with a question that was written for another image."""
 
+import json
 from collections.abc import Sequence
 
 import numpy as np
@@ -32,8 +33,28 @@ def pair_mismatched(questions: Sequence[Question], num_pairs: int, seed: int) ->
             question=text.question,
             answer_kind="open",
             answerable=False,
+            meta=meta_of(image),
         )
         candidates.setdefault(candidate.id, candidate)
         if len(candidates) == num_pairs:
             break
     return list(candidates.values())
+
+
+def spread_evenly(questions: Sequence[Question]) -> list[Question]:
+    """Each corpus as often as the largest, its questions repeated as evenly as can be: one that is drawn from these
+    comes from each corpus with the same chance."""
+    corpora: dict[str, list[Question]] = {}
+    for question in questions:
+        corpora.setdefault(question.dataset, []).append(question)
+    most = max(map(len, corpora.values()), default=0)
+    return [corpus[place * len(corpus) // most] for corpus in corpora.values() for place in range(most)]
+
+
+def meta_of(source: Question) -> str:
+    """`Question.meta` of a candidate about a question's image."""
+    return json.dumps({"image_of": source.id, "image_corpus": source.dataset})
+
+
+def image_corpus(candidate: Question) -> str:
+    return json.loads(candidate.meta)["image_corpus"]

@@ -9,6 +9,7 @@ from inbol_ray.config.load import load_config, parse_job_args, render_help
 from inbol_ray.errors import ConfigError
 
 DEMO = "jobs/configs/demo.yaml"
+PAPER = "jobs/configs/paper_llava15_7b.yaml"
 ROOT = Path(__file__).parents[2]
 
 
@@ -19,7 +20,8 @@ def in_repository(monkeypatch):
 
 @pytest.mark.parametrize("path", sorted((ROOT / "jobs" / "configs").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_shipped_config_is_valid(path):
-    base = ["--config", DEMO] if path.stem in ("seeds", "validation") else []
+    under = {"seeds": DEMO, "validation": DEMO, "paper_llava15_13b": PAPER}.get(path.stem)
+    base = ["--config", under] if under else []
     config = load_config([*base, "--config", str(path)])
     assert config.training or not config.corpora
 
@@ -79,6 +81,24 @@ def test_later_files_win_and_sections_merge(tmp_path):
         (["--config", DEMO, "--evaluation.methods.0", "sft"], "evaluation.methods is a list, which is replaced whole"),
         (["--config", DEMO, "--evaluation.benchmarks", "[{}]"], "evaluation.benchmarks.0.dataset: missing"),
         (["--config", DEMO, "--name", "2026-13-45"], "not a YAML value"),
+        (
+            ["--config", DEMO, "--corpora", "[{dataset: own, split: a, root: b, limit: 5}]"],
+            r"^corpora.0.limit: unknown key; found 5$",
+        ),
+        (["--config", DEMO, "--training.align.max_rows", "5"], r"^training.align.max_rows: unknown key; found 5$"),
+        (
+            ["--config", DEMO, "--corpora", "[{dataset: own, split: a, root: b, sample: 0}]"],
+            "corpora.0.sample: .*greater than 0; found 0",
+        ),
+        (["--config", DEMO, "--balance.corpora", "equal"], "balance: .*set `classes` too, or .* corpora.*sample"),
+        (
+            ["--config", DEMO, "--balance.classes", "{known: 0.5, mixed: 0.5, unknown: 0.5}"],
+            "balance.classes: .*sum to 1.5; they must sum to 1",
+        ),
+        (
+            ["--config", DEMO, "--evaluation.in_domain_test", "{questions: 5}"],
+            r"in_domain_test: unanswerable \(100\) must be below questions \(5\)",
+        ),
         (["--config", "jobs"], "jobs: cannot read the configuration file"),
     ],
 )
@@ -166,6 +186,11 @@ def test_every_job_has_help_and_refuses_a_bad_config(job):
         ("evaluation.pairs", "[[sfft, vqav2]]", "'sfft' is no method or model"),
         ("evaluation.pairs", "[[sft, gqa]]", "no benchmark is 'gqa'"),
         ("evaluation.size", "7b", "no LLaVA-1.5"),
+        (
+            "evaluation",
+            "{in_domain_test: {}, benchmarks: [{dataset: own, split: a, root: b, domain: out_of_domain}]}",
+            "in_domain_test: no benchmark has",
+        ),
         ("scoring.rules", "lenient", "scoring.rules"),
     ],
 )

@@ -256,14 +256,6 @@ def test_the_first_of_several_questions_with_one_id_is_kept(tmp_path):
             assert part.lower() in row.detail.lower(), row.detail
 
 
-def test_the_limit_counts_questions(tmp_path):
-    write_vizwiz(tmp_path, ["a.jpg", "a.jpg", "b.jpg", "c.jpg"])
-    rows = read(tmp_path, limit=2)
-    assert [row.id for row in rows if isinstance(row, Question)] == ["vizwiz:val:a.jpg", "vizwiz:val:b.jpg"]
-    assert len(rows) == 3
-    assert len(read(tmp_path, limit=100)) == 4
-
-
 def test_image_paths_are_absolute(tmp_path, monkeypatch):
     write_vizwiz(tmp_path, ["a.jpg"])
     monkeypatch.chdir(tmp_path)

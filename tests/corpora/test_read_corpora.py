@@ -59,7 +59,7 @@ def test_rows_come_once_each_in_order_with_rejected_rows_among_them(tmp_path):
         write(tmp_path / name / "train.jsonl", rows + rows[:2])
         write(tmp_path / name / "a.png", png())
     write(tmp_path / "two" / "other.jsonl", [])
-    sources = [source(tmp_path / "one"), source(tmp_path / "two", split="other"), source(tmp_path / "two", limit=2100)]
+    sources = [source(tmp_path / "one"), source(tmp_path / "two", split="other"), source(tmp_path / "two", sample=2100)]
     rows = read(*sources)
     first = rows[: NUM_ROWS + 2]
     assert [row["id"] for row in first] == [f"own:train:{k}" for k in (*range(NUM_ROWS), 0, 1)]
@@ -69,9 +69,12 @@ def test_rows_come_once_each_in_order_with_rejected_rows_among_them(tmp_path):
         "own:train:1": "duplicate_id",
     }
     assert all("expected" in row["detail"] for row in first if row["reason"])
-    limited = rows[NUM_ROWS + 2 :]
-    assert sum(row["reason"] is None for row in limited) == 2100
-    assert len(limited) == 2103  # rows 7, 1007 and 2007 are rejected on the way
+    *drawn, end = rows[NUM_ROWS + 2 :]
+    assert (end["id"], end["reason"], end["num_not_drawn"]) == ("own:train", "not_drawn", NUM_ROWS - 5 - 2100)
+    assert {row["id"]: row["reason"] for row in drawn if row["reason"]} == rejected
+    assert sum(row["reason"] is None for row in drawn) == 2100
+    alone = [row["id"] for row in read(sources[2]) if row["reason"] is None]
+    assert alone == [row["id"] for row in drawn if row["reason"] is None]
 
 
 def test_blocks_are_small_and_typed(tmp_path):
@@ -214,6 +217,20 @@ def test_leakage_can_be_dropped_or_allowed(tmp_path, leaking, on_leak, num_train
     assert [(row["benchmark"], row["domain"]) for row in benchmarks] == [("aokvqa", "in_domain")] + [
         ("own", "in_domain")
     ] * 2
+
+
+def test_a_subset_is_counted_in_the_stage(tmp_path):
+    write(tmp_path / "a.png", png())
+    write(tmp_path / "train.jsonl", [own_row(k, "gone.png" if k == 3 else "a.png") for k in range(50)])
+    write(tmp_path / "test.jsonl", [own_row(1, "a.png")])
+    train, test = ({"dataset": "own", "split": split, "root": str(tmp_path)} for split in ("train", "test"))
+    config = make_config(tmp_path, [train | {"sample": 20}], [test], leakage=LeakageConfig(on_leak="allow"))
+    _, questions, _ = run_corpora(tmp_path, config)
+    assert questions.counts == {"train": 20, "own:train_not_drawn": 29} and questions.rejected == {"missing_image": 1}
+    ids = pq.read_table(questions.folder / "train.parquet")["id"].to_pylist()
+    again = [row["id"] for row in read(source(tmp_path, sample=20)) if row["reason"] is None]
+    assert ids == again
+    check_corpora(config, None)
 
 
 def test_without_contents_only_coco_numbers_are_compared(tmp_path, leaking):

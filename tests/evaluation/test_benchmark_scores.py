@@ -6,8 +6,8 @@ import pyarrow as pa
 import pytest
 
 from inbol_ray.config.sampling import ClassConfig
+from inbol_ray.corpora.breakdown import question_classes, question_group
 from inbol_ray.evaluation.benchmark_scores import merge_rotations, score_benchmarks
-from inbol_ray.evaluation.breakdown import question_classes, question_group
 from inbol_ray.rows import PREDICTION, Question
 
 CLASSES = ClassConfig(delta_known=0.7, delta_unknown=0.3)

@@ -32,19 +32,29 @@ def manifest(stage: str, config, blocks: list, **timing) -> dict:
 def test_workload_of_the_paper():
     config = load_config([*PAPER, "--corpora", "[{dataset: scienceqa, split: train, root: x}]"])
     works = works_of(config)
-    tests = 10_000 + 4_241 + 10_000 + 6_624 + 10_000  # VizWiz is the one whose size is not known
-    for stage, questions in (("confidence", 12_726 + 40_000), ("test_confidence", tests)):
+    tests = 10_000 + 2_017 + 10_000 + 6_624 + 1_145 + 12_578 + 900 + 400 + 4_329 + 4_319
+    for stage, questions in (("confidence", 6_218 + 14_000), ("test_confidence", tests)):
         work = works[stage]
         assert (work.num_units, work.samples) == (questions, 10 * questions)
         assert work.prompt_tokens == questions * (576 + 40) and work.response_tokens == 10 * questions * 6
     assert works["evaluate"].num_units == 5 * tests
-    rows = (12_726 + 40_000) // 128 * 128
+    rows = (6_218 + 14_000) // 128 * 128
     assert works["sft"].num_units == rows // 128
     assert works["sft"].training_tokens == rows * (576 + 40 + 6)
     # Forward, backward through frozen weights, gradient checkpointing; and the reference.
     assert works["sft"].passes == 3 and works["ca_dpo"].passes == 4
     full = works_of(load_config([*PAPER, "--training.sft.lora", "null"]))
     assert full["sft"].passes == 4  # gradients of the weights besides
+
+
+@pytest.mark.parametrize("more", [[], ["--config", "jobs/configs/paper_llava15_13b.yaml"]], ids=["7b", "13b"])
+def test_the_shipped_sizes_are_those_of_a_lab(more):
+    config = load_config([*PAPER, *more])
+    works = works_of(config)
+    assert works["questions"].num_units == 20_000 + 6_218 + 20_000
+    assert works["confidence"].num_units == works["questions"].num_units + 14_000  # about 60,000 in all
+    plans = [plan_stage(work, find_rate(work, config, None), config) for work in works.values()]
+    assert sum(one.gpu_hours for one in plans) < 60 and warn(plans, config) == []
 
 
 def test_finished_stages_replace_assumed_counts():
@@ -172,9 +182,11 @@ def warnings_of(*options: str) -> str:
 
 
 def test_warnings_name_what_does_not_scale():
-    text = warnings_of()
-    assert "confidence: the driver holds" not in text and "global batch" not in text
-    assert "data: the driver holds about" in warnings_of("--plan.driver_memory_bytes", "50000000")
+    assert warnings_of() == ""  # the shipped sizes
+    whole = "[{dataset: oven, split: entity_train, root: x}]"
+    text = warnings_of("--corpora", whole)
+    assert "data: the driver holds about" in text and "confidence: the driver holds" not in text
+    assert "lower the corpora's `sample`" in text and "global batch" not in text
     small = ["--corpora", "[{dataset: scienceqa, split: train, root: x}]", "--plan.nodes", "[1, 2]"]
     assert "the driver holds" not in warnings_of(*small)
     many = warnings_of(*small, "--engine.num_engines", "1000")

@@ -9,7 +9,7 @@ from inbol_ray.config.corpora import ToyWorldConfig
 from inbol_ray.config.model import PromptConfig
 from inbol_ray.toyworld import questions, scenes
 from inbol_ray.toyworld.corpora import write_corpora
-from inbol_ray.toyworld.instruct import write_conversations
+from inbol_ray.toyworld.instruct import captioned_scenes, write_conversations
 
 SIZES = ToyWorldConfig(num_train_questions=200, num_validation_questions=100, num_test_questions=100)
 
@@ -86,15 +86,27 @@ def test_conversations_do_not_depend_on_sharding(tmp_path):
 
     from inbol_ray.images import load_image
 
-    whole = pq.read_table(write_conversations(tmp_path / "a", 0, 20, 5, PromptConfig())).to_pylist()
+    whole = pq.read_table(write_conversations(tmp_path / "a", 0, 20, 5, PromptConfig(), {3, 15})).to_pylist()
     parts = [
         row
         for start in (0, 10)
-        for row in pq.read_table(write_conversations(tmp_path / "b", start, start + 10, 5, PromptConfig())).to_pylist()
+        for row in pq.read_table(
+            write_conversations(tmp_path / "b", start, start + 10, 5, PromptConfig(), {3, 15})
+        ).to_pylist()
     ]
     assert [row["turns"] for row in whole] == [row["turns"] for row in parts]
+    captions = [
+        row["id"] for path in sorted((tmp_path / "b").glob("captions-*")) for row in pq.read_table(path).to_pylist()
+    ]
+    assert captions == ["caption:train:3", "caption:train:15"]
     for one, other in zip(whole, parts, strict=True):
         assert np.array_equal(np.asarray(load_image(one["images"][0])), np.asarray(load_image(other["images"][0])))
+
+
+def test_captions_are_of_the_first_scenes_by_id():
+    ids = sorted(f"caption:train:{scene}" for scene in range(120))
+    assert {f"caption:train:{scene}" for scene in captioned_scenes(120, 31)} == set(ids[:31])
+    assert captioned_scenes(5, 100) == set(range(5))
 
 
 def test_images_are_real_files(world):

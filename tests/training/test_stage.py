@@ -1,5 +1,7 @@
 """Rows that are too long are dropped and counted, never cut."""
 
+from collections import Counter
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -9,7 +11,26 @@ from inbol_ray.config.load import load_config
 from inbol_ray.config.training import SupervisedConfig
 from inbol_ray.rows import CONVERSATION
 from inbol_ray.training.batches import NUM_TOKENS
-from inbol_ray.training.stage import _drop_long
+from inbol_ray.training.stage import _drop_long, _read_rows
+
+
+def test_a_sample_keeps_the_shares_of_corpora_and_classes(tmp_path):
+    sizes = {("oven", "unknown"): 60, ("oven", "known"): 20, ("vqav2", "known"): 100, ("vqav2", "unknown"): 20}
+    rows = [
+        {"id": f"{corpus}:train:{k}", "images": [], "turns": [{"user": "?", "assistant": "x"}], "knowledge": known}
+        for (corpus, known), count in sizes.items()
+        for k in (range(count) if known == "known" else range(1000, 1000 + count))
+    ]
+    found = []
+    for name, order in (("a", rows), ("b", rows[::-1])):
+        (tmp_path / name).mkdir()
+        pq.write_table(pa.Table.from_pylist(order, schema=CONVERSATION), tmp_path / name / "idk.parquet")
+        config = SupervisedConfig(init_from="original", learning_rate=1, data="idk", sample=50)
+        context = stage_context(tmp_path, load_config(["--config", "jobs/configs/demo.yaml"]), data=tmp_path / name)
+        found.append(_read_rows(context, config).to_pylist())
+    assert found[0] == found[1] and [row["id"] for row in found[0]] == sorted(row["id"] for row in found[0])
+    drawn = Counter((row["id"].partition(":")[0], row["knowledge"]) for row in found[0])
+    assert drawn == {stratum: count / 4 for stratum, count in sizes.items()}
 
 
 @pytest.mark.parametrize("budget", [None, 500])
