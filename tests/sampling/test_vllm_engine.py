@@ -95,21 +95,25 @@ def expected_forced(checkpoint, openers, rows, max_tokens):
     return expected
 
 
+def meet_openers(engine, requests, monkeypatch):
+    """Openers that stand at the start of free replies and within them, and the list that vLLM's outputs are put in."""
+    seen, receive = [], engine._receive
+    monkeypatch.setattr(engine, "_receive", lambda output: (seen.append(output), receive(output)))
+    engine.generate(requests, GREEDY)
+    said = [list(output.outputs[0].token_ids) for output in seen]
+    openers = list(dict.fromkeys([ids[0] for ids in said] + [ids[n % 3 + 1] for n, ids in enumerate(said)]))
+    monkeypatch.setattr(engine, "_first_token", replace(engine._first_token, openers=openers))
+    seen.clear()
+    return openers, seen
+
+
 @pytest.mark.parametrize("max_tokens", [1, 8])
 def test_a_forced_answer_is_that_of_one_pass_also_where_an_opener_stands_within_it(
     engine, renderer, tiny_llava, scene_images, monkeypatch, max_tokens
 ):
     rows = [(chat_prompt(f"What is {n}?"), [scene_images[n % 4]]) for n in range(8)]
     requests = render(renderer, rows)
-    seen = []
-    receive = engine._receive
-    monkeypatch.setattr(engine, "_receive", lambda output: (seen.append(output), receive(output)))
-    engine.generate(requests, Decoding(max_tokens=8))
-    said = [list(output.outputs[0].token_ids) for output in seen]
-    # The first tokens of all replies, and of each one that comes later in it: every forced answer meets some.
-    openers = list(dict.fromkeys([ids[0] for ids in said] + [ids[n % 3 + 1] for n, ids in enumerate(said)]))
-    monkeypatch.setattr(engine, "_first_token", replace(engine._first_token, openers=openers))
-    seen.clear()
+    openers, seen = meet_openers(engine, requests, monkeypatch)
     replies = engine.generate(requests, Decoding(max_tokens=max_tokens, force_first=True))
     cut = [output for output in seen if output.outputs[0].stop_reason in openers]
     assert len(seen) == len(rows) + (len(cut) if max_tokens > 1 else 0) and (cut or max_tokens == 1)
@@ -140,6 +144,7 @@ def test_a_forced_answer_is_empty_where_the_end_is_the_best_that_is_no_refusal(
     copy_processor(str(tiny_llava), tmp_path)
     requests = render(renderer, [(prompt, scene_images[:1])])
     (reply,) = engine.generate(requests, Decoding(max_tokens=8, force_first=True), checkpoint=str(tmp_path))
+    assert engine.generate(requests, GREEDY, checkpoint=str(tiny_llava))[0].texts != [""]  # as the next test expects it
     ((text, logprobs),) = expected_forced(tmp_path, engine._first_token.openers, [(prompt, scene_images[:1])], 8)
     assert reply.texts == [text] == [""]
     assert reply.token_logprobs == [pytest.approx(logprobs, abs=1e-4)] and len(logprobs) == 1
@@ -160,29 +165,10 @@ def test_model_runner_v2_takes_every_request(engine, renderer, tiny_llava, scene
     requests = render(renderer, [(chat_prompt(f"What is {n}?"), [scene_images[n]]) for n in range(4)])
     for decoding in (GREEDY, SAMPLED, Decoding(num_logprobs=20), Decoding(2, 1.0, 8, force_first=True)):
         engine.generate(requests, decoding)
-    openers = list(range(4, 120))  # so many that some stand within the answers
-    monkeypatch.setattr(engine, "_first_token", replace(engine._first_token, openers=openers))
-    engine.generate(requests, Decoding(force_first=True))
-    assert {len(rendered["prompt_token_ids"]) for rendered, _ in passed} != {len(passed[0][0]["prompt_token_ids"])}
+    meet_openers(engine, requests, monkeypatch)
+    engine.generate(requests, Decoding(max_tokens=8, force_first=True))
+    assert len({len(rendered["prompt_token_ids"]) for rendered, _ in passed}) > 1  # some go on with a cut answer
     check_params_on_v2(monkeypatch, engine_args(str(tiny_llava), CONFIG, 0), passed)
-
-
-def test_a_pool_that_lets_go_of_its_actor_ends_the_engine(tiny_llava, renderer, scene_images, tmp_path):
-    """So does Ray Data when there is no more work; the next pool wants the devices."""
-    import pyarrow as pa
-
-    from inbol_ray.config.machines import StorageConfig
-    from inbol_ray.sampling.generate import AnswerBlock
-    from inbol_ray.sampling.parts import open_parts
-
-    parts = open_parts(str(tmp_path), StorageConfig(), [pa.table({"id": ["q"], "checkpoint": ["m"]})], {}, 1)
-    actor = AnswerBlock(parts, str(tiny_llava), CONFIG, GREEDY, 0, None)
-    engine = actor.engine
-    requests = render(renderer, [(chat_prompt("What?"), scene_images[:1])])
-    assert engine.generate(requests, GREEDY)[0].texts
-    del actor
-    with pytest.raises(EngineError, match="it was closed"):
-        engine.generate(requests, GREEDY)
 
 
 def test_samples_depend_on_the_seed_and_not_on_company_or_rounds(engine, renderer, scene_images):
@@ -357,6 +343,24 @@ def test_an_engine_that_hangs_counts_as_dead(tiny_llava, renderer, scene_images)
         hanging.generate(requests, GREEDY)
     release.set()
     hanging.close()
+
+
+def test_a_pool_that_lets_go_of_its_actor_ends_the_engine(tiny_llava, renderer, scene_images, tmp_path):
+    """So does Ray Data when there is no more work; the next pool wants the devices."""
+    import pyarrow as pa
+
+    from inbol_ray.config.machines import StorageConfig
+    from inbol_ray.sampling.generate import AnswerBlock
+    from inbol_ray.sampling.parts import open_parts
+
+    parts = open_parts(str(tmp_path), StorageConfig(), [pa.table({"id": ["q"], "checkpoint": ["m"]})], {}, 1)
+    actor = AnswerBlock(parts, str(tiny_llava), CONFIG, GREEDY, 0, None)
+    engine = actor.engine
+    requests = render(renderer, [(chat_prompt("What?"), scene_images[:1])])
+    assert engine.generate(requests, GREEDY)[0].texts
+    del actor
+    with pytest.raises(EngineError, match="it was closed"):
+        engine.generate(requests, GREEDY)
 
 
 def test_a_dead_engine_tells_everyone_who_waits_and_who_comes_later(engine, renderer, scene_images):
