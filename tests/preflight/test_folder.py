@@ -57,6 +57,11 @@ def transpose(tensors):
     tensors[name] = tensors[name].T.contiguous()
 
 
+def cut_vocabulary(tensors):
+    for name in (HEAD, "language_model.model.embed_tokens.weight"):
+        tensors[name] = tensors[name][:600].clone()
+
+
 DAMAGES = {
     "no config": ([remove("config.json")], r"config.json is missing"),
     "torn config": ([write("config.json", '{"model_type": ')], r"config.json: no JSON"),
@@ -91,7 +96,10 @@ DAMAGES = {
     "image token": ([edit("config.json", image_token_index=7)], r"image_token_index is 7, but .* as 4"),
     "end token": ([spoil_tokenizer], r"</s> is read as \['<', '/', 's', '>'\], expected one token"),
     "no padding": ([edit("tokenizer_config.json", pad_token=GONE)], r"pad_token is missing"),
-    "small vocabulary": ([edit("config.json", text_config__vocab_size=600)], r"largest token id is 888.*is 600"),
+    "small vocabulary": (
+        [edit("config.json", text_config__vocab_size=600), rewrite_weights(cut_vocabulary)],
+        r"largest token id is 888.*is 600",
+    ),
     "no weights": ([remove("model.safetensors")], r"found no weights"),
     "pickled weights": (
         [remove("model.safetensors"), write("pytorch_model.bin", b"\x80\x02")],
