@@ -103,12 +103,12 @@ def _read_architecture(folder: Path) -> dict:
 def _processor_problems(folder: Path, config: LlavaConfig) -> Iterator[str]:
     try:
         processor = load_processor(str(folder))
-    except (
-        Exception
-    ) as error:  # a broken tokenizer.json alone raises KeyError, TypeError, ValueError or plain Exception
-        own = isinstance(error, CheckpointError)
+    except CheckpointError as error:
+        yield _one_line(str(error))
+        return
+    except Exception as error:  # a broken tokenizer.json raises KeyError, TypeError, ValueError or plain Exception
         mend = "save the processor beside the model (processor.save_pretrained)"
-        yield _one_line(str(error)) if own else f"{folder}: the processor cannot be loaded ({_short(error)}); {mend}"
+        yield f"{folder}: the processor cannot be loaded ({_short(error)}); {mend}"
         return
     for look in (_token_problems, _image_problems, _template_problems):
         yield from _guarded(look, folder, processor, config)
