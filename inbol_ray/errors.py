@@ -26,7 +26,7 @@ class MissingInputError(InbolError, FileNotFoundError):
 
 
 class ResourcesError(InbolError, RuntimeError):
-    """The cluster can never give a stage what it reserves; raised before any actor starts."""
+    """The cluster can never give a stage what it reserves, or the disk has no room; raised before any actor starts."""
 
 
 class RowCountError(InbolError, AssertionError):

@@ -15,7 +15,7 @@ BASE = "base_model.path"
 
 
 def check_run(config: PipelineConfig, stages: Sequence[Stage], store: Store) -> None:
-    """Check what these stages, which are still to be computed, load from outside, and the disk that they fill.
+    """Check what these stages, which are still to be computed, load from outside, and the disk that trainings fill.
 
     A toy world's base model is made by the run itself: of it there is nothing to check. Raises CheckpointError with
     every problem of every checkpoint, and ResourcesError where the models to come do not fit the disk.
@@ -55,4 +55,4 @@ def check_checkpoints(
         problems += [f"{' and '.join(named_by)}: {problem}" for problem in found]
     if problems:
         found = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        raise CheckpointError(f"{found} in the checkpoints, and nothing was started:\n  " + "\n  ".join(problems))
+        raise CheckpointError(f"{found} in the checkpoints, so no stage was started:\n  " + "\n  ".join(problems))

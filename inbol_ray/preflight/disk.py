@@ -44,7 +44,7 @@ def check_disk(config: PipelineConfig, stages: Sequence[Stage], store: Store) ->
             f"output_dir {config.output_dir!r} has {short(free)}B free, but the run still writes "
             f"{short(models + passing + rows - there)}B: {len(trainings)} models ({short(models)}B: "
             f"{', '.join(sorted(trainings))}), resumable checkpoints ({short(passing)}B at a time) and rows "
-            f"({short(rows)}B); {short(there)}B of it is there. Make room (python jobs/artifacts.py gc --delete removes "
+            f"({short(rows)}B), less {short(there)}B that is there already. Make room (python jobs/artifacts.py gc --delete removes "
             "what this configuration does not use), or set output_dir to a larger disk or an s3:// prefix"
         )
 

@@ -10,7 +10,7 @@ from transformers import AutoConfig, LlavaConfig, LlavaForConditionalGeneration,
 
 from inbol_ray.config.machines import StorageConfig
 from inbol_ray.config.training import MethodConfig
-from inbol_ray.errors import CheckpointError
+from inbol_ray.errors import CheckpointError, InbolError
 from inbol_ray.local_copies import local_copy
 from inbol_ray.preflight.weights import weight_problems
 from inbol_ray.processors import CLASS_TOKENS, count_features, processor_fields
@@ -35,8 +35,8 @@ def find_problems(
         architecture = _read_architecture(folder)
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         model = build_without_weights(config)
-    except CheckpointError as error:
-        return [str(error)]
+    except InbolError as error:
+        return [_one_line(str(error))]
     except Exception as error:  # a file from outside can make a library raise anything
         return [f"{checkpoint}/config.json: {_short(error)}; expected the configuration of a LLaVA in the hub's layout"]
     problems = list(_processor_problems(folder, config))
@@ -103,12 +103,12 @@ def _read_architecture(folder: Path) -> dict:
 def _processor_problems(folder: Path, config: LlavaConfig) -> Iterator[str]:
     try:
         processor = load_processor(str(folder))
-    except (
-        Exception
-    ) as error:  # a broken tokenizer.json alone raises KeyError, TypeError, ValueError or plain Exception
-        own = isinstance(error, CheckpointError)
+    except CheckpointError as error:
+        yield _one_line(str(error))
+        return
+    except Exception as error:  # a broken tokenizer.json raises KeyError, TypeError, ValueError or plain Exception
         mend = "save the processor beside the model (processor.save_pretrained)"
-        yield str(error) if own else f"{folder}: the processor cannot be loaded ({_short(error)}); {mend}"
+        yield f"{folder}: the processor cannot be loaded ({_short(error)}); {mend}"
         return
     for look in (_token_problems, _image_problems, _template_problems):
         yield from _guarded(look, folder, processor, config)
@@ -200,5 +200,9 @@ def _fields(values: Mapping) -> str:
 
 
 def _short(error: Exception) -> str:
-    text = " ".join(f"{type(error).__name__}: {error}".split())
+    text = _one_line(f"{type(error).__name__}: {error}")
     return text if len(text) <= MAX_DETAIL_CHARS else f"{text[:MAX_DETAIL_CHARS]}..."
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -80,15 +80,14 @@ def test_a_folder_without_processor_fields_is_no_reason_to_stop(tiny_llava, tmp_
 
 
 def test_models_that_do_not_fit_the_disk_are_refused_with_the_numbers(tiny_llava, tmp_path, monkeypatch):
-    """616,000 weights of float32 are 2.5 MB a model; its resumable checkpoints, three at a time, take 9 times that."""
+    """616,000 weights of float32 are 2.5 MB a model; three resumable checkpoints of what trains are 7 times that."""
     config = pipeline_config(tmp_path, tiny_llava)
-    rows = 50 * 10**6  # more than the rows of an assumed corpus
-    free = {"bytes": rows}
+    free = {"bytes": 30 * 10**6}
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=free["bytes"], total=10**12))
     check(config, ["sft"])
-    free["bytes"] = 20 * 10**6
+    free["bytes"] = 15 * 10**6
     with pytest.raises(
-        ResourcesError, match=r"has 20.0 MB free, .* 1 models \(2.5 MB: sft\), .* \(\d\d.\d MB at a time"
+        ResourcesError, match=r"has 15.0 MB free, .* 1 models \(2.5 MB: sft\), .* \(\d\d.\d MB at a time"
     ):
         check(config, ["sft"])
     adapter = METHOD | {"lora": {"rank": 4}}
@@ -98,7 +97,7 @@ def test_models_that_do_not_fit_the_disk_are_refused_with_the_numbers(tiny_llava
 
 def test_what_a_killed_training_left_is_on_the_disk_already(tiny_llava, tmp_path, monkeypatch):
     config = pipeline_config(tmp_path, tiny_llava)
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=20 * 10**6, total=10**12))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=15 * 10**6, total=10**12))
     with pytest.raises(ResourcesError):
         check(config, ["sft"])
     left = tmp_path / "out" / "artifacts" / build_stages(config)["sft"].artifact_id / "resume" / "step_0000200"

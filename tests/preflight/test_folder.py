@@ -23,6 +23,17 @@ from inbol_ray.preflight.folder import find_problems
 
 ORIGINAL = json.dumps({"architectures": ["LlavaLlamaForCausalLM"], "model_type": "llava", "mm_vision_tower": "clip"})
 VICUNA = "{% for m in messages %}### {{ m['role'] }}: <image>\n{{ m['content'][1]['text'] }}{% endfor %}"
+HUB_TEMPLATE = (
+    "{% for message in messages %}{% if message['role'] != 'system' %}{{ message['role'].upper() + ': '}}{% endif %}"
+    "{% for content in message['content'] | selectattr('type', 'equalto', 'image') %}{{ '<image>\n' }}{% endfor %}"
+    "{% if message['role'] != 'assistant' %}"
+    "{% for content in message['content'] | selectattr('type', 'equalto', 'text') %}{{ content['text'] + ' '}}"
+    "{% endfor %}{% else %}"
+    "{% for content in message['content'] | selectattr('type', 'equalto', 'text') %}"
+    "{% generation %}{{ content['text'] + ' '}}{% endgeneration %}{% endfor %}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}"
+)
+"""As llava-hf's checkpoints write it."""
 LFS_POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 13504\n"
 HEAD = "language_model.lm_head.weight"
 SHARD = "model-00002-of-00002.safetensors"
@@ -55,6 +66,11 @@ def rename_tower(tensors):
 def transpose(tensors):
     name = "multi_modal_projector.linear_1.weight"
     tensors[name] = tensors[name].T.contiguous()
+
+
+def cut_vocabulary(tensors):
+    for name in (HEAD, "language_model.model.embed_tokens.weight"):
+        tensors[name] = tensors[name][:600].clone()
 
 
 DAMAGES = {
@@ -91,7 +107,10 @@ DAMAGES = {
     "image token": ([edit("config.json", image_token_index=7)], r"image_token_index is 7, but .* as 4"),
     "end token": ([spoil_tokenizer], r"</s> is read as \['<', '/', 's', '>'\], expected one token"),
     "no padding": ([edit("tokenizer_config.json", pad_token=GONE)], r"pad_token is missing"),
-    "small vocabulary": ([edit("config.json", text_config__vocab_size=600)], r"largest token id is 888.*is 600"),
+    "small vocabulary": (
+        [edit("config.json", text_config__vocab_size=600), rewrite_weights(cut_vocabulary)],
+        r"largest token id is 888.*is 600",
+    ),
     "no weights": ([remove("model.safetensors")], r"found no weights"),
     "pickled weights": (
         [remove("model.safetensors"), write("pytorch_model.bin", b"\x80\x02")],
@@ -135,6 +154,7 @@ def test_a_damaged_checkpoint_gets_one_line(name, tiny_llava, tmp_path):
 SOUND = {
     "as made": [],
     "in two files": [split_weights],
+    "the hub's template": [write("chat_template.jinja", HUB_TEMPLATE)],
     "without a template": [remove("chat_template.jinja")],
     "a template that writes the first token": [
         write_bytes("chat_template.jinja", lambda text: b"{{ bos_token }}" + text)
