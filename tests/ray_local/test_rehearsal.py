@@ -69,7 +69,7 @@ def rehearsal(tmp_path_factory, tiny_llava, scene_images):
         served = _run("-c", ASK, scene_images[0], *options)
         ray.init(address=cluster.address, log_to_driver=False)
         gpu_nodes = {node["NodeID"] for node in ray.nodes() if node["Resources"].get("GPU")}
-        actors = list_actors(limit=5000, detail=True)
+        actors = list_actors(address=cluster.address, limit=5000, detail=True)
         return {
             "config": load_config(options),
             "out": folder / "out",

@@ -1,13 +1,13 @@
 """The same picture everywhere: what training saw is what plain transformers and plain vLLM make of an exported folder."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from engine_process import engine_replies
 from PIL import Image
 from transformers import AutoProcessor, CLIPImageProcessor, SiglipImageProcessor
 
@@ -124,13 +124,15 @@ def test_training_pads_with_the_models_colour(tiny_llava, pictures):
 
 
 @pytest.mark.slow
-def test_plain_vllm_answers_from_an_exported_folder_as_our_renderer_does_from_its_base(tiny_llava, tmp_path, pictures):
-    """Pictures that are not square, the base with the hub's cropping processor: token by token, log-probability too."""
-    os.environ |= {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_LOGGING_LEVEL": "ERROR"}
-    from vllm import LLM, SamplingParams
-
+def test_plain_vllm_answers_from_an_exported_folder_as_our_engine_does_from_its_base(tiny_llava, tmp_path, pictures):
+    """Pictures that are not square, the base with the hub's cropping processor: text and log-probabilities."""
     from inbol_ray.config.machines import EngineConfig
-    from inbol_ray.sampling.render import Renderer
+    from inbol_ray.sampling.render import set_engine_environment
+    from inbol_ray.sampling.vllm_engine import Decoding
+
+    settings = EngineConfig()
+    set_engine_environment(settings)
+    from vllm import LLM, SamplingParams
 
     base = with_image_processor(tiny_llava, tmp_path / "base", CLIPImageProcessor(**TOY))
     exported = tmp_path / "exported"
@@ -138,9 +140,10 @@ def test_plain_vllm_answers_from_an_exported_folder_as_our_renderer_does_from_it
     for name in ("config.json", "generation_config.json", "model.safetensors"):
         shutil.copy2(base / name, exported / name)
     copy_processor(str(base), exported)
-    settings = EngineConfig()
     prompt = chat_prompt("What color is the circle?")
-    rendered = Renderer(str(base), settings).render([{"prompt": prompt, "images": [path]} for path in pictures])
+    rows = [{"prompt": prompt, "images": [path]} for path in pictures]
+    decoding = Decoding(temperature=0.0, max_tokens=8, num_logprobs=0)
+    ours = engine_replies(str(base), rows, [0] * len(rows), settings, decoding)
     engine = LLM(
         model=str(exported),
         dtype="float32",
@@ -151,12 +154,8 @@ def test_plain_vllm_answers_from_an_exported_folder_as_our_renderer_does_from_it
         disable_log_stats=True,
     )
     raw = [{"prompt": prompt, "multi_modal_data": {"image": Image.open(path)}} for path in pictures]
-    params = SamplingParams(temperature=0, max_tokens=8, logprobs=1)
-    plain, ours = (engine.generate(prompts, params, use_tqdm=False) for prompts in (raw, rendered))
-    assert [told(one) for one in plain] == [told(one) for one in ours]
-    assert len({tuple(tokens) for tokens, _ in map(told, plain)} | {told(one)[1] for one in plain}) > 1
-
-
-def told(output) -> tuple[list[int], float]:
-    reply = output.outputs[0]
-    return list(reply.token_ids), round(reply.cumulative_logprob, 4)
+    plain = engine.generate(raw, SamplingParams(temperature=0, max_tokens=8, logprobs=0), use_tqdm=False)
+    sums = [output.outputs[0].cumulative_logprob for output in plain]
+    assert sums == pytest.approx([sum(reply.token_logprobs[0]) for reply in ours], abs=1e-4)
+    assert [output.outputs[0].text.strip() for output in plain] == [reply.texts[0] for reply in ours]
+    assert max(sums) - min(sums) > 1e-2  # the picture matters
