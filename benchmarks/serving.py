@@ -79,7 +79,7 @@ def vllm_command(model: str) -> list[str]:
         "dtype": engine.dtype,
         "max-model-len": engine.max_model_len,
         "max-num-seqs": engine.max_num_seqs,
-        "kv-cache-memory-bytes": engine.kv_cache_bytes,
+        "kv-cache-memory-bytes": engine.cache_bytes,
         "limit-mm-per-prompt": '{"image": 1}',
         "uvicorn-log-level": "error",
     }

@@ -6,6 +6,9 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_va
 
 from inbol_ray.config.section import Device, Section, compute_device
 
+CPU_CACHE_BYTES = 256 << 20
+"""Key-value cache of an engine on the CPU where none is set: vLLM would take gigabytes."""
+
 
 class RayConfig(Section):
     """Where Ray runs."""
@@ -65,8 +68,8 @@ class EngineConfig(Section):
     """Tokens that an engine computes in one step at most, and image tokens that it encodes. null: on a GPU 8,192, or
     16,384 where an engine has 64 GiB of it (ours, after vLLM's own for batches); on the CPU vLLM's 2,048. Never less
     than `max_model_len` there, nor where it is null."""
-    kv_cache_bytes: PositiveInt | None = 256 << 20
-    """Key-value cache of a CPU engine, in bytes; null leaves it to vLLM (GPUs)."""
+    kv_cache_bytes: PositiveInt | None = None
+    """Key-value cache of an engine, in bytes. null: on a GPU what `gpu_memory_utilization` leaves, on the CPU 256 MiB."""
     gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] = 0.92
     """Share of a GPU's whole memory that engines take, weights and caches; an engine that reserves a part of a GPU
     takes that part of it. The default is vLLM's."""
@@ -86,6 +89,11 @@ class EngineConfig(Section):
     def compute_device(self) -> Literal["cpu", "cuda"]:
         """`device`, decided; `num_gpus_per_engine` null counts as none (`cluster_resources.place_engines` decides it)."""
         return compute_device(self.device, self.num_gpus_per_engine)
+
+    @property
+    def cache_bytes(self) -> int | None:
+        """`kv_cache_bytes`, decided; None leaves it to vLLM."""
+        return self.kv_cache_bytes or (CPU_CACHE_BYTES if self.compute_device == "cpu" else None)
 
     @property
     def memory_share(self) -> float:

@@ -103,7 +103,7 @@ def engine_footprint(shape: ModelShape, engine: EngineConfig, *, gpu_bytes: floa
         stage,
         {
             "weights": engine_weights(shape, engine.dtype, parallel, engine.quantization),
-            "cache": engine.kv_cache_bytes or engine_cache(shape, engine.dtype, parallel, tokens),
+            "cache": engine.cache_bytes or engine_cache(shape, engine.dtype, parallel, tokens),
             "activations": engine_activations(shape, engine.dtype, parallel, step, engine.max_num_seqs),
             "overhead": max(CONTEXT_BYTES, (1 - engine.memory_share) * gpu_bytes),
         },

@@ -6,10 +6,12 @@ stages to run -> the checkpoints and adapters that they name -> problems, one li
 from collections.abc import Mapping, Sequence
 
 from inbol_ray.artifacts import Stage, Store
+from inbol_ray.cluster_resources import ENGINE_STAGES
 from inbol_ray.config.machines import StorageConfig
 from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.config.training import MethodConfig
 from inbol_ray.errors import CheckpointError
+from inbol_ray.sampling.engine_settings import check_quantization
 
 BASE = "base_model.path"
 
@@ -18,9 +20,12 @@ def check_run(config: PipelineConfig, stages: Sequence[Stage], store: Store) -> 
     """Check what these stages, which are still to be computed, load from outside, and the disk that trainings fill.
 
     A toy world's base model is made by the run itself: of it there is nothing to check. Raises CheckpointError with
-    every problem of every checkpoint, and ResourcesError where the models to come do not fit the disk.
+    every problem of every checkpoint, ResourcesError where the models to come do not fit the disk, and ConfigError for a
+    quantization that vLLM does not know.
     """
     names = {stage.name for stage in stages}
+    if names & set(ENGINE_STAGES):
+        check_quantization(config.engine)
     uses = {}
     methods: dict[str, MethodConfig] = {}
     if config.base_model.kind == "checkpoint" and any("base_model" in stage.settings for stage in stages):

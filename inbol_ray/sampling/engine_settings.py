@@ -59,7 +59,7 @@ def num_batched_tokens(config: EngineConfig, device_bytes: int | None) -> int | 
 def engine_settings(checkpoint: str, config: EngineConfig, seed: int, device_bytes: int | None) -> dict[str, Any]:
     """Fields of vLLM's EngineArgs that every engine here has. `device_bytes` of each of its devices are the engine's."""
     options = {
-        "kv_cache_memory_bytes": config.kv_cache_bytes,
+        "kv_cache_memory_bytes": config.cache_bytes,
         "max_num_batched_tokens": num_batched_tokens(config, device_bytes),
         "quantization": config.quantization,
     }

@@ -37,7 +37,6 @@ from inbol_ray.progress import this_process, write_progress
 from inbol_ray.prompts import draw_index
 from inbol_ray.provenance import package_versions
 from inbol_ray.sampling.checkpoints import model_digest
-from inbol_ray.sampling.engine_settings import check_quantization
 from inbol_ray.sampling.in_hand import InHand
 from inbol_ray.sampling.parts import Parts, open_parts
 from inbol_ray.sampling.render import EngineInput, Refusal, Renderer
@@ -69,11 +68,9 @@ def generate(
 
     `checkpoints` are those that the requests name, of one architecture. `unit` and `progress` (artifact id) are for
     `write_progress`. Raises CheckpointError and what else a first engine says against the checkpoint, EngineError once
-    engines die more often than `engine.max_restarts` or do not fit the cluster, ConfigError for an unknown
-    quantisation, and DataError where nothing is asked.
+    engines die more often than `engine.max_restarts` or do not fit the cluster, and DataError where nothing is asked.
     """
     engine = place_engines(config.engine)
-    check_quantization(engine)
     key = {
         "models": {checkpoint: model_digest(checkpoint) for checkpoint in checkpoints},
         "decoding": asdict(decoding),

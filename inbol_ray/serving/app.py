@@ -22,6 +22,7 @@ from inbol_ray.errors import ConfigError, MissingInputError
 from inbol_ray.local_copies import set_job_storage
 from inbol_ray.pipeline import build_stages
 from inbol_ray.preflight.check import BASE, check_checkpoints
+from inbol_ray.sampling.engine_settings import check_quantization
 from inbol_ray.serving.dial import make_dial
 from inbol_ray.serving.keys import KEYS_VARIABLE, is_loopback, load_keys
 from inbol_ray.serving.replica import Offer, Replica
@@ -59,6 +60,7 @@ def build_application(config: PipelineConfig) -> serve.Application:
         raise ConfigError(
             f"serving.host {serving.host!r} is open to others: set {KEYS_VARIABLE} or serving.api_keys_file first"
         )
+    check_quantization(config.engine)
     _check_outside_checkpoints(config)
     offers = {name: _offer(name, model, config) for name, model in serving.models.items()}
     conditions = current_conditions(config.prompts, config.engine)

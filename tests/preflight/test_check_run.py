@@ -9,7 +9,7 @@ from damaged_checkpoints import WITHOUT_PROCESSOR_FIELDS, damaged, edit, remove
 from inbol_ray.artifacts import open_store
 from inbol_ray.config.load import load_config
 from inbol_ray.config.schema import PipelineConfig
-from inbol_ray.errors import CheckpointError, ResourcesError
+from inbol_ray.errors import CheckpointError, ConfigError, ResourcesError
 from inbol_ray.pipeline import build_stages, run_stages
 from inbol_ray.preflight.check import check_run
 from inbol_ray.serving.app import build_application
@@ -24,7 +24,6 @@ def pipeline_config(folder, base, **sections):
         "base_model": {"kind": "checkpoint", "path": str(base)},
         "training": {"sft": METHOD},
         "evaluation": {"benchmarks": [], "methods": ["original", "sft"]},
-        "plan": {"model_parameters": 7e9},
     }
     return PipelineConfig.model_validate(values | sections)
 
@@ -113,3 +112,9 @@ def test_models_to_serve_are_checked_before_a_replica_starts(tiny_llava, tmp_pat
     with pytest.raises(CheckpointError, match="^2 problems") as refusal:
         build_application(pipeline_config(tmp_path, base, serving=serving))
     assert "serving.models.own.path: " in str(refusal.value) and "base_model.path: " in str(refusal.value)
+
+
+def test_an_unknown_quantization_comes_before_the_first_stage(tiny_llava, tmp_path, monkeypatch):
+    monkeypatch.setattr("inbol_ray.artifacts.Store.compute", lambda *_: pytest.fail("a stage was started"))
+    with pytest.raises(ConfigError, match="engine.quantization is 'fp9'; vLLM knows .*fp8"):
+        check(pipeline_config(tmp_path, tiny_llava, engine={"quantization": "fp9"}))

@@ -117,7 +117,7 @@ def test_vllm_answers_like_transformers(part, exported, merged_answers, tiny_lla
         dtype="float32",
         max_model_len=settings.max_model_len,
         enforce_eager=True,
-        kv_cache_memory_bytes=settings.kv_cache_bytes,
+        kv_cache_memory_bytes=settings.cache_bytes,
         limit_mm_per_prompt={"image": 1},
         disable_log_stats=True,
         **options,

@@ -10,7 +10,7 @@ from inbol_ray.sampling.engine_settings import check_quantization, engine_args
 from inbol_ray.sampling.render import Renderer
 from tests.vllm_platforms import pretend_gpu, pretend_no_device
 
-GPU = EngineConfig(num_gpus_per_engine=1, dtype="bfloat16", kv_cache_bytes=None, max_model_len=512)
+GPU = EngineConfig(num_gpus_per_engine=1, dtype="bfloat16", max_model_len=512)
 
 
 @pytest.mark.parametrize("node", [pretend_no_device, pretend_gpu])
@@ -113,3 +113,9 @@ def test_settings_that_change_replies_are_those_of_the_stages():
         changed = build_stages(config.model_copy(update={"engine": engine}))
         assert (engine.reply_settings() != config.engine.reply_settings()) == is_stale
         assert (changed["evaluate"].settings != stages["evaluate"].settings) == is_stale
+
+
+def test_the_default_cache_is_a_cpu_engines():
+    assert EngineConfig().cache_bytes == EngineConfig(num_gpus_per_engine=1, device="cpu").cache_bytes == 256 << 20
+    assert EngineConfig(num_gpus_per_engine=1).cache_bytes is None
+    assert EngineConfig(num_gpus_per_engine=1, kv_cache_bytes=1 << 30).cache_bytes == 1 << 30

@@ -149,7 +149,7 @@ def test_plain_vllm_answers_from_an_exported_folder_as_our_engine_does_from_its_
         dtype="float32",
         max_model_len=settings.max_model_len,
         enforce_eager=True,
-        kv_cache_memory_bytes=settings.kv_cache_bytes,
+        kv_cache_memory_bytes=settings.cache_bytes,
         limit_mm_per_prompt={"image": 1},
         disable_log_stats=True,
     )
