@@ -155,12 +155,10 @@ def _in_domain_cell(found: Mapping[str, list[Mapping]], column: str) -> Cell | N
 
 def _describe_test(row: Mapping) -> str:
     """What the in-domain test holds, as a sentence."""
-    parts = [
-        f"{row[part]['num_questions']:,} {part} ("
-        + ", ".join(f"{name} {count:,}" for name, count in row[f"{part}_benchmarks"].items())
-        + ")"
-        for part in ("answerable", "unanswerable")
-    ]
+    parts = []
+    for part in ("answerable", "unanswerable"):
+        counts = ", ".join(f"{name} {count:,}" for name, count in row[f"{part}_benchmarks"].items())
+        parts.append(f"{row[part]['num_questions']:,} {part}" + (f" ({counts})" if counts else ""))
     return f"{IN_DOMAIN_TEST}: {row['num_questions']:,} in-domain questions drawn by a hash of their ids: {' and '.join(parts)}."
 
 

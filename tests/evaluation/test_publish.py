@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from inbol_ray.artifacts import Store
+from inbol_ray.config.evaluation import InDomainTest
 from inbol_ray.config.load import load_config
 from inbol_ray.evaluation.publish import publish, publish_benchmarks
 from inbol_ray.pipeline import build_stages
@@ -60,3 +61,20 @@ def test_every_pair_is_in_the_benchmarks(config):
     assert (scores["ca_dpo", "mmbench"]["refr"], scores["ca_dpo", "mmbench"]["vanilla"]["acc"]) == (100.0, 100.0)
     assert content["scoring"] == {"rules": "ours", "entity_match": "contains"}
     assert json.loads((Path(config.output_dir) / "benchmarks.json").read_text()) == content
+
+
+def test_an_in_domain_test_makes_nothing_stale_and_stands_in_every_file(config):
+    evaluation = config.evaluation.model_copy(update={"in_domain_test": InDomainTest(questions=2, unanswerable=1)})
+    tested = config.model_copy(update={"evaluation": evaluation})
+    assert build_stages(tested)["evaluate"].artifact_id == build_stages(config)["evaluate"].artifact_id
+    manifest = {"wall_s": 1.0, "counts": {}, "rejected": {}, "artifact": "x", "git_commit": None, "packages": {}}
+    results = publish(tested, {"evaluate": manifest})
+    assert [row["num_questions"] for row in results["in_domain_test"]] == [1, 1]  # none here is unanswerable
+    out_dir = Path(config.output_dir)
+    assert json.loads((out_dir / "benchmarks.json").read_text())["in_domain_test"] == results["in_domain_test"]
+    assert json.loads((out_dir / "results.json").read_text())["in_domain_test"] == results["in_domain_test"]
+    assert (
+        "test: 1 in-domain questions drawn by a hash of their ids: 1 answerable ("
+        in (out_dir / "tables.md").read_text()
+    )
+    assert "in_domain_test" not in publish(config, {"evaluate": manifest})
