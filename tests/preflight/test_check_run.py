@@ -91,7 +91,9 @@ def test_models_that_do_not_fit_the_disk_are_refused_with_the_numbers(tiny_llava
         check(config, ["sft"])
     adapter = METHOD | {"lora": {"rank": 4}}
     check(pipeline_config(tmp_path, tiny_llava, training={"sft": adapter}), ["sft"])  # only the adapter is resumable
-    check(pipeline_config(tmp_path, tiny_llava, output_dir="s3://bucket/out"), ["benchmarks"])
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "none")
+    check(pipeline_config(tmp_path, tiny_llava, output_dir="s3://bucket/out"), ["sft"])  # a store's room nobody knows
 
 
 def test_what_a_killed_training_left_is_on_the_disk_already(tiny_llava, tmp_path, monkeypatch):
