@@ -7,6 +7,8 @@ from transformers import AutoConfig, LlavaConfig, LlavaProcessor
 
 from inbol_ray.errors import CheckpointError
 
+FIELDS = ("patch_size", "vision_feature_select_strategy", "num_additional_image_tokens")
+"""Of LlavaProcessor, that the model of its configuration decides."""
 CLASS_TOKENS = {"clip_vision_model": 1, "siglip_vision_model": 0}
 """Vision towers by model_type, and the tokens that each puts out beside those of the patches."""
 
@@ -18,7 +20,7 @@ def complete_processor(processor: LlavaProcessor, checkpoint: str) -> None:
     other fields it counts one token too few.
     """
     stated, _ = LlavaProcessor.get_processor_dict(checkpoint)
-    missing = [name for name in processor_fields(LlavaConfig()) if stated.get(name) is None]
+    missing = [name for name in FIELDS if stated.get(name) is None]
     if not missing:
         return
     config = AutoConfig.from_pretrained(checkpoint, trust_remote_code=False)
@@ -36,11 +38,8 @@ def complete_processor(processor: LlavaProcessor, checkpoint: str) -> None:
 def processor_fields(config: LlavaConfig) -> dict[str, int | str]:
     """LlavaProcessor's fields as the model of `config`, with a known vision tower, needs them."""
     vision = config.vision_config
-    return {
-        "patch_size": vision.patch_size,
-        "vision_feature_select_strategy": config.vision_feature_select_strategy,
-        "num_additional_image_tokens": CLASS_TOKENS[vision.model_type],
-    }
+    values = (vision.patch_size, config.vision_feature_select_strategy, CLASS_TOKENS[vision.model_type])
+    return dict(zip(FIELDS, values, strict=True))
 
 
 def count_features(config: LlavaConfig) -> int:

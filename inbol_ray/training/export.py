@@ -14,6 +14,7 @@ from transformers import AutoImageProcessor, LlavaImageProcessor
 
 from inbol_ray.config.training import TrainingConfig
 from inbol_ray.local_copies import written_to
+from inbol_ray.processors import FIELDS
 from inbol_ray.training.fsdp import add_adapter, load_model, load_processor
 
 MODEL, ADAPTER = "model", "adapter"
@@ -84,6 +85,7 @@ def copy_processor(source: str, target: Path) -> None:
     else:
         load_processor(source).save_pretrained(target)
     _pad_in_processor(target)
+    _complete_processor_file(target, source)
 
 
 def _pad_in_processor(folder: Path) -> None:
@@ -105,4 +107,15 @@ def _pad_in_processor(folder: Path) -> None:
         whole["image_processor"] = padding
     else:
         path, whole = folder / "preprocessor_config.json", padding
+    path.write_text(json.dumps(whole, indent=2, sort_keys=True) + "\n")
+
+
+def _complete_processor_file(folder: Path, source: str) -> None:
+    """Write the fields of LlavaProcessor that the file of `source` lacks: plain transformers, unlike vLLM, reads no config.json."""
+    path = folder / "processor_config.json"
+    whole = json.loads(path.read_text()) if path.exists() else {}
+    if all(whole.get(name) is not None for name in FIELDS):
+        return
+    processor = load_processor(source)
+    whole |= {name: getattr(processor, name) for name in FIELDS} | {"processor_class": type(processor).__name__}
     path.write_text(json.dumps(whole, indent=2, sort_keys=True) + "\n")

@@ -3,15 +3,17 @@
 import pytest
 import torch
 from damaged_checkpoints import GONE, WITHOUT_PROCESSOR_FIELDS, damaged, edit, rewrite_weights
+from transformers import AutoProcessor
 
 from inbol_ray.config.training import SupervisedConfig
 from inbol_ray.errors import CheckpointError
+from inbol_ray.processors import FIELDS
 from inbol_ray.training.encode import count_image_tokens
+from inbol_ray.training.export import copy_processor
 from inbol_ray.training.fsdp import load_model, load_processor
 from inbol_ray.training.objectives import build_objective
 
 CONFIG = SupervisedConfig(init_from="original", learning_rate=1, data="idk")
-FIELDS = ("patch_size", "vision_feature_select_strategy", "num_additional_image_tokens")
 
 
 def loss(folder, images):
@@ -35,6 +37,16 @@ def test_fields_that_a_processor_lacks_are_the_models(missing, tiny_llava, scene
     change = edit("processor_config.json", **dict.fromkeys(missing, GONE))
     folder = damaged(tiny_llava, tmp_path / "model", change)
     assert loss(folder, scene_images) == loss(tiny_llava, scene_images)
+
+
+def test_an_export_states_what_its_source_lacked(tiny_llava, tmp_path):
+    base = damaged(tiny_llava, tmp_path / "base", WITHOUT_PROCESSOR_FIELDS)
+    exported = tmp_path / "exported"
+    exported.mkdir()
+    copy_processor(str(base), exported)
+    plain, whole = AutoProcessor.from_pretrained(exported), load_processor(str(tiny_llava))
+    assert [getattr(plain, name) for name in FIELDS] == [getattr(whole, name) for name in FIELDS]
+    assert count_image_tokens(plain) == count_image_tokens(whole)
 
 
 def test_a_tower_without_class_token_needs_none_counted(tiny_llava, tmp_path):
