@@ -127,7 +127,7 @@ def test_training_pads_with_the_models_colour(tiny_llava, pictures):
 def test_plain_vllm_answers_from_an_exported_folder_as_our_engine_does_from_its_base(tiny_llava, tmp_path, pictures):
     """Pictures that are not square, the base with the hub's cropping processor: text and log-probabilities."""
     from inbol_ray.config.machines import EngineConfig
-    from inbol_ray.sampling.render import set_engine_environment
+    from inbol_ray.sampling.engine_settings import set_engine_environment
     from inbol_ray.sampling.vllm_engine import Decoding
 
     settings = EngineConfig()
