@@ -101,8 +101,10 @@ def _run(*arguments: str) -> str:
 
 
 def nodes_of(rehearsal, class_name: str) -> set[str]:
-    """Nodes of the actors whose class starts so; there must be some."""
-    found = {actor.node_id for actor in rehearsal["actors"] if actor.class_name.startswith(class_name)}
+    """Nodes of the actors whose class starts so; there must be some. One that its pool gave up before it was placed has
+    none."""
+    actors = [actor for actor in rehearsal["actors"] if actor.class_name.startswith(class_name)]
+    found = {actor.node_id for actor in actors if actor.node_id}
     assert found, sorted({actor.class_name for actor in rehearsal["actors"]})
     return found
 
