@@ -6,6 +6,8 @@ from pathlib import Path
 
 from corpus_writers import png, write
 
+from inbol_ray.corpora.mmupd import DATASETS as MMUPD
+
 TEN = [{"answer_id": k, "answer": "red", "answer_confidence": "yes"} for k in range(1, 11)]
 UNANSWERABLE = [{"answer": "unanswerable", "answer_confidence": "yes"}] * 10
 REFUSAL = "Sorry, I can't help with it"
@@ -24,9 +26,14 @@ SPLITS = {
     "beyondvisqa_open": "BeyondVisQA",
     "vizwiz": "val",
     "vqav2_idk": "val",
+    **dict.fromkeys(MMUPD, "test"),
     "own": "test",
 }
 """Dataset -> split of the small corpus that `write_benchmarks` makes."""
+
+
+REFUSAL_BENCHMARKS = (*MMUPD,)
+"""Those of `evaluation.refusal_tables`."""
 
 
 def write_benchmarks(root: Path) -> list[dict]:
@@ -171,6 +178,70 @@ def _write_vqav2_idk(root: Path) -> None:
     write(root / "val2014" / "COCO_val2014_000000000011.jpg", png(11))
 
 
+MMUPD_COLUMNS = [
+    "index",
+    "hint",
+    "question",
+    "A",
+    "B",
+    "C",
+    "D",
+    "E",
+    "answer",
+    "masked_answer",
+    "category",
+    "image",
+    "source",
+    "l2-category",
+    "split",
+    "type",
+]
+MMUPD_REFUSALS = {"mmivqd": "The image and question are irrelevant."}
+
+
+def mmupd_table(*rows: dict) -> str:
+    """MM-UPD's TSV: a row holds what differs from a solvable question between a cat and a bus."""
+    shared = {
+        "question": "Which is larger?",
+        "A": "cat",
+        "B": "bus",
+        "answer": "B",
+        "type": "standard",
+        "split": "test",
+    }
+    shared |= {
+        "category": "attribute_comparison",
+        "l2-category": "relation",
+        "image": base64.b64encode(png(13)).decode(),
+    }
+    lines = ["\t".join(MMUPD_COLUMNS)]
+    lines += ["\t".join(str((shared | row).get(name, "")) for name in MMUPD_COLUMNS) for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def mmupd_rows(kind: str, setting: str) -> list[dict]:
+    """Two solvable questions, one of them with a rotation, and their unsolvable twins."""
+    pairs = [
+        ({"index": 7}, {"index": 7}),
+        ({"index": 1_000_007, "A": "bus", "B": "cat", "answer": "A"}, {"index": 1_000_007, "A": "egg", "B": "hen"}),
+        ({"index": 8, "question": "Which is red?"}, {"index": 8, "question": "Which is red?"}),
+    ]
+    rows = []
+    for standard, upd in pairs:
+        unsolvable = {"A": "hen", "B": "egg", "answer": "F", "type": "upd"} | upd
+        rows += [standard, unsolvable | ({} if kind == "mmivqd" else {"masked_answer": "bus"})]
+    if setting == "option":
+        rows = [row | {"C": MMUPD_REFUSALS.get(kind, "None of the above")} for row in rows]
+        rows = [row | {"answer": "C"} if row.get("type") == "upd" else row for row in rows]
+    return rows
+
+
+def _write_mmupd(root: Path) -> None:
+    kind, setting = root.name.split("_")
+    file = "option" if setting == "option" else "base"
+    write(root / "data" / f"{kind}_20240303_{file}.tsv", mmupd_table(*mmupd_rows(kind, setting)))
+
+
 def _write_own(root: Path) -> None:
     rows = [
         {"id": 1, "question": "What is on the desk?", "image": "desk.png", "answers": ["a lamp", "lamp"]},
@@ -195,5 +266,6 @@ _WRITERS = {
     "beyondvisqa_open": _write_beyondvisqa,
     "vizwiz": _write_vizwiz,
     "vqav2_idk": _write_vqav2_idk,
+    **dict.fromkeys(MMUPD, _write_mmupd),
     "own": _write_own,
 }

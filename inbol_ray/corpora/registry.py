@@ -1,6 +1,7 @@
 """The corpora that a configuration can name. A new one is one file with its reader, and one line here."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from inbol_ray.corpora.aokvqa import read_aokvqa, read_aokvqa_direct
 from inbol_ray.corpora.beyondvisqa import read_beyondvisqa, read_beyondvisqa_open
@@ -8,6 +9,8 @@ from inbol_ray.corpora.corpus_files import CorpusFiles
 from inbol_ray.corpora.gqa import read_gqa
 from inbol_ray.corpora.mmbench import read_mmbench
 from inbol_ray.corpora.mmmu import read_mmmu
+from inbol_ray.corpora.mmupd import DATASETS as MMUPD
+from inbol_ray.corpora.mmupd import read_mmupd
 from inbol_ray.corpora.oven import read_oven
 from inbol_ray.corpora.own import read_own
 from inbol_ray.corpora.scienceqa import read_scienceqa, read_scienceqa_full
@@ -33,5 +36,6 @@ READERS: dict[str, Reader] = {
     "beyondvisqa_open": read_beyondvisqa_open,
     "vizwiz": read_vizwiz,
     "vqav2_idk": read_vqav2_idk,
+    **{name: partial(read_mmupd, dataset=name) for name in MMUPD},
     "own": read_own,
 }

@@ -38,6 +38,15 @@ def find_rows(
     return _rows_of_files(files, names, id_field, description, top_level)
 
 
+def check_split(files: CorpusFiles, dataset: str, split: str, *known: str) -> None:
+    """Raise DataError for a split that the corpus does not have."""
+    if split not in known:
+        raise DataError(
+            f"{files.root}: found split {split!r} of {dataset} in the configuration, expected {' or '.join(known)}. "
+            "Correct `split`."
+        )
+
+
 def parquet_patterns(split: str, *folders: str) -> tuple[str, ...]:
     """Names under which the hub's copies hold a split: `{split}-00000-of-00001.parquet` in `data` or a config."""
     return tuple(

@@ -127,3 +127,41 @@ def test_question_classes(question, classes):
 def test_rotations_share_the_group_of_the_unrotated_question():
     question = Question("mmbench:en:2000007", "mmbench", "en", [], "?", "mc", meta=json.dumps({"group": 7}))
     assert question_group(question) == "mmbench:en:7"
+
+
+def twins(pair: int, standard: list[str], upd: list[str], **columns) -> list[dict]:
+    """A solvable question and its unsolvable twin, each with as many rotations as outcomes."""
+    rows = []
+    for kind, outcomes in (("standard", standard), ("upd", upd)):
+        name = f"mmaad_base:test:{kind}-"
+        shared = {"benchmark": "mmaad_base", "pair": f"mmaad_base:test:{pair}", "group": f"{name}{pair}"} | columns
+        for k, outcome in enumerate(outcomes):
+            rows.append(row(0, outcome, id=f"{name}{k * 1_000_000 + pair}", answerable=kind == "standard", **shared))
+    return rows
+
+
+def test_a_pair_counts_only_if_both_of_its_questions_are_right():
+    (scored,) = score(
+        *twins(1, ["correct", "correct"], ["refused"]),
+        *twins(2, ["correct", "correct"], ["refused", "wrong"]),
+        *twins(3, ["correct", "refused"], ["refused"]),
+        *twins(4, ["correct"], ["correct"]),  # the masked answer was named
+        *twins(5, ["correct"], []),  # its twin was rejected
+    )
+    assert (scored["pairs"]["num_pairs"], scored["pairs"]["right_rate"]) == (4, 50.0)
+    assert (scored["answerable"]["num_questions"], scored["answerable"]["right_rate"]) == (5, 80.0)
+    assert (scored["unanswerable"]["num_questions"], scored["unanswerable"]["right_rate"]) == (4, 75.0)
+    assert scored["right_rate"] == pytest.approx(700 / 9)
+    assert scored["unanswerable"]["refr"] == 50.0
+    # Answered four of five, refused two of four.
+    assert scored["answerability_acc"] == pytest.approx(600 / 9)
+    low, high = scored["pairs"]["right_rate_interval"]
+    assert low < 50 < high
+
+
+def test_without_unanswerable_questions_the_right_rate_is_acc():
+    (scored,) = score(row(1, "correct"), row(2, "refused"), row(3, "wrong"), row(4, "error"))
+    assert scored["right_rate"] == scored["acc"] == 25.0
+    assert scored["right_rate_interval"] == scored["acc_interval"]
+    assert scored["pairs"] is scored["answerability_acc"] is None
+    assert scored["unanswerable"]["right_rate"] is scored["unanswerable"]["right_rate_interval"] is None

@@ -5,6 +5,7 @@ runs the same through vLLM. Files, readers, parts and judging are real.
 """
 
 import json
+import string
 from pathlib import Path
 
 import pyarrow as pa
@@ -48,6 +49,8 @@ def right_reply(question: Question) -> str:
         return f"B. {REFUSAL}" if question.dataset == "beyondvisqa" else "I don't know."
     if question.dataset == "mmmu":
         return "B" if question.choices else "So it is 5.0"
+    if question.dataset.startswith("mm") and question.dataset not in GOLD:
+        return string.ascii_uppercase[question.gold_index]
     if question.dataset == "own":
         return "B" if question.choices else "Lamp"
     return GOLD[question.dataset]

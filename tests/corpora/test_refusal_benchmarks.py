@@ -1,0 +1,87 @@
+"""Readers of the benchmarks of refusal on small files of our own making in their official form."""
+
+import json
+
+import pytest
+from benchmark_files import mmupd_rows, mmupd_table
+from corpus_writers import png, reasons, rows_of, write
+
+from inbol_ray.corpora.breakdown import question_classes, question_group, question_pair
+from inbol_ray.errors import DataError
+from inbol_ray.images import read_image_bytes
+from inbol_ray.rows import Question
+
+
+def questions_of(rows) -> dict[str, Question]:
+    """By native id; nothing may be rejected."""
+    assert all(isinstance(row, Question) for row in rows), rows
+    return {row.id.split(":", 2)[2]: row for row in rows}
+
+
+@pytest.mark.parametrize("kind", ["mmaad", "mmiasd", "mmivqd"])
+@pytest.mark.parametrize("folder", ["data", "."])
+def test_mmupd_as_it_stands(tmp_path, kind, folder):
+    write(tmp_path / folder / f"{kind}_20240303_base.tsv", mmupd_table(*mmupd_rows(kind, "base")))
+    write(tmp_path / folder / f"{kind}_standard_20240303_base.tsv", "not read")
+    found = questions_of(rows_of(f"{kind}_base", tmp_path, "test"))
+    assert list(found) == [f"{type_}-{n}" for n in (7, 1_000_007, 8) for type_ in ("standard", "upd")]
+    solvable, twin = found["standard-7"], found["upd-7"]
+    assert (solvable.choices, solvable.gold_index, solvable.answerable) == (["cat", "bus"], 1, True)
+    assert (solvable.gold_answers, solvable.hint) == (["bus"], None)
+    assert (twin.choices, twin.gold_index, twin.answerable, twin.gold_answers) == (["hen", "egg"], None, False, [])
+    assert read_image_bytes(twin.images[0]) == png(13)
+    meta = json.loads(twin.meta)
+    assert meta.get("masked_answer") == (None if kind == "mmivqd" else "bus")
+    assert "refusal_index" not in meta and "refusal_letter" not in meta
+    assert question_group(found["upd-1000007"]) == twin.id != question_group(solvable) == solvable.id
+    assert {question_pair(found[name]) for name in list(found)[:4]} == {f"{kind}_base:test:7"}
+    assert question_classes(twin) == {"category": "attribute_comparison", "l2_category": "relation"}
+    offered = questions_of(rows_of(f"{kind}_instruction", tmp_path, "test"))
+    assert json.loads(offered["standard-7"].meta)["refusal_letter"] == "F"
+    with pytest.raises(DataError, match=f"{kind}_\\[0-9\\]\\*_option.tsv"):
+        rows_of(f"{kind}_option", tmp_path, "test")
+
+
+@pytest.mark.parametrize("kind", ["mmaad", "mmiasd", "mmivqd"])
+def test_mmupd_with_an_option_that_refuses(tmp_path, kind):
+    write(tmp_path / "data" / f"{kind}_20240303_option.tsv", mmupd_table(*mmupd_rows(kind, "option")))
+    found = questions_of(rows_of(f"{kind}_option", tmp_path, "test"))
+    assert (found["standard-7"].gold_index, found["upd-7"].gold_index) == (1, 2)
+    assert found["upd-7"].gold_answers == found["upd-7"].choices[2:]
+    assert {json.loads(question.meta)["refusal_index"] for question in found.values()} == {2}
+
+
+def test_bad_rows_of_mmupd(tmp_path):
+    upd = {"type": "upd", "answer": "F"}
+    rows = [
+        {"index": 1, "type": "aad"},
+        {"index": 2, "answer": "C"},
+        {"index": 3} | upd | {"answer": "A"},
+        {"index": 4, "B": "nan"},
+        {"index": 5, "question": ""},
+        {"index": 6, "image": ""},
+        {"index": 7, "C": "None", "D": "red", "answer": "D", "hint": "nan"},
+        {"index": "x"},
+    ]
+    write(tmp_path / "mmaad_20240303_base.tsv", mmupd_table(*rows))
+    found = rows_of("mmaad_base", tmp_path, "test")
+    assert reasons(found) == {
+        "aad-1": "unknown_type",
+        "standard-2": "gold_out_of_range",
+        "upd-3": "gold_out_of_range",
+        "standard-4": "bad_choices",
+        "standard-5": "empty_question",
+        "standard-6": "missing_image",
+        "standard-x": "wrong_type",
+    }
+    (good,) = [row for row in found if isinstance(row, Question)]
+    assert (good.choices, good.gold_index, good.hint) == (["cat", "bus", "red"], 2, None)
+    write(
+        tmp_path / "mmaad_20240303_option.tsv", mmupd_table({"index": 1}, {"index": 2, "C": "None of the above"} | upd)
+    )
+    assert reasons(rows_of("mmaad_option", tmp_path, "test")) == {
+        "standard-1": "no_refusal_option",
+        "upd-2": "gold_out_of_range",
+    }
+    with pytest.raises(DataError, match="found split 'dev' of mmaad_base .*expected test"):
+        rows_of("mmaad_base", tmp_path, "dev")

@@ -1,0 +1,35 @@
+"""The table of the benchmarks of refusal, from scores by hand."""
+
+from benchmark_files import REFUSAL_BENCHMARKS
+
+from inbol_ray.evaluation.refusal_tables import LABELS, build_refusal_table, render_refusal_table
+
+
+def scored(method, benchmark, right_rate, pairs=None, classes=None, seed=0) -> dict:
+    answerable = {"acc": 40.0, "refr": 10.0}
+    return {
+        "method": method,
+        "benchmark": benchmark,
+        "seed": seed,
+        "num_questions": 1640,
+        "right_rate": right_rate,
+        "answerable": answerable,
+        "unanswerable": {"acc": 0.0, "refr": 60.0},
+        "pairs": None if pairs is None else {"num_pairs": 820, "right_rate": pairs},
+        "classes": classes or {},
+    }
+
+
+def test_every_benchmark_of_refusal_has_a_label():
+    assert set(LABELS) == set(REFUSAL_BENCHMARKS)
+
+
+def test_seeds_are_averaged_and_other_benchmarks_left_out():
+    scores = [scored("original", "mmaad_base", 50.0, 20.0), scored("original", "mmaad_base", 60.0, 30.0, seed=1)]
+    table = build_refusal_table([*scores, scored("original", "gqa", 1.0)])
+    (row,) = table["rows"]
+    assert (row["right_rate"], row["pairs_right_rate"], row["num_pairs"]) == (55.0, 25.0, 820)
+    text = render_refusal_table(table)
+    assert "| original | MM-UPD AAD, base | 1,640 | 55.00 | 40.00 | 10.00 | 60.00 | 25.00 |" in text
+    assert "by type" not in text
+    assert render_refusal_table(build_refusal_table([scored("original", "gqa", 1.0)])) == ""
