@@ -6,7 +6,7 @@ from pathlib import Path
 
 from corpus_writers import png, write
 
-from inbol_ray.corpora.mmupd import DATASETS as MMUPD
+from inbol_ray.corpora.breakdown import HUMBLEBENCH, MMUPD
 
 TEN = [{"answer_id": k, "answer": "red", "answer_confidence": "yes"} for k in range(1, 11)]
 UNANSWERABLE = [{"answer": "unanswerable", "answer_confidence": "yes"}] * 10
@@ -27,12 +27,13 @@ SPLITS = {
     "vizwiz": "val",
     "vqav2_idk": "val",
     **dict.fromkeys(MMUPD, "test"),
+    **dict.fromkeys(HUMBLEBENCH, "train"),
     "own": "test",
 }
 """Dataset -> split of the small corpus that `write_benchmarks` makes."""
 
 
-REFUSAL_BENCHMARKS = (*MMUPD,)
+REFUSAL_BENCHMARKS = (*MMUPD, *HUMBLEBENCH)
 """Those of `evaluation.refusal_tables`."""
 
 
@@ -242,6 +243,20 @@ def _write_mmupd(root: Path) -> None:
     write(root / "data" / f"{kind}_20240303_{file}.tsv", mmupd_table(*mmupd_rows(kind, setting)))
 
 
+HUMBLEBENCH_ROWS = [
+    {"question_id": 1, "question": "What is it?\nA. cat\nB. bus\nC.hen\nD. egg\nE. None of the above", "label": "B"},
+    {"question_id": 2, "question": "Where?\nA. on\nB. None\nC. by\nD. in\nE.None of above", "label": "E"},
+]
+HUMBLEBENCH_ROWS = [
+    row | {"type": kind, "image": {"bytes": png(14), "path": None}}
+    for row, kind in zip(HUMBLEBENCH_ROWS, ("Object", "Relation"), strict=True)
+]
+
+
+def _write_humblebench(root: Path) -> None:
+    write(root / "train-00000-of-00001.parquet", HUMBLEBENCH_ROWS)
+
+
 def _write_own(root: Path) -> None:
     rows = [
         {"id": 1, "question": "What is on the desk?", "image": "desk.png", "answers": ["a lamp", "lamp"]},
@@ -267,5 +282,6 @@ _WRITERS = {
     "vizwiz": _write_vizwiz,
     "vqav2_idk": _write_vqav2_idk,
     **dict.fromkeys(MMUPD, _write_mmupd),
+    **dict.fromkeys(HUMBLEBENCH, _write_humblebench),
     "own": _write_own,
 }

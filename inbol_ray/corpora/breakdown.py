@@ -6,8 +6,13 @@ Everything comes from `Question.meta`, as its reader leaves it there; a corpus w
 import json
 from collections.abc import Callable
 
-from inbol_ray.corpora.mmupd import DATASETS as MMUPD
 from inbol_ray.rows import Question
+
+# Not beside their readers, which would then be part of the code that a stage judges replies with.
+MMUPD = tuple(
+    f"{kind}_{setting}" for kind in ("mmaad", "mmiasd", "mmivqd") for setting in ("base", "option", "instruction")
+)
+HUMBLEBENCH = ("humblebench", "humblebench_e", "humblebench_gn")
 
 
 def _fields(*names: str) -> Callable[[dict], dict]:
@@ -53,6 +58,7 @@ _CLASSES: dict[str, Callable[[dict], dict]] = {
     "vizwiz": _fields("answer_type"),
     "vqav2_idk": _vqav2_idk,
     **dict.fromkeys(MMUPD, _fields("category", "l2_category")),
+    **dict.fromkeys(HUMBLEBENCH, _fields("type")),
 }
 
 _ROTATED = frozenset(["mmbench", *MMUPD])

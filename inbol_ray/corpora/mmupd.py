@@ -30,10 +30,6 @@ from inbol_ray.corpora.corpus_files import CorpusFiles
 from inbol_ray.corpora.row_sources import check_split, find_rows
 from inbol_ray.rows import Question, Rejected
 
-KINDS = ("mmaad", "mmiasd", "mmivqd")
-SETTINGS = ("base", "option", "instruction")
-DATASETS = tuple(f"{kind}_{setting}" for kind in KINDS for setting in SETTINGS)
-
 _SPLIT = "test"
 _TYPES = ("standard", "upd")
 _LETTERS = string.ascii_uppercase[:5]

@@ -5,11 +5,12 @@ from functools import partial
 
 from inbol_ray.corpora.aokvqa import read_aokvqa, read_aokvqa_direct
 from inbol_ray.corpora.beyondvisqa import read_beyondvisqa, read_beyondvisqa_open
+from inbol_ray.corpora.breakdown import HUMBLEBENCH, MMUPD
 from inbol_ray.corpora.corpus_files import CorpusFiles
 from inbol_ray.corpora.gqa import read_gqa
+from inbol_ray.corpora.humblebench import read_humblebench
 from inbol_ray.corpora.mmbench import read_mmbench
 from inbol_ray.corpora.mmmu import read_mmmu
-from inbol_ray.corpora.mmupd import DATASETS as MMUPD
 from inbol_ray.corpora.mmupd import read_mmupd
 from inbol_ray.corpora.oven import read_oven
 from inbol_ray.corpora.own import read_own
@@ -37,5 +38,6 @@ READERS: dict[str, Reader] = {
     "vizwiz": read_vizwiz,
     "vqav2_idk": read_vqav2_idk,
     **{name: partial(read_mmupd, dataset=name) for name in MMUPD},
+    **{name: partial(read_humblebench, dataset=name) for name in HUMBLEBENCH},
     "own": read_own,
 }

@@ -6,14 +6,16 @@ the rates by the benchmark's own types of question (where nothing is answerable,
 
 from collections.abc import Mapping, Sequence
 
-from inbol_ray.corpora.mmupd import DATASETS as MMUPD
+from inbol_ray.corpora.breakdown import HUMBLEBENCH, MMUPD
 from inbol_ray.evaluation.metrics import method_order
 
-LABELS: dict[str, str] = {
-    name: f"MM-UPD {kind[2:].upper()}, {setting}" for name in MMUPD for kind, setting in [name.split("_")]
+LABELS = {name: f"MM-UPD {kind[2:].upper()}, {setting}" for name in MMUPD for kind, setting in [name.split("_")]} | {
+    "humblebench": "HumbleBench",
+    "humblebench_e": "HumbleBench-E (None of the above is right)",
+    "humblebench_gn": "HumbleBench-GN (noise)",
 }
 """Benchmark -> what the table calls it."""
-_TYPES: dict[str, str] = {}
+_TYPES: dict[str, str] = {**dict.fromkeys(HUMBLEBENCH, "type")}
 """Benchmark -> the class (`corpora.breakdown`) that its official results are broken down by."""
 
 TITLE = "Benchmarks of refusal"

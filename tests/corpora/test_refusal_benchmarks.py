@@ -2,13 +2,14 @@
 
 import json
 
+import numpy as np
 import pytest
-from benchmark_files import mmupd_rows, mmupd_table
-from corpus_writers import png, reasons, rows_of, write
+from benchmark_files import HUMBLEBENCH_ROWS, mmupd_rows, mmupd_table
+from corpus_writers import only, png, reasons, rows_of, write
 
 from inbol_ray.corpora.breakdown import question_classes, question_group, question_pair
 from inbol_ray.errors import DataError
-from inbol_ray.images import read_image_bytes
+from inbol_ray.images import load_image, read_image_bytes
 from inbol_ray.rows import Question
 
 
@@ -85,3 +86,70 @@ def test_bad_rows_of_mmupd(tmp_path):
     }
     with pytest.raises(DataError, match="found split 'dev' of mmaad_base .*expected test"):
         rows_of("mmaad_base", tmp_path, "dev")
+
+
+def test_humblebench_and_its_stress_tests(tmp_path):
+    write(tmp_path / "train-00000-of-00001.parquet", HUMBLEBENCH_ROWS)
+    found = questions_of(rows_of("humblebench", tmp_path, "train"))
+    first, second = found["1"], found["2"]
+    assert (first.question, first.choices) == ("What is it?", ["cat", "bus", "hen", "egg", "None of the above"])
+    assert (first.gold_index, first.answerable, first.gold_answers) == (1, True, ["bus"])
+    assert (second.gold_index, second.answerable, second.choices[-1]) == (4, False, "None of above")
+    assert read_image_bytes(first.images[0]) == png(14)
+    assert json.loads(first.meta) == {"type": "Object", "refusal_index": 4}
+    assert question_classes(second) == {"type": "Relation"}
+    none_right = questions_of(rows_of("humblebench_e", tmp_path, "train"))
+    assert none_right["1"].choices == ["cat", "hen", "egg", "None of the above"]
+    assert (none_right["1"].gold_index, none_right["1"].answerable) == (3, False)
+    assert json.loads(none_right["1"].meta)["refusal_index"] == 3
+    assert none_right["2"].choices == second.choices
+    noise = questions_of(rows_of("humblebench_gn", tmp_path, "train"))
+    assert [(row.choices, row.gold_index, row.answerable) for row in noise.values()] == [
+        (row.choices, 4, False) for row in found.values()
+    ]
+    assert noise["1"].images == noise["2"].images != first.images
+    image = load_image(noise["1"].images[0])
+    assert image.size == (256, 256) and len(np.unique(np.asarray(image))) > 200
+
+
+@pytest.mark.parametrize("name", ["metadata.jsonl", "train/metadata.jsonl", "metadata.csv"])
+def test_humblebench_as_an_image_folder(tmp_path, name):
+    row = {key: value for key, value in HUMBLEBENCH_ROWS[0].items() if key != "image"} | {"file_name": "images/1.jpg"}
+    if name.endswith("csv"):
+        text = ",".join(row) + "\n" + ",".join(f'"{value}"' for value in row.values()) + "\n"
+    else:
+        text = json.dumps(row) + "\n"
+    folder = (tmp_path / name).parent
+    write(tmp_path / name, text)
+    image = write(folder / "images" / "1.jpg", png())
+    question = only(rows_of("humblebench", tmp_path, "train"))
+    assert (question.images, question.gold_index, len(question.choices)) == ([image], 1, 5)
+
+
+def test_bad_rows_of_humblebench(tmp_path):
+    good = HUMBLEBENCH_ROWS[0]
+    text = good["question"]
+    faults = {
+        "10": {"question": "What is it?"},
+        "11": {"question": text.replace("\nC.hen", "")},
+        "12": {"question": text + "\nChoose."},
+        "13": {"question": text.replace("None of the above", "All of them")},
+        "14": {"question": text.replace("C.hen", "C.")},
+        "15": {"label": "F"},
+        "16": {"label": None},
+        "17": {"image": None},
+    }
+    rows = [good | {"question_id": int(number)} | fault for number, fault in faults.items()]
+    write(tmp_path / "train-00000-of-00001.parquet", rows)
+    assert reasons(rows_of("humblebench", tmp_path, "train")) == {
+        "10": "bad_choices",
+        "11": "bad_choices",
+        "12": "bad_choices",
+        "13": "no_refusal_option",
+        "14": "bad_choices",
+        "15": "gold_out_of_range",
+        "16": "missing_field",
+        "17": "missing_image",
+    }
+    with pytest.raises(DataError, match="expected train"):
+        rows_of("humblebench", tmp_path, "test")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from benchmark_files import REFUSAL, SPLITS, write_benchmarks
+from benchmark_files import REFUSAL, REFUSAL_BENCHMARKS, SPLITS, write_benchmarks
 from stage_context import stage_context
 
 from inbol_ray.config.corpora import BenchmarkConfig
@@ -49,7 +49,7 @@ def right_reply(question: Question) -> str:
         return f"B. {REFUSAL}" if question.dataset == "beyondvisqa" else "I don't know."
     if question.dataset == "mmmu":
         return "B" if question.choices else "So it is 5.0"
-    if question.dataset.startswith("mm") and question.dataset not in GOLD:
+    if question.dataset in REFUSAL_BENCHMARKS:
         return string.ascii_uppercase[question.gold_index]
     if question.dataset == "own":
         return "B" if question.choices else "Lamp"

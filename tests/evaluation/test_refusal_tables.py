@@ -33,3 +33,9 @@ def test_seeds_are_averaged_and_other_benchmarks_left_out():
     assert "| original | MM-UPD AAD, base | 1,640 | 55.00 | 40.00 | 10.00 | 60.00 | 25.00 |" in text
     assert "by type" not in text
     assert render_refusal_table(build_refusal_table([scored("original", "gqa", 1.0)])) == ""
+
+
+def test_rates_by_the_benchmarks_own_types():
+    classes = {"type": {"Object": {"right_rate": 70.0}, "Relation": {"right_rate": None}}, "other": {}}
+    text = render_refusal_table(build_refusal_table([scored("original", "humblebench", 50.0, classes=classes)]))
+    assert "HumbleBench, original, right by type: Object 70.00, Relation -." in text
