@@ -65,9 +65,11 @@ TEMPLATES: dict[str, Template] = {
     "mmaad_instruction": _NONE_OF_THEM,
     "mmiasd_instruction": _NONE_OF_THEM,
     "mmivqd_instruction": _IRRELEVANT,
+    "mohobench": _BARE,
 }
 """By dataset, `PLAIN` for all others. Source: LLaVA docs/Evaluation.md; MMMU's blank line is lmms-eval's; MM-UPD's
-instructions are its own (AtsuMiyai/UPD, llava_vqa_updbench.py)."""
+instructions are its own (AtsuMiyai/UPD, llava_vqa_updbench.py); MoHoBench has none (DSTTSD/MoHoBench,
+vllm_generation.py)."""
 
 REFUSALS: dict[int, tuple[str, ...]] = {
     1: (

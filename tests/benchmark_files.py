@@ -28,12 +28,13 @@ SPLITS = {
     "vqav2_idk": "val",
     **dict.fromkeys(MMUPD, "test"),
     **dict.fromkeys(HUMBLEBENCH, "train"),
+    "mohobench": "test",
     "own": "test",
 }
 """Dataset -> split of the small corpus that `write_benchmarks` makes."""
 
 
-REFUSAL_BENCHMARKS = (*MMUPD, *HUMBLEBENCH)
+REFUSAL_BENCHMARKS = (*MMUPD, *HUMBLEBENCH, "mohobench")
 """Those of `evaluation.refusal_tables`."""
 
 
@@ -257,6 +258,17 @@ def _write_humblebench(root: Path) -> None:
     write(root / "train-00000-of-00001.parquet", HUMBLEBENCH_ROWS)
 
 
+MOHOBENCH_ROWS = [
+    {"question": "Why is it raining?", "category": "False_Premises", "reason": "It is dry.", "image_path": "m.jpg"},
+    {"question": "What comes next?", "category": "Context_Dependent", "reason": "Not shown.", "image_path": "m.jpg"},
+]
+
+
+def _write_mohobench(root: Path) -> None:
+    write(root / "data" / "mohobench.json", MOHOBENCH_ROWS)
+    write(root / "images" / "m.jpg", png(15))
+
+
 def _write_own(root: Path) -> None:
     rows = [
         {"id": 1, "question": "What is on the desk?", "image": "desk.png", "answers": ["a lamp", "lamp"]},
@@ -283,5 +295,6 @@ _WRITERS = {
     "vqav2_idk": _write_vqav2_idk,
     **dict.fromkeys(MMUPD, _write_mmupd),
     **dict.fromkeys(HUMBLEBENCH, _write_humblebench),
+    "mohobench": _write_mohobench,
     "own": _write_own,
 }

@@ -47,6 +47,8 @@ SNAPSHOTS = [
     (ask("mmbench", OPTIONS, "Animals move."), "Animals move.\n" + WITH_OPTIONS + LETTER),
     (ask("mmmu", OPTIONS), WITH_OPTIONS + "\n" + LETTER),
     (ask("mmmu"), "What is it?\n" + SHORT),
+    (ask("mohobench"), "What is it?"),
+    (ask("humblebench", OPTIONS), WITH_OPTIONS + LETTER),
     (ask("mmaad_base", OPTIONS), WITH_OPTIONS),
     (ask("mmiasd_option", OPTIONS), WITH_OPTIONS + LETTER),
     (

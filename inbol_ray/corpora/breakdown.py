@@ -59,6 +59,7 @@ _CLASSES: dict[str, Callable[[dict], dict]] = {
     "vqav2_idk": _vqav2_idk,
     **dict.fromkeys(MMUPD, _fields("category", "l2_category")),
     **dict.fromkeys(HUMBLEBENCH, _fields("type")),
+    "mohobench": _fields("category"),
 }
 
 _ROTATED = frozenset(["mmbench", *MMUPD])

@@ -12,6 +12,7 @@ from inbol_ray.corpora.humblebench import read_humblebench
 from inbol_ray.corpora.mmbench import read_mmbench
 from inbol_ray.corpora.mmmu import read_mmmu
 from inbol_ray.corpora.mmupd import read_mmupd
+from inbol_ray.corpora.mohobench import read_mohobench
 from inbol_ray.corpora.oven import read_oven
 from inbol_ray.corpora.own import read_own
 from inbol_ray.corpora.scienceqa import read_scienceqa, read_scienceqa_full
@@ -39,5 +40,6 @@ READERS: dict[str, Reader] = {
     "vqav2_idk": read_vqav2_idk,
     **{name: partial(read_mmupd, dataset=name) for name in MMUPD},
     **{name: partial(read_humblebench, dataset=name) for name in HUMBLEBENCH},
+    "mohobench": read_mohobench,
     "own": read_own,
 }

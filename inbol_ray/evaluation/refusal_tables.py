@@ -13,9 +13,10 @@ LABELS = {name: f"MM-UPD {kind[2:].upper()}, {setting}" for name in MMUPD for ki
     "humblebench": "HumbleBench",
     "humblebench_e": "HumbleBench-E (None of the above is right)",
     "humblebench_gn": "HumbleBench-GN (noise)",
+    "mohobench": "MoHoBench",
 }
 """Benchmark -> what the table calls it."""
-_TYPES: dict[str, str] = {**dict.fromkeys(HUMBLEBENCH, "type")}
+_TYPES: dict[str, str] = {**dict.fromkeys(HUMBLEBENCH, "type"), "mohobench": "category"}
 """Benchmark -> the class (`corpora.breakdown`) that its official results are broken down by."""
 
 TITLE = "Benchmarks of refusal"

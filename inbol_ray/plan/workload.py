@@ -32,6 +32,7 @@ CORPUS_SIZES = {
     ("mmbench", "dev_en"): 4_329,
     ("beyondvisqa", "BeyondVisQA"): 400,
     **{(name, "train"): 22_831 for name in HUMBLEBENCH},
+    ("mohobench", "test"): 12_158,
 }
 """Questions of the official splits, for corpora that have not been read yet."""
 UNKNOWN_CORPUS_SIZE = 10_000

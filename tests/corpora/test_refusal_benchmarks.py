@@ -3,8 +3,9 @@
 import json
 
 import numpy as np
+import pyarrow as pa
 import pytest
-from benchmark_files import HUMBLEBENCH_ROWS, mmupd_rows, mmupd_table
+from benchmark_files import HUMBLEBENCH_ROWS, MOHOBENCH_ROWS, mmupd_rows, mmupd_table
 from corpus_writers import only, png, reasons, rows_of, write
 
 from inbol_ray.corpora.breakdown import question_classes, question_group, question_pair
@@ -153,3 +154,50 @@ def test_bad_rows_of_humblebench(tmp_path):
     }
     with pytest.raises(DataError, match="expected train"):
         rows_of("humblebench", tmp_path, "test")
+
+
+@pytest.mark.parametrize("name", ["data/mohobench.json", "mohobench.json", "lines"])
+def test_mohobench(tmp_path, name):
+    rows = [MOHOBENCH_ROWS[0], MOHOBENCH_ROWS[1] | {"id": "m2"}]
+    if name == "lines":
+        write(tmp_path / "mohobench.json", "\n" + "".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        write(tmp_path / name, rows)
+    image = write(tmp_path / "images" / "m.jpg", png())
+    found = questions_of(rows_of("mohobench", tmp_path, "test"))
+    assert list(found) == ["0", "m2"]
+    question = found["0"]
+    assert (question.answer_kind, question.answerable, question.images) == ("open", False, [image])
+    assert json.loads(question.meta) == {"category": "False_Premises", "reason": "It is dry."}
+    assert question_classes(found["m2"]) == {"category": "Context_Dependent"}
+
+
+def test_mohobench_as_arrow_files(tmp_path):
+    rows = [row | {"image": {"bytes": png(3), "path": None}} for row in MOHOBENCH_ROWS]
+    table = pa.Table.from_pylist(rows)
+    for number in range(2):
+        with pa.ipc.new_stream(str(tmp_path / f"data-0000{number}-of-00002.arrow"), table.schema) as stream:
+            stream.write_table(table.slice(number, 1))
+    found = questions_of(rows_of("mohobench", tmp_path, "test"))
+    assert [row.question for row in found.values()] == [row["question"] for row in rows]
+    assert read_image_bytes(found["1"].images[0]) == png(3)
+    write(tmp_path / "data-00001-of-00002.arrow", b"cut off")
+    with pytest.raises(DataError, match="not a readable Arrow file"):
+        rows_of("mohobench", tmp_path, "test")
+
+
+def test_bad_rows_of_mohobench(tmp_path):
+    good = MOHOBENCH_ROWS[0]
+    rows = [
+        good | {"category": "Other"},
+        {key: value for key, value in good.items() if key != "category"},
+        good | {"image_path": "gone.jpg"},
+        good | {"question": " "},
+        "text",
+    ]
+    write(tmp_path / "mohobench.json", rows)
+    write(tmp_path / "m.jpg", png())
+    expected = ["unknown_category", "missing_field", "missing_image", "empty_question", "wrong_type"]
+    assert list(reasons(rows_of("mohobench", tmp_path, "test")).values()) == expected
+    with pytest.raises(DataError, match="expected test"):
+        rows_of("mohobench", tmp_path, "val")

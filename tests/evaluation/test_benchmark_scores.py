@@ -116,6 +116,7 @@ def ask(dataset, **meta) -> Question:
          {"subject": "Art", "question_type": "open", "multi_image": "no"}),
         (ask("vqav2_idk", num_idk_answers=3, num_answers=10), {"three_say_so": "yes", "half_say_so": "no"}),
         (ask("vqav2_idk", num_idk_answers=4, num_answers=8), {"three_say_so": "yes", "half_say_so": "yes"}),
+        (ask("mohobench", category="False_Premises", reason="x"), {"category": "False_Premises"}),
         (ask("own", anything=1), {}),
     ],
 )  # fmt: skip
@@ -165,3 +166,17 @@ def test_without_unanswerable_questions_the_right_rate_is_acc():
     assert scored["right_rate_interval"] == scored["acc_interval"]
     assert scored["pairs"] is scored["answerability_acc"] is None
     assert scored["unanswerable"]["right_rate"] is scored["unanswerable"]["right_rate_interval"] is None
+
+
+def test_the_refusal_rate_by_type_is_the_right_rate():
+    kinds = ["False_Premises"] * 4 + ["Vague_Description"] * 2
+    outcomes = ["refused", "wrong", "error", "refused", "wrong", "refused"]
+    (scored,) = score(
+        *(
+            row(k, outcome, benchmark="mohobench", answerable=False, classes=json.dumps({"category": kind}))
+            for k, (kind, outcome) in enumerate(zip(kinds, outcomes, strict=True))
+        )
+    )
+    by_type = scored["classes"]["category"]
+    assert {name: one["right_rate"] for name, one in by_type.items()} == {"False_Premises": 50, "Vague_Description": 50}
+    assert by_type["False_Premises"]["refr"] == scored["right_rate"] == scored["unanswerable"]["refr"] == 50

@@ -49,7 +49,7 @@ def right_reply(question: Question) -> str:
         return f"B. {REFUSAL}" if question.dataset == "beyondvisqa" else "I don't know."
     if question.dataset == "mmmu":
         return "B" if question.choices else "So it is 5.0"
-    if question.dataset in REFUSAL_BENCHMARKS:
+    if question.dataset in REFUSAL_BENCHMARKS and question.choices:
         return string.ascii_uppercase[question.gold_index]
     if question.dataset == "own":
         return "B" if question.choices else "Lamp"
