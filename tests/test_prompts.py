@@ -32,6 +32,7 @@ SNAPSHOTS = [
     (ask("oven"), "What is it?" + SHORT),
     (ask("aokvqa_direct"), "What is it?" + SHORT),
     (ask("vqav2_idk"), "What is it?" + SHORT),
+    (ask("vqav2_idk_filtered"), "What is it?" + SHORT),
     (ask("beyondvisqa_open"), "What is it?" + SHORT),
     (ask("own"), "What is it?" + SHORT),
     (

@@ -57,6 +57,7 @@ _CLASSES: dict[str, Callable[[dict], dict]] = {
     "beyondvisqa_open": _fields("category"),
     "vizwiz": _fields("answer_type"),
     "vqav2_idk": _vqav2_idk,
+    "vqav2_idk_filtered": _vqav2_idk,
     **dict.fromkeys(MMUPD, _fields("category", "l2_category")),
     **dict.fromkeys(HUMBLEBENCH, _fields("type")),
     "mohobench": _fields("category"),

@@ -18,7 +18,7 @@ from inbol_ray.corpora.own import read_own
 from inbol_ray.corpora.scienceqa import read_scienceqa, read_scienceqa_full
 from inbol_ray.corpora.vizwiz import read_vizwiz
 from inbol_ray.corpora.vqav2 import read_vqav2
-from inbol_ray.corpora.vqav2_idk import read_vqav2_idk
+from inbol_ray.corpora.vqav2_idk import read_vqav2_idk, read_vqav2_idk_filtered
 from inbol_ray.rows import Question, Rejected
 
 Reader = Callable[[CorpusFiles, str], Iterator[Question | Rejected]]
@@ -38,6 +38,7 @@ READERS: dict[str, Reader] = {
     "beyondvisqa_open": read_beyondvisqa_open,
     "vizwiz": read_vizwiz,
     "vqav2_idk": read_vqav2_idk,
+    "vqav2_idk_filtered": read_vqav2_idk_filtered,
     **{name: partial(read_mmupd, dataset=name) for name in MMUPD},
     **{name: partial(read_humblebench, dataset=name) for name in HUMBLEBENCH},
     "mohobench": read_mohobench,
