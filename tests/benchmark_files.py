@@ -6,7 +6,7 @@ from pathlib import Path
 
 from corpus_writers import png, write
 
-from inbol_ray.corpora.breakdown import HUMBLEBENCH, MMUPD
+from inbol_ray.corpora.breakdown import HUMBLEBENCH, MMUPD, TUBENCH
 
 TEN = [{"answer_id": k, "answer": "red", "answer_confidence": "yes"} for k in range(1, 11)]
 UNANSWERABLE = [{"answer": "unanswerable", "answer_confidence": "yes"}] * 10
@@ -30,12 +30,13 @@ SPLITS = {
     **dict.fromkeys(MMUPD, "test"),
     **dict.fromkeys(HUMBLEBENCH, "train"),
     "mohobench": "test",
+    **dict.fromkeys(TUBENCH, "test"),
     "own": "test",
 }
 """Dataset -> split of the small corpus that `write_benchmarks` makes."""
 
 
-REFUSAL_BENCHMARKS = (*MMUPD, *HUMBLEBENCH, "mohobench")
+REFUSAL_BENCHMARKS = (*MMUPD, *HUMBLEBENCH, "mohobench", *TUBENCH)
 """Those of `evaluation.refusal_tables`."""
 
 
@@ -270,6 +271,26 @@ def _write_mohobench(root: Path) -> None:
     write(root / "images" / "m.jpg", png(15))
 
 
+GEO = {"id": 3, "subject": "AB is 2, BC is 3. Then AC is ()", "unanswerable_subject": "AB is 2. Then AC is ()"}
+GEO |= {"choices": ["1cm", "5cm", "6cm", "7cm"], "label": 1}
+TABLE = {"question": "Which costs less?", "choices": ["tea", "milk"], "answer": "milk"}
+
+
+def write_tubench(root: Path) -> None:
+    """All four sets below any root, as after unpacking the zips into one folder."""
+    write(root / "UCR" / "1" / "1.txt", "Does it print 1?\tYes\nDoes it end?\tNo\n")
+    write(root / "UCR" / "1" / "1_u1.txt", "Does it print 1?\tUnanswerable\nDoes it end?\tNo\n")
+    for name in ("1", "1_u1"):
+        write(root / "UCR" / "1" / f"{name}.png", png(16))
+    write(root / "UVQA" / "0" / "vqa.txt", "1\tIs he tall?\tYes\n2\tIs he rich?\tUnanswerable\t3\n")
+    write(root / "UVQA" / "0" / "COCO_val2014_000000000001.jpg", png(17))
+    write(root / "UGeoQA" / "3" / "3.json", GEO)
+    write(root / "UGeoQA" / "3" / "3.png", png(18))
+    write(root / "UTabMWP" / "5" / "5.json", TABLE)
+    for name in ("5", "5_u1"):
+        write(root / "UTabMWP" / "5" / f"{name}.png", png(19))
+
+
 def _write_own(root: Path) -> None:
     rows = [
         {"id": 1, "question": "What is on the desk?", "image": "desk.png", "answers": ["a lamp", "lamp"]},
@@ -298,5 +319,6 @@ _WRITERS = {
     **dict.fromkeys(MMUPD, _write_mmupd),
     **dict.fromkeys(HUMBLEBENCH, _write_humblebench),
     "mohobench": _write_mohobench,
+    **dict.fromkeys(TUBENCH, write_tubench),
     "own": _write_own,
 }

@@ -49,6 +49,34 @@ SNAPSHOTS = [
     (ask("mmmu", OPTIONS), WITH_OPTIONS + "\n" + LETTER),
     (ask("mmmu"), "What is it?\n" + SHORT),
     (ask("mohobench"), "What is it?"),
+    (
+        ask("tubench_ucr"),
+        "What is it?\nPlease analyze the given image and question step by step. If you find the question does not have a "
+        'deterministic answer, please answer "Unanswerable". If it does, answer either "Yes" or "No". Give your answer '
+        "first and then output the explanation.",
+    ),
+    (
+        ask("tubench_uvqa"),
+        "What is it?\nPlease analyze the given image and question step by step. If you find that the given image lacks "
+        'the information necessary to answer the question, please answer "Unanswerable". If the image contains the '
+        'information needed to answer the question, answer either "Yes" or "No". Give your answer first and then output '
+        "the explanation.",
+    ),
+    (
+        ask("tubench_ugeoqa", OPTIONS),
+        WITH_OPTIONS
+        + "\nPlease analyze the given image and question step by step. If you find that the given question "
+        'and image lack the information necessary to answer the question, please answer "Unanswerable". If the question '
+        "and image contain the information needed to answer the question, select your answer from the answer choices. "
+        "Give your answer first and then output the explanation.",
+    ),
+    (
+        ask("tubench_utabmwp", OPTIONS),
+        WITH_OPTIONS + "\nPlease analyze the table in the given image and question step by step. If you find the table "
+        'lacks the information necessary to answer the question, please answer "Unanswerable". If the table contains the '
+        "information needed to answer the question, select your answer from the answer choices. Give your answer first "
+        "and then output the explanation.",
+    ),
     (ask("humblebench", OPTIONS), WITH_OPTIONS + LETTER),
     (ask("mmaad_base", OPTIONS), WITH_OPTIONS),
     (ask("mmiasd_option", OPTIONS), WITH_OPTIONS + LETTER),

@@ -13,6 +13,7 @@ MMUPD = tuple(
     f"{kind}_{setting}" for kind in ("mmaad", "mmiasd", "mmivqd") for setting in ("base", "option", "instruction")
 )
 HUMBLEBENCH = ("humblebench", "humblebench_e", "humblebench_gn")
+TUBENCH = ("tubench_ucr", "tubench_uvqa", "tubench_ugeoqa", "tubench_utabmwp")
 
 
 def _fields(*names: str) -> Callable[[dict], dict]:
@@ -61,6 +62,7 @@ _CLASSES: dict[str, Callable[[dict], dict]] = {
     **dict.fromkeys(MMUPD, _fields("category", "l2_category")),
     **dict.fromkeys(HUMBLEBENCH, _fields("type")),
     "mohobench": _fields("category"),
+    **dict.fromkeys(TUBENCH, _fields("strategy")),
 }
 
 _ROTATED = frozenset(["mmbench", *MMUPD])

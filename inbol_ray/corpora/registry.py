@@ -5,7 +5,7 @@ from functools import partial
 
 from inbol_ray.corpora.aokvqa import read_aokvqa, read_aokvqa_direct
 from inbol_ray.corpora.beyondvisqa import read_beyondvisqa, read_beyondvisqa_open
-from inbol_ray.corpora.breakdown import HUMBLEBENCH, MMUPD
+from inbol_ray.corpora.breakdown import HUMBLEBENCH, MMUPD, TUBENCH
 from inbol_ray.corpora.corpus_files import CorpusFiles
 from inbol_ray.corpora.gqa import read_gqa
 from inbol_ray.corpora.humblebench import read_humblebench
@@ -16,6 +16,7 @@ from inbol_ray.corpora.mohobench import read_mohobench
 from inbol_ray.corpora.oven import read_oven
 from inbol_ray.corpora.own import read_own
 from inbol_ray.corpora.scienceqa import read_scienceqa, read_scienceqa_full
+from inbol_ray.corpora.tubench import read_tubench
 from inbol_ray.corpora.vizwiz import read_vizwiz
 from inbol_ray.corpora.vqav2 import read_vqav2
 from inbol_ray.corpora.vqav2_idk import read_vqav2_idk, read_vqav2_idk_filtered
@@ -42,5 +43,6 @@ READERS: dict[str, Reader] = {
     **{name: partial(read_mmupd, dataset=name) for name in MMUPD},
     **{name: partial(read_humblebench, dataset=name) for name in HUMBLEBENCH},
     "mohobench": read_mohobench,
+    **{name: partial(read_tubench, dataset=name) for name in TUBENCH},
     "own": read_own,
 }

@@ -6,7 +6,7 @@ the rates by the benchmark's own types of question (where nothing is answerable,
 
 from collections.abc import Mapping, Sequence
 
-from inbol_ray.corpora.breakdown import HUMBLEBENCH, MMUPD
+from inbol_ray.corpora.breakdown import HUMBLEBENCH, MMUPD, TUBENCH
 from inbol_ray.evaluation.metrics import method_order
 
 LABELS = {name: f"MM-UPD {kind[2:].upper()}, {setting}" for name in MMUPD for kind, setting in [name.split("_")]} | {
@@ -14,15 +14,21 @@ LABELS = {name: f"MM-UPD {kind[2:].upper()}, {setting}" for name in MMUPD for ki
     "humblebench_e": "HumbleBench-E (None of the above is right)",
     "humblebench_gn": "HumbleBench-GN (noise)",
     "mohobench": "MoHoBench",
+    "tubench_ucr": "TUBench UCR",
+    "tubench_uvqa": "TUBench UVQA",
+    "tubench_ugeoqa": "TUBench UGeoQA",
+    "tubench_utabmwp": "TUBench UTabMWP",
 }
 """Benchmark -> what the table calls it."""
-_TYPES: dict[str, str] = {**dict.fromkeys(HUMBLEBENCH, "type"), "mohobench": "category"}
+_TYPES: dict[str, str] = {**dict.fromkeys(HUMBLEBENCH, "type"), "mohobench": "category"} | dict.fromkeys(
+    TUBENCH, "strategy"
+)
 """Benchmark -> the class (`corpora.breakdown`) that its official results are broken down by."""
 
 TITLE = "Benchmarks of refusal"
 _NOTE = (
-    "Percent. Right: answered correctly, or refused where nothing can be answered; pairs: of questions that count only "
-    "together."
+    "Percent. Right: answered correctly, or refused where nothing can be answered; as due: answered or refused as the "
+    "question can be, whatever the answer; pairs: of questions that count only together."
 )
 _COLUMNS = (
     "benchmark",
@@ -32,6 +38,15 @@ _COLUMNS = (
     "RefR, answerable",
     "RefR, unanswerable",
     "pairs right",
+)
+
+_RATES = (
+    "right_rate",
+    "answerable_acc",
+    "answerable_refr",
+    "unanswerable_refr",
+    "answerability_acc",
+    "pairs_right_rate",
 )
 
 
@@ -65,6 +80,7 @@ def _build_row(benchmark: str, method: str, rows: Sequence[Mapping]) -> dict:
         "answerable_acc": _mean(row["answerable"]["acc"] for row in rows),
         "answerable_refr": _mean(row["answerable"]["refr"] for row in rows),
         "unanswerable_refr": _mean(row["unanswerable"]["refr"] for row in rows),
+        "answerability_acc": _mean(row["answerability_acc"] for row in rows),
         "pairs_right_rate": _mean(row["pairs"]["right_rate"] for row in rows if row["pairs"]),
         "by_type": {name: _mean(one[name]["right_rate"] for one in types if name in one) for name in types[0]},
     }
@@ -83,8 +99,7 @@ def render_refusal_table(table: Mapping) -> str:
     types = []
     for row in table["rows"]:
         label = LABELS[row["benchmark"]]
-        rates = ("right_rate", "answerable_acc", "answerable_refr", "unanswerable_refr", "pairs_right_rate")
-        cells = [label, f"{row['num_questions']:,}", *(_text(row[name]) for name in rates)]
+        cells = [label, f"{row['num_questions']:,}", *(_text(row[name]) for name in _RATES)]
         lines.append(f"| {row['method']} | " + " | ".join(cells) + " |")
         if row["by_type"]:
             listed = ", ".join(f"{name} {_text(rate)}" for name, rate in row["by_type"].items())

@@ -33,6 +33,8 @@ CORPUS_SIZES = {
     ("beyondvisqa", "BeyondVisQA"): 400,
     **{(name, "train"): 22_831 for name in HUMBLEBENCH},
     ("mohobench", "test"): 12_158,
+    ("tubench_ugeoqa", "test"): 974,
+    ("tubench_utabmwp", "test"): 400,
 }
 """Questions of the official splits, for corpora that have not been read yet."""
 UNKNOWN_CORPUS_SIZE = 10_000

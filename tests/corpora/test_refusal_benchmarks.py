@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pyarrow as pa
 import pytest
-from benchmark_files import HUMBLEBENCH_ROWS, MOHOBENCH_ROWS, mmupd_rows, mmupd_table
+from benchmark_files import GEO, HUMBLEBENCH_ROWS, MOHOBENCH_ROWS, TABLE, mmupd_rows, mmupd_table, write_tubench
 from corpus_writers import only, png, reasons, rows_of, write
 
 from inbol_ray.corpora.breakdown import question_classes, question_group, question_pair
@@ -201,3 +201,83 @@ def test_bad_rows_of_mohobench(tmp_path):
     assert list(reasons(rows_of("mohobench", tmp_path, "test")).values()) == expected
     with pytest.raises(DataError, match="expected test"):
         rows_of("mohobench", tmp_path, "val")
+
+
+@pytest.mark.parametrize("below", ["", "UCR"])
+def test_tubench_ucr(tmp_path, below):
+    write_tubench(tmp_path)
+    write(tmp_path / "UCR" / "1" / "1_negate_flip.txt", "Does it not print 1?\tNo\n")
+    found = questions_of(rows_of("tubench_ucr", tmp_path / below, "test"))
+    assert list(found) == ["1/1/1", "1/1/2", "1/1_u1/1", "1/1_u1/2"]
+    assert [(row.answer_kind, row.answerable, row.gold_answers) for row in found.values()] == [
+        ("open", True, ["Yes"]),
+        ("open", True, ["No"]),
+        ("open", False, []),
+        ("open", True, ["No"]),
+    ]
+    assert found["1/1_u1/1"].images == [str(tmp_path / "UCR" / "1" / "1_u1.png")]
+    assert [question_classes(row)["strategy"] for row in found.values()] == ["original"] * 2 + ["S5"] * 2
+    assert json.loads(found["1/1/1"].meta)["refusal_texts"] == ["Unanswerable"]
+
+
+def test_tubench_uvqa(tmp_path):
+    write_tubench(tmp_path)
+    found = questions_of(rows_of("tubench_uvqa", tmp_path, "test"))
+    assert [(name, row.question, row.answerable) for name, row in found.items()] == [
+        ("0/1", "Is he tall?", True),
+        ("0/2", "Is he rich?", False),
+    ]
+    assert [question_classes(row) for row in found.values()] == [{}, {"strategy": "S3"}]
+    assert found["0/1"].images == [str(tmp_path / "UVQA" / "0" / "COCO_val2014_000000000001.jpg")]
+
+
+def test_tubench_ugeoqa_and_utabmwp_ask_twice(tmp_path):
+    write_tubench(tmp_path)
+    found = questions_of(rows_of("tubench_ugeoqa", tmp_path, "test"))
+    asked, unanswerable = found["3"], found["3-Unanswerable"]
+    assert (asked.question, asked.answerable, asked.gold_index) == ("AB is 2, BC is 3. Then AC is ?", True, 1)
+    assert (unanswerable.question, unanswerable.answerable) == ("AB is 2. Then AC is ?", False)
+    assert (unanswerable.choices, unanswerable.gold_index) == (GEO["choices"], None)
+    assert asked.images == unanswerable.images
+    assert question_classes(unanswerable) == {"strategy": "S8"}
+    found = questions_of(rows_of("tubench_utabmwp", tmp_path, "test"))
+    asked, hidden = found["5"], found["5-Unanswerable"]
+    assert asked.question == hidden.question == TABLE["question"]
+    assert (asked.gold_index, asked.gold_answers, hidden.gold_index) == (1, ["milk"], None)
+    assert [row.images[0].rpartition("/")[2] for row in (asked, hidden)] == ["5.png", "5_u1.png"]
+
+
+def test_bad_rows_of_tubench(tmp_path):
+    write(tmp_path / "UCR" / "1" / "1.txt", "No label\nWho?\tMaybe\n\tYes\nWho?\tYes\n")
+    write(tmp_path / "UCR" / "1" / "notes.txt", "Who?\tYes\n")
+    write(tmp_path / "UCR" / "1" / "1_u2.png", png())
+    found = rows_of("tubench_ucr", tmp_path, "test")
+    assert reasons(found) == {
+        "1/1.txt, line 1": "malformed_row",
+        "1/1/2": "unknown_label",
+        "1/1.txt, line 3": "malformed_row",
+        "1/1/4": "missing_image",
+        "1/notes.txt, line 1": "malformed_row",
+    }
+    assert sum("none of {k}.txt" in row.detail for row in found) == 1
+    write(tmp_path / "UVQA" / "0" / "vqa.txt", "1\tWho?\tYes\nWho?\tYes\n")
+    assert list(reasons(rows_of("tubench_uvqa", tmp_path, "test")).values()) == ["missing_image", "malformed_row"]
+    for number, content in enumerate(
+        ["{", "[]", GEO | {"label": 4}, GEO | {"choices": ["1"]}, GEO | {"subject": None}]
+    ):
+        write(tmp_path / "UGeoQA" / str(number) / f"{number}.json", content)
+        write(tmp_path / "UGeoQA" / str(number) / f"{number}.png", png())
+    found = rows_of("tubench_ugeoqa", tmp_path, "test")
+    assert [row.reason for row in found if not isinstance(row, Question)] == [
+        *["malformed_row"] * 2,
+        *["wrong_type"] * 2,
+        "gold_out_of_range",
+        *["bad_choices"] * 2,
+        "missing_field",
+    ]
+    write(tmp_path / "UTabMWP" / "5" / "5.json", TABLE | {"answer": "tea and milk"})
+    write(tmp_path / "UTabMWP" / "5" / "5.png", png())
+    assert reasons(rows_of("tubench_utabmwp", tmp_path, "test")) == {
+        "5": "gold_out_of_range",
+        "5-Unanswerable": "missing_image",
+    }

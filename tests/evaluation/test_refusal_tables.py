@@ -15,6 +15,7 @@ def scored(method, benchmark, right_rate, pairs=None, classes=None, seed=0) -> d
         "right_rate": right_rate,
         "answerable": answerable,
         "unanswerable": {"acc": 0.0, "refr": 60.0},
+        "answerability_acc": 75.0,
         "pairs": None if pairs is None else {"num_pairs": 820, "right_rate": pairs},
         "classes": classes or {},
     }
@@ -30,7 +31,7 @@ def test_seeds_are_averaged_and_other_benchmarks_left_out():
     (row,) = table["rows"]
     assert (row["right_rate"], row["pairs_right_rate"], row["num_pairs"]) == (55.0, 25.0, 820)
     text = render_refusal_table(table)
-    assert "| original | MM-UPD AAD, base | 1,640 | 55.00 | 40.00 | 10.00 | 60.00 | 25.00 |" in text
+    assert "| original | MM-UPD AAD, base | 1,640 | 55.00 | 40.00 | 10.00 | 60.00 | 75.00 | 25.00 |" in text
     assert "by type" not in text
     assert render_refusal_table(build_refusal_table([scored("original", "gqa", 1.0)])) == ""
 
