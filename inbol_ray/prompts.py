@@ -79,6 +79,7 @@ TEMPLATES: dict[str, Template] = {
     "mmiasd_instruction": _NONE_OF_THEM,
     "mmivqd_instruction": _IRRELEVANT,
     "mohobench": _BARE,
+    "kie_hvqa": _BARE,
     "tubench_ucr": _tubench(
         "the given image and question", "the question does not have a deterministic answer", "it does", _YES_OR_NO
     ),
@@ -103,7 +104,7 @@ TEMPLATES: dict[str, Template] = {
 }
 """By dataset, `PLAIN` for all others. Source: LLaVA docs/Evaluation.md; MMMU's blank line is lmms-eval's; MM-UPD's
 instructions are its own (AtsuMiyai/UPD, llava_vqa_updbench.py); MoHoBench has none (DSTTSD/MoHoBench,
-vllm_generation.py), TUBench's invite `Unanswerable` (NLPCode/TUBench, utils/*/prompt.json)."""
+vllm_generation.py), KIE-HVQA's questions hold theirs, TUBench's invite `Unanswerable` (NLPCode/TUBench, utils/*/prompt.json)."""
 
 REFUSALS: dict[int, tuple[str, ...]] = {
     1: (

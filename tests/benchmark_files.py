@@ -31,12 +31,13 @@ SPLITS = {
     **dict.fromkeys(HUMBLEBENCH, "train"),
     "mohobench": "test",
     **dict.fromkeys(TUBENCH, "test"),
+    "kie_hvqa": "test",
     "own": "test",
 }
 """Dataset -> split of the small corpus that `write_benchmarks` makes."""
 
 
-REFUSAL_BENCHMARKS = (*MMUPD, *HUMBLEBENCH, "mohobench", *TUBENCH)
+REFUSAL_BENCHMARKS = (*MMUPD, *HUMBLEBENCH, "mohobench", *TUBENCH, "kie_hvqa")
 """Those of `evaluation.refusal_tables`."""
 
 
@@ -291,6 +292,28 @@ def write_tubench(root: Path) -> None:
         write(root / "UTabMWP" / "5" / f"{name}.png", png(19))
 
 
+def ocr_object(clear: str, not_clear: str, final: str) -> str:
+    """What KIE-HVQA asks for, and its truth."""
+    parts = {"clear Char-level OCR": clear, "not clear enough Char-level OCR": not_clear, "Final OCR": final}
+    return json.dumps(parts | {"clear number": len(clear.split())})
+
+
+KIE_ROWS = [
+    {
+        "id": "k1",
+        "problem": "<image>Read the date.",
+        "answer": ocr_object("1 9", "7", "197"),
+        "image": "./images/k.png",
+    },
+    {"id": "k2", "problem": "<image>Read the name.", "answer": ocr_object("", "", ""), "image": "./images/k.png"},
+]
+
+
+def _write_kie_hvqa(root: Path) -> None:
+    write(root / "kie_hocr.jsonl", KIE_ROWS)
+    write(root / "data" / "k.png", png(20))
+
+
 def _write_own(root: Path) -> None:
     rows = [
         {"id": 1, "question": "What is on the desk?", "image": "desk.png", "answers": ["a lamp", "lamp"]},
@@ -320,5 +343,6 @@ _WRITERS = {
     **dict.fromkeys(HUMBLEBENCH, _write_humblebench),
     "mohobench": _write_mohobench,
     **dict.fromkeys(TUBENCH, write_tubench),
+    "kie_hvqa": _write_kie_hvqa,
     "own": _write_own,
 }

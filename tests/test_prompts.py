@@ -49,6 +49,7 @@ SNAPSHOTS = [
     (ask("mmmu", OPTIONS), WITH_OPTIONS + "\n" + LETTER),
     (ask("mmmu"), "What is it?\n" + SHORT),
     (ask("mohobench"), "What is it?"),
+    (ask("kie_hvqa"), "What is it?"),
     (
         ask("tubench_ucr"),
         "What is it?\nPlease analyze the given image and question step by step. If you find the question does not have a "

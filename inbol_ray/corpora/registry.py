@@ -9,6 +9,7 @@ from inbol_ray.corpora.breakdown import HUMBLEBENCH, MMUPD, TUBENCH
 from inbol_ray.corpora.corpus_files import CorpusFiles
 from inbol_ray.corpora.gqa import read_gqa
 from inbol_ray.corpora.humblebench import read_humblebench
+from inbol_ray.corpora.kie_hvqa import read_kie_hvqa
 from inbol_ray.corpora.mmbench import read_mmbench
 from inbol_ray.corpora.mmmu import read_mmmu
 from inbol_ray.corpora.mmupd import read_mmupd
@@ -44,5 +45,6 @@ READERS: dict[str, Reader] = {
     **{name: partial(read_humblebench, dataset=name) for name in HUMBLEBENCH},
     "mohobench": read_mohobench,
     **{name: partial(read_tubench, dataset=name) for name in TUBENCH},
+    "kie_hvqa": read_kie_hvqa,
     "own": read_own,
 }

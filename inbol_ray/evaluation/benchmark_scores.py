@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from inbol_ray.confidence.classes import classify
 from inbol_ray.config.sampling import ClassConfig
+from inbol_ray.evaluation.own_scores import score_own
 from inbol_ray.evaluation.right_replies import is_right, right_rate, score_pairs
 from inbol_ray.evaluation.scores import outcome_codes, score_codes
 from inbol_ray.rows import OUTCOMES
@@ -50,7 +51,8 @@ def score_benchmarks(predictions: pa.Table, classes: ClassConfig) -> list[dict]:
     the paper's classes by the base model's confidence, where that was sampled. `refusal_f1` takes refusing as the
     prediction that a question is unanswerable, where a benchmark has both kinds; `answerability_acc` is how many were
     answered or refused as they should be, whatever the answer. `harmonic_acc` is OVEN's mean of Acc on seen and unseen
-    entities. Every group of scores has its `right_rate`, and `pairs` that of questions that count together.
+    entities, `own` what else a benchmark alone has. Every group of scores has its `right_rate`, and `pairs` that of
+    questions that count together.
 
     Source: InBoL (arXiv 2412.11196) Sec. 4; VizWiz's answerability metric; oven_eval.py (harmonic mean).
     """
@@ -70,6 +72,7 @@ def score_benchmarks(predictions: pa.Table, classes: ClassConfig) -> list[dict]:
             "classes": by_class,
             "harmonic_acc": _harmonic_acc(by_class.get("entities", {})),
             "vanilla": None,
+            "own": score_own(benchmark, table),
             "pairs": score_pairs(table["pair"], is_right(codes, answerable)),
         }
         if table["group"].null_count < table.num_rows:

@@ -18,6 +18,7 @@ LABELS = {name: f"MM-UPD {kind[2:].upper()}, {setting}" for name in MMUPD for ki
     "tubench_uvqa": "TUBench UVQA",
     "tubench_ugeoqa": "TUBench UGeoQA",
     "tubench_utabmwp": "TUBench UTabMWP",
+    "kie_hvqa": "KIE-HVQA",
 }
 """Benchmark -> what the table calls it."""
 _TYPES: dict[str, str] = {**dict.fromkeys(HUMBLEBENCH, "type"), "mohobench": "category"} | dict.fromkeys(
@@ -52,7 +53,7 @@ _RATES = (
 
 def build_refusal_table(scores: Sequence[Mapping]) -> dict:
     """`title` and `rows`, one for each method and benchmark of `LABELS` that was run, in that order: `method`,
-    `benchmark`, `num_questions`, `num_pairs`, rates in percent (None over nothing) and `by_type`. Seeds are averaged.
+    `benchmark`, `num_questions`, `num_pairs`, rates in percent (None over nothing), `by_type` and `own`, what only this benchmark has. Seeds are averaged.
     """
     found: dict[tuple[str, str], list[Mapping]] = {}
     for row in scores:
@@ -70,6 +71,7 @@ def build_refusal_table(scores: Sequence[Mapping]) -> dict:
 
 
 def _build_row(benchmark: str, method: str, rows: Sequence[Mapping]) -> dict:
+    own = [row["own"] or {} for row in rows]
     types = [row["classes"].get(_TYPES.get(benchmark, ""), {}) for row in rows]
     return {
         "method": method,
@@ -83,6 +85,7 @@ def _build_row(benchmark: str, method: str, rows: Sequence[Mapping]) -> dict:
         "answerability_acc": _mean(row["answerability_acc"] for row in rows),
         "pairs_right_rate": _mean(row["pairs"]["right_rate"] for row in rows if row["pairs"]),
         "by_type": {name: _mean(one[name]["right_rate"] for one in types if name in one) for name in types[0]},
+        "own": {name: _mean(one[name] for one in own) for name in own[0]},
     }
 
 
@@ -104,6 +107,9 @@ def render_refusal_table(table: Mapping) -> str:
         if row["by_type"]:
             listed = ", ".join(f"{name} {_text(rate)}" for name, rate in row["by_type"].items())
             types.append(f"{label}, {row['method']}, right by type: {listed}.")
+        if row["own"]:
+            listed = ", ".join(f"{name.replace('_', ' ')} {_text(rate)}" for name, rate in row["own"].items())
+            types.append(f"{label}, {row['method']}: {listed}.")
     return "\n\n".join([f"## {table['title']}", _NOTE, "\n".join(lines), *types]) + "\n"
 
 

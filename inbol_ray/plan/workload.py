@@ -33,6 +33,7 @@ CORPUS_SIZES = {
     ("beyondvisqa", "BeyondVisQA"): 400,
     **{(name, "train"): 22_831 for name in HUMBLEBENCH},
     ("mohobench", "test"): 12_158,
+    ("kie_hvqa", "test"): 400,
     ("tubench_ugeoqa", "test"): 974,
     ("tubench_utabmwp", "test"): 400,
 }

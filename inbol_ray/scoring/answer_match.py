@@ -9,7 +9,7 @@ replaced by a random letter.
 | mc | `parse_union` | LLaVA's parser for ScienceQA, MMMU's and MMBench's for theirs |
 | entity | a name in the first sentence | (OVEN's needs an index over six million titles) |
 | exact | GQA's equality | |
-| open | MMMU's and A-OKVQA's rules for theirs, TUBench's first yes or no, elsewhere normalised equality | TUBench: any yes |
+| open | the rule of MMMU, A-OKVQA, KIE-HVQA; TUBench's first yes or no; else normalised equality | TUBench: any yes |
 """
 
 import json
@@ -21,6 +21,7 @@ from inbol_ray.errors import DataError
 from inbol_ray.rows import Question
 from inbol_ray.scoring.choice_parsers import ChoiceParser, parse_choice
 from inbol_ray.scoring.mmmu_open import mmmu_open_match
+from inbol_ray.scoring.ocr_parts import mean_similarity, read_parts
 from inbol_ray.scoring.text_answers import direct_answer_accuracy, entity_match, exact_match, normalised_match
 from inbol_ray.scoring.vqa_accuracy import vqa_accuracy
 from inbol_ray.scoring.yes_no import read_yes_no
@@ -103,6 +104,11 @@ def _score_open(reply: str, question: Question, scoring: ScoringConfig) -> float
         return mmmu_open_match(reply, question.gold_answers)
     if question.dataset in _YES_NO:
         return read_yes_no(reply, scoring.rules == "official") == question.gold_answers[0].lower()
+    if question.dataset == "kie_hvqa":
+        truth = read_parts(question.gold_answers[0])
+        if truth is None:
+            raise DataError(f"{question.id}: gold_answers must hold KIE-HVQA's object, found {question.gold_answers}")
+        return mean_similarity(reply, truth)
     if question.dataset == "aokvqa_direct":
         return direct_answer_accuracy(reply, question.gold_answers)
     return any(normalised_match(reply, gold) for gold in question.gold_answers)

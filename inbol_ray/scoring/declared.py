@@ -8,6 +8,7 @@ declares it in `Question.meta`, and nothing here knows a benchmark by name:
 | `refusal_index` | index of the option that refuses; then no other option does, whatever it says |
 | `refusal_texts` | words that refuse where a reply opens with them |
 | `refusal_letter` | a letter beyond the options that refuses, as the prompt offers it (`F. None of the above`) |
+| `empty_object_refuses` | true where the prompt asks for a JSON object: one that holds nothing refuses |
 | `masked_answer` | the right answer, which the options of an unanswerable question lack: to name it is right |
 
 The `meta` of dataset `own` is its user's and declares nothing. Source: ours; the readers name the benchmarks' rules.
@@ -23,7 +24,8 @@ from inbol_ray.scoring.choice_parsers import parse_choice
 from inbol_ray.scoring.refusal import detect_refusal
 from inbol_ray.scoring.text_answers import normalised_match
 
-_KEYS = ("refusal_index", "refusal_texts", "refusal_letter", "masked_answer")
+_KEYS = ("refusal_index", "refusal_texts", "refusal_letter", "empty_object_refuses", "masked_answer")
+_FENCE = re.compile(r"^```\w*\s*|\s*```$")
 _OPENING = r"[\s*\"'(]*(?:(?:the\s+)?(?:correct\s+|right\s+)?answer\s*(?:is\b|:)\s*:?[\s*\"'(]*)?"
 
 
@@ -33,6 +35,8 @@ def refuses(reply: str, question: Question) -> bool:
     if not declared:
         return detect_refusal(reply, question).refused
     if _opens_with_refusal(reply, tuple(declared.get("refusal_texts", ())), declared.get("refusal_letter")):
+        return True
+    if declared.get("empty_object_refuses") and _is_empty_object(reply):
         return True
     if (refusal_index := declared.get("refusal_index")) is not None:
         if parse_choice(reply, question.choices) == refusal_index:
@@ -55,6 +59,17 @@ def _declared(question: Question) -> dict:
 def _read(meta: str) -> dict:
     found = json.loads(meta)
     return {key: found[key] for key in _KEYS if found.get(key) is not None}
+
+
+def _is_empty_object(reply: str) -> bool:
+    """Whether a reply is a JSON object, in a code fence or not, whose values are all blank, null or zero."""
+    try:
+        found = json.loads(_FENCE.sub("", reply.strip()))
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and not any(
+        value.strip(" 0") if isinstance(value, str) else value for value in found.values()
+    )
 
 
 def _opens_with_refusal(reply: str, texts: tuple[str, ...], letter: str | None) -> bool:

@@ -5,7 +5,16 @@ import json
 import numpy as np
 import pyarrow as pa
 import pytest
-from benchmark_files import GEO, HUMBLEBENCH_ROWS, MOHOBENCH_ROWS, TABLE, mmupd_rows, mmupd_table, write_tubench
+from benchmark_files import (
+    GEO,
+    HUMBLEBENCH_ROWS,
+    KIE_ROWS,
+    MOHOBENCH_ROWS,
+    TABLE,
+    mmupd_rows,
+    mmupd_table,
+    write_tubench,
+)
 from corpus_writers import only, png, reasons, rows_of, write
 
 from inbol_ray.corpora.breakdown import question_classes, question_group, question_pair
@@ -281,3 +290,36 @@ def test_bad_rows_of_tubench(tmp_path):
         "5": "gold_out_of_range",
         "5-Unanswerable": "missing_image",
     }
+
+
+@pytest.mark.parametrize("folder", ["images", "data"])
+def test_kie_hvqa(tmp_path, folder):
+    write(tmp_path / "kie_hocr.jsonl", KIE_ROWS)
+    image = write(tmp_path / folder / "k.png", png())
+    found = questions_of(rows_of("kie_hvqa", tmp_path, "test"))
+    legible, illegible = found["k1"], found["k2"]
+    assert (legible.question, legible.answer_kind, legible.images) == ("Read the date.", "open", [image])
+    assert (legible.answerable, illegible.answerable) == (True, False)
+    assert legible.gold_answers == [KIE_ROWS[0]["answer"]]
+
+
+def test_bad_rows_of_kie_hvqa(tmp_path):
+    good = KIE_ROWS[0]
+    faults = [
+        {"problem": "<image> "},
+        {"answer": "{broken"},
+        {"answer": '{"Final OCR": "1"}'},
+        {"answer": '{"clear char-level OCR": 1, "not clear enough char-level OCR": "", "final OCR": ""}'},
+        {"image": "./images/gone.png"},
+        {"image": "../k.png"},
+        {"answer": None},
+    ]
+    write(tmp_path / "kie_hocr.jsonl", [good | {"id": n} | fault for n, fault in enumerate(faults)])
+    write(tmp_path / "data" / "k.png", png())
+    assert list(reasons(rows_of("kie_hvqa", tmp_path, "test")).values()) == [
+        "empty_question",
+        *["malformed_answer"] * 3,
+        "missing_image",
+        "image_outside_root",
+        "missing_field",
+    ]

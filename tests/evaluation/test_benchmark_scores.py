@@ -4,6 +4,7 @@ import json
 
 import pyarrow as pa
 import pytest
+from benchmark_files import ocr_object
 
 from inbol_ray.config.sampling import ClassConfig
 from inbol_ray.corpora.breakdown import question_classes, question_group
@@ -180,3 +181,26 @@ def test_the_refusal_rate_by_type_is_the_right_rate():
     by_type = scored["classes"]["category"]
     assert {name: one["right_rate"] for name, one in by_type.items()} == {"False_Premises": 50, "Vague_Description": 50}
     assert by_type["False_Premises"]["refr"] == scored["right_rate"] == scored["unanswerable"]["refr"] == 50
+
+
+def test_kie_hvqa_has_accuracy_and_similarity_of_its_three_texts():
+    truth = ocr_object("1 9", "7", "197")
+    kie = {"benchmark": "kie_hvqa", "gold_answers": [truth]}
+    (scored,) = score(
+        row(1, "correct", response=truth, **kie),
+        row(2, "wrong", response=ocr_object("1 9", "", "1"), **kie),
+        row(3, "refused", response="", **kie),
+        row(4, "error", response="197", **kie),  # what went wrong, not a reply
+    )
+    assert scored["own"] == pytest.approx(
+        {
+            "clear_accuracy": 50.0,
+            "clear_similarity": 50.0,
+            "not_clear_accuracy": 25.0,
+            "not_clear_similarity": 25.0,
+            "final_accuracy": 100 / 3,
+            "final_similarity": 100 / 3,
+        }
+    )
+    (other,) = score(row(1, "correct"))
+    assert other["own"] is None

@@ -47,6 +47,8 @@ GOLD = {
 def right_reply(question: Question) -> str:
     if question.answerable is False:
         return f"B. {REFUSAL}" if question.dataset == "beyondvisqa" else "I don't know."
+    if question.dataset == "kie_hvqa":
+        return f"```json\n{question.gold_answers[0]}\n```"
     if question.dataset in ("tubench_ucr", "tubench_uvqa"):
         return f"{question.gold_answers[0]}. It says so."
     if question.dataset == "mmmu":

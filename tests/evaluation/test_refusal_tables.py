@@ -5,7 +5,7 @@ from benchmark_files import REFUSAL_BENCHMARKS
 from inbol_ray.evaluation.refusal_tables import LABELS, build_refusal_table, render_refusal_table
 
 
-def scored(method, benchmark, right_rate, pairs=None, classes=None, seed=0) -> dict:
+def scored(method, benchmark, right_rate, pairs=None, classes=None, own=None, seed=0) -> dict:
     answerable = {"acc": 40.0, "refr": 10.0}
     return {
         "method": method,
@@ -16,6 +16,7 @@ def scored(method, benchmark, right_rate, pairs=None, classes=None, seed=0) -> d
         "answerable": answerable,
         "unanswerable": {"acc": 0.0, "refr": 60.0},
         "answerability_acc": 75.0,
+        "own": own,
         "pairs": None if pairs is None else {"num_pairs": 820, "right_rate": pairs},
         "classes": classes or {},
     }
@@ -40,3 +41,8 @@ def test_rates_by_the_benchmarks_own_types():
     classes = {"type": {"Object": {"right_rate": 70.0}, "Relation": {"right_rate": None}}, "other": {}}
     text = render_refusal_table(build_refusal_table([scored("original", "humblebench", 50.0, classes=classes)]))
     assert "HumbleBench, original, right by type: Object 70.00, Relation -." in text
+
+
+def test_what_only_one_benchmark_has():
+    scores = [scored("original", "kie_hvqa", 50.0, own={"final_similarity": value}) for value in (60.0, 70.0)]
+    assert "KIE-HVQA, original: final similarity 65.00." in render_refusal_table(build_refusal_table(scores))
