@@ -73,7 +73,7 @@ def score_benchmarks(predictions: pa.Table, classes: ClassConfig) -> list[dict]:
             "harmonic_acc": _harmonic_acc(by_class.get("entities", {})),
             "vanilla": None,
             "own": score_own(benchmark, table),
-            "pairs": score_pairs(table["pair"], is_right(codes, answerable)),
+            "pairs": score_pairs(table["pair"].to_pylist(), is_right(codes, answerable), _read_classes(table)),
         }
         if table["group"].null_count < table.num_rows:
             row["vanilla"] = _score_unrotated(predictions, seed, method, benchmark)
@@ -106,13 +106,17 @@ def _score(
     return score_codes(codes[mask], unparsed[mask]).to_dict() | right_rate(right)
 
 
+def _read_classes(table: pa.Table) -> list[dict[str, str]]:
+    return [json.loads(text or "{}") for text in table["classes"].to_pylist()]
+
+
 def _score_classes(
     table: pa.Table, codes: np.ndarray, unparsed: np.ndarray, answerable: np.ndarray
 ) -> dict[str, dict[str, dict]]:
     """Class -> value -> scores."""
     members: dict[str, dict[str, list[int]]] = {}
-    for number, text in enumerate(table["classes"].to_pylist()):
-        for name, value in json.loads(text or "{}").items():
+    for number, found in enumerate(_read_classes(table)):
+        for name, value in found.items():
             members.setdefault(name, {}).setdefault(value, []).append(number)
     return {
         name: {value: _score(codes, unparsed, answerable, np.array(values[value])) for value in sorted(values)}

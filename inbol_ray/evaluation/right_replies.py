@@ -8,8 +8,9 @@ its questions is. All is over replies after rotations were merged.
 Source: MM-UPD's dual accuracy (AtsuMiyai/UPD, calculate_scores.py, dual_results), HumbleBench's and TUBench's accuracy.
 """
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
-import pyarrow as pa
 
 from inbol_ray.evaluation.scores import score_codes
 from inbol_ray.rows import OUTCOMES
@@ -30,17 +31,32 @@ def right_rate(right: np.ndarray) -> dict:
     return {"right_rate": scores.acc, "right_rate_interval": None if interval is None else list(interval)}
 
 
-def score_pairs(pairs: pa.ChunkedArray, right: np.ndarray) -> dict | None:
-    """`num_pairs` and the rate of pairs of which every question is right; None where no question belongs to one.
+def score_pairs(pairs: Sequence[str | None], right: np.ndarray, classes: Sequence[Mapping[str, str]]) -> dict | None:
+    """`num_pairs` and the rate of pairs of which every question is right, whole and by class; None without pairs.
 
-    `pairs` (n,) names each question's pair, `right` (n,) says whether its reply is. A question whose twin is missing,
-    rejected for example, is left out, as the official join does.
+    `pairs` (n,) names each question's pair, `right` (n,) says whether its reply is, `classes` (n,) has what results are
+    broken down by; a pair has its first question's. A question whose twin is missing, rejected for example, is left out,
+    as the official join does.
     """
-    members: dict[str, list[bool]] = {}
-    for pair, one in zip(pairs.to_pylist(), right, strict=True):
+    members: dict[str, list[int]] = {}
+    for number, pair in enumerate(pairs):
         if pair is not None:
-            members.setdefault(pair, []).append(bool(one))
+            members.setdefault(pair, []).append(number)
     if not members:
         return None
-    whole = np.array([all(flags) for flags in members.values() if len(flags) > 1], dtype=bool)
-    return {"num_pairs": len(whole)} | right_rate(whole)
+    whole = [numbers for numbers in members.values() if len(numbers) > 1]
+    by_class: dict[str, dict[str, list[bool]]] = {}
+    flags = [bool(right[numbers].all()) for numbers in whole]
+    for numbers, flag in zip(whole, flags, strict=True):
+        for name, value in classes[numbers[0]].items():
+            by_class.setdefault(name, {}).setdefault(value, []).append(flag)
+    return _rate_pairs(flags) | {
+        "classes": {
+            name: {value: _rate_pairs(values[value]) for value in sorted(values)}
+            for name, values in sorted(by_class.items())
+        }
+    }
+
+
+def _rate_pairs(flags: Sequence[bool]) -> dict:
+    return {"num_pairs": len(flags)} | right_rate(np.array(flags, dtype=bool))

@@ -20,7 +20,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 from inbol_ray.rows import Question
-from inbol_ray.scoring.choice_parsers import parse_choice
+from inbol_ray.scoring.choice_parsers import leading_choice, parse_choice
 from inbol_ray.scoring.refusal import detect_refusal
 from inbol_ray.scoring.text_answers import normalised_match
 
@@ -34,7 +34,10 @@ def refuses(reply: str, question: Question) -> bool:
     declared = _declared(question)
     if not declared:
         return detect_refusal(reply, question).refused
-    if _opens_with_refusal(reply, tuple(declared.get("refusal_texts", ())), declared.get("refusal_letter")):
+    # A reply that is an option's text or letter names that option, even where it reads like a declared refusal.
+    names_option = leading_choice(reply, question.choices) is not None
+    texts = tuple(declared.get("refusal_texts", ()))
+    if not names_option and _opens_with_refusal(reply, texts, declared.get("refusal_letter")):
         return True
     if declared.get("empty_object_refuses") and _is_empty_object(reply):
         return True

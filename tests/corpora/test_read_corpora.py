@@ -6,8 +6,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import ray
-from benchmark_files import REFUSAL_BENCHMARKS, write_benchmarks
+from benchmark_files import write_benchmarks
 from corpus_writers import png, write
+from refusal_benchmark_files import REFUSAL_SPLITS
 from stage_context import stage_context
 
 from inbol_ray.config.corpora import BenchmarkConfig, CorpusConfig, LeakageConfig
@@ -276,7 +277,7 @@ def test_the_check_is_quiet_about_clean_data(tmp_path, leaking, capsys):
 
 def test_the_check_accepts_every_benchmark_of_refusal(tmp_path, capsys):
     # Of MM-UPD's nine one kind in its three settings: the others are read alike.
-    wanted = [name for name in REFUSAL_BENCHMARKS if not name.startswith(("mmiasd_", "mmivqd_"))]
+    wanted = [name for name in REFUSAL_SPLITS if not name.startswith(("mmiasd_", "mmivqd_"))]
     benchmarks = [one for one in write_benchmarks(tmp_path) if one["dataset"] in wanted]
     for one in benchmarks:
         del one["domain"]

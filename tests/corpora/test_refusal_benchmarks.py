@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pyarrow as pa
 import pytest
-from benchmark_files import (
+from corpus_writers import only, png, reasons, rows_of, write
+from refusal_benchmark_files import (
     GEO,
     HUMBLEBENCH_ROWS,
     KIE_ROWS,
@@ -15,7 +16,6 @@ from benchmark_files import (
     mmupd_table,
     write_tubench,
 )
-from corpus_writers import only, png, reasons, rows_of, write
 
 from inbol_ray.corpora.breakdown import question_classes, question_group, question_pair
 from inbol_ray.errors import DataError

@@ -4,7 +4,7 @@ import json
 
 import pyarrow as pa
 import pytest
-from benchmark_files import ocr_object
+from refusal_benchmark_files import ocr_object
 
 from inbol_ray.config.sampling import ClassConfig
 from inbol_ray.corpora.breakdown import question_classes, question_group
@@ -144,7 +144,7 @@ def twins(pair: int, standard: list[str], upd: list[str], **columns) -> list[dic
 
 def test_a_pair_counts_only_if_both_of_its_questions_are_right():
     (scored,) = score(
-        *twins(1, ["correct", "correct"], ["refused"]),
+        *twins(1, ["correct", "correct"], ["refused"], classes='{"category": "ocr"}'),
         *twins(2, ["correct", "correct"], ["refused", "wrong"]),
         *twins(3, ["correct", "refused"], ["refused"]),
         *twins(4, ["correct"], ["correct"]),  # the masked answer was named
@@ -157,6 +157,8 @@ def test_a_pair_counts_only_if_both_of_its_questions_are_right():
     assert scored["unanswerable"]["refr"] == 50.0
     # Answered four of five, refused two of four.
     assert scored["answerability_acc"] == pytest.approx(600 / 9)
+    ocr = scored["pairs"]["classes"]["category"]["ocr"]
+    assert (ocr["num_pairs"], ocr["right_rate"]) == (1, 100.0)
     low, high = scored["pairs"]["right_rate_interval"]
     assert low < 50 < high
 

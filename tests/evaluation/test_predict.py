@@ -11,7 +11,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from benchmark_files import REFUSAL, REFUSAL_BENCHMARKS, SPLITS, write_benchmarks
+from benchmark_files import REFUSAL, SPLITS, write_benchmarks
+from refusal_benchmark_files import REFUSAL_SPLITS
 from stage_context import stage_context
 
 from inbol_ray.config.corpora import BenchmarkConfig
@@ -53,7 +54,7 @@ def right_reply(question: Question) -> str:
         return f"{question.gold_answers[0]}. It says so."
     if question.dataset == "mmmu":
         return "B" if question.choices else "So it is 5.0"
-    if question.dataset in REFUSAL_BENCHMARKS and question.choices:
+    if question.dataset in REFUSAL_SPLITS and question.choices:
         return string.ascii_uppercase[question.gold_index]
     if question.dataset == "own":
         return "B" if question.choices else "Lamp"

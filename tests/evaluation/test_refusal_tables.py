@@ -1,6 +1,6 @@
 """The table of the benchmarks of refusal, from scores by hand."""
 
-from benchmark_files import REFUSAL_BENCHMARKS
+from refusal_benchmark_files import REFUSAL_SPLITS
 
 from inbol_ray.evaluation.refusal_tables import LABELS, build_refusal_table, render_refusal_table
 
@@ -23,7 +23,7 @@ def scored(method, benchmark, right_rate, pairs=None, classes=None, own=None, se
 
 
 def test_every_benchmark_of_refusal_has_a_label():
-    assert set(LABELS) == set(REFUSAL_BENCHMARKS)
+    assert set(LABELS) == set(REFUSAL_SPLITS)
 
 
 def test_seeds_are_averaged_and_other_benchmarks_left_out():

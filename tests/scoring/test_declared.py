@@ -76,3 +76,24 @@ def test_the_masked_answer_is_right_on_a_question_whose_options_lack_it():
     assert judge_reply("A red bus.", question).score == 1.0
     assert judge("A red bus.", question) == "correct"
     assert judge("bus", question) == judge("A", question) == "wrong"
+
+
+def test_an_option_that_reads_like_a_declared_refusal_is_an_option():
+    question = ask(["cat", "None of the above"], 1, answerable=True, **OFFERED)
+    assert judge("None of the above", question) == judge("B", question) == "correct"
+    assert judge("F. None of the above", question) == "refused"
+
+
+@pytest.mark.parametrize(
+    ("reply", "outcome"),
+    [
+        ('{"text": " ", "count": 0, "number": "0", "more": null}', "refused"),
+        ('```json\n{"text": ""}\n```', "refused"),
+        ('{"text": "a"}', "wrong"),
+        ("{}", "refused"),
+        ("{", "wrong"),
+    ],
+)
+def test_an_object_that_holds_nothing(reply, outcome):
+    assert judge(reply, ask([], None, empty_object_refuses=True)) == outcome
+    assert judge(reply, ask([], None)) == "wrong"

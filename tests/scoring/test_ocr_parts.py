@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from benchmark_files import ocr_object
+from refusal_benchmark_files import ocr_object
 
 from inbol_ray.rows import Question
 from inbol_ray.scoring.ocr_parts import mean_similarity, read_parts, score_parts
