@@ -20,7 +20,7 @@ from inbol_ray.errors import DataError
 
 PARQUET_BATCH_ROWS = 64
 """Rows of a Parquet file in memory at once: they may embed their images."""
-PEEKED_BYTES = 4096
+_PEEKED_BYTES = 4096
 TopLevel = Literal["list", "object", "list_or_lines"]
 """What a `.json` file holds: a list of rows, an object of rows by id, or either a list or an object a line."""
 _DELIMITERS = {"tsv": "\t", "csv": ","}
@@ -87,7 +87,7 @@ def _rows_of_files(
 def _opens_an_object(files: CorpusFiles, name: str, description: str) -> bool:
     with files.open_stream(name, description) as stream:
         try:
-            return stream.read(PEEKED_BYTES).lstrip().startswith(b"{")
+            return stream.read(_PEEKED_BYTES).lstrip().startswith(b"{")
         except OSError as error:
             raise unreadable(files.shown(name), description, error) from error
 

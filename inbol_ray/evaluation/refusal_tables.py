@@ -29,31 +29,25 @@ _TYPES: dict[str, str] = {**dict.fromkeys(HUMBLEBENCH, "type"), "mohobench": "ca
 TITLE = "Benchmarks of refusal"
 _NOTE = (
     "Percent. Right: answered correctly, or refused where nothing can be answered; as due: answered or refused as the "
-    "question can be, whatever the answer; pairs: of questions that count only together."
+    "question can be, whatever the answer; F1: of refusing, for questions that cannot be answered; pairs: of questions "
+    "that count only together."
 )
-_COLUMNS = (
-    "benchmark",
-    "questions",
-    "right",
-    "Acc, answerable",
-    "RefR, answerable",
-    "RefR, unanswerable",
-    "pairs right",
-)
-
-_RATES = (
-    "right_rate",
-    "answerable_acc",
-    "answerable_refr",
-    "unanswerable_refr",
-    "answerability_acc",
-    "pairs_right_rate",
-)
+_RATES = {
+    "right_rate": "right",
+    "answerable_acc": "Acc, answerable",
+    "answerable_refr": "RefR, answerable",
+    "unanswerable_refr": "RefR, unanswerable",
+    "answerability_acc": "as due",
+    "refusal_f1": "F1 of refusing",
+    "pairs_right_rate": "pairs right",
+}
+"""Rate -> the head of its column."""
 
 
 def build_refusal_table(scores: Sequence[Mapping]) -> dict:
     """`title` and `rows`, one for each method and benchmark of `LABELS` that was run, in that order: `method`,
-    `benchmark`, `num_questions`, `num_pairs`, rates in percent (None over nothing), `by_type` and `own`, what only this benchmark has. Seeds are averaged.
+    `benchmark`, `num_questions`, `num_pairs`, rates in percent (None over nothing), `by_type` and `own`, what only this
+    benchmark has. Seeds are averaged.
     """
     found: dict[tuple[str, str], list[Mapping]] = {}
     for row in scores:
@@ -83,6 +77,7 @@ def _build_row(benchmark: str, method: str, rows: Sequence[Mapping]) -> dict:
         "answerable_refr": _mean(row["answerable"]["refr"] for row in rows),
         "unanswerable_refr": _mean(row["unanswerable"]["refr"] for row in rows),
         "answerability_acc": _mean(row["answerability_acc"] for row in rows),
+        "refusal_f1": _mean(row["refusal_f1"] for row in rows),
         "pairs_right_rate": _mean(row["pairs"]["right_rate"] for row in rows if row["pairs"]),
         "by_type": {name: _mean(one[name]["right_rate"] for one in types if name in one) for name in types[0]},
         "own": {name: _mean(one[name] for one in own) for name in own[0]},
@@ -98,7 +93,8 @@ def render_refusal_table(table: Mapping) -> str:
     """Markdown; an empty text where no benchmark of refusal was run."""
     if not table["rows"]:
         return ""
-    lines = ["| | " + " | ".join(_COLUMNS) + " |", "| --- | --- |" + " ---: |" * (len(_COLUMNS) - 1)]
+    head = ["benchmark", "questions", *_RATES.values()]
+    lines = ["| | " + " | ".join(head) + " |", "| --- | --- |" + " ---: |" * (len(head) - 1)]
     types = []
     for row in table["rows"]:
         label = LABELS[row["benchmark"]]

@@ -16,6 +16,7 @@ def scored(method, benchmark, right_rate, pairs=None, classes=None, own=None, se
         "answerable": answerable,
         "unanswerable": {"acc": 0.0, "refr": 60.0},
         "answerability_acc": 75.0,
+        "refusal_f1": 65.0,
         "own": own,
         "pairs": None if pairs is None else {"num_pairs": 820, "right_rate": pairs},
         "classes": classes or {},
@@ -32,7 +33,9 @@ def test_seeds_are_averaged_and_other_benchmarks_left_out():
     (row,) = table["rows"]
     assert (row["right_rate"], row["pairs_right_rate"], row["num_pairs"]) == (55.0, 25.0, 820)
     text = render_refusal_table(table)
-    assert "| original | MM-UPD AAD, base | 1,640 | 55.00 | 40.00 | 10.00 | 60.00 | 75.00 | 25.00 |" in text
+    assert "| original | MM-UPD AAD, base | 1,640 | 55.00 | 40.00 | 10.00 | 60.00 | 75.00 | 65.00 | 25.00 |" in text
+    head, rule, line = (one for one in text.splitlines() if one.startswith("|"))
+    assert head.count("|") == rule.count("|") == line.count("|")
     assert "by type" not in text
     assert render_refusal_table(build_refusal_table([scored("original", "gqa", 1.0)])) == ""
 
