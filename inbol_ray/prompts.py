@@ -41,9 +41,30 @@ class Template:
     before_hint: str = ""
     before_instruction: str = ""
     """Lines between the options and the answer instruction."""
+    answer_instruction: str | None = None
+    """In place of LLaVA's answer instruction; an empty text asks for none."""
 
 
 PLAIN = Template()
+_BARE = Template(answer_instruction="")
+_NONE_OF_THEM = Template(answer_instruction='If all the options are incorrect, answer "F. None of the above".')
+_IRRELEVANT = Template(
+    answer_instruction="If the given image is irrelevant to the question, answer "
+    '"F. The image and question are irrelevant.".'
+)
+_ANSWER_FIRST = "Give your answer first and then output the explanation."
+
+
+def _tubench(looked_at: str, if_not: str, if_so: str, answers: str) -> Template:
+    """TUBench's instruction, whose four sets differ in these words."""
+    return Template(
+        answer_instruction=f"Please analyze {looked_at} step by step. If you find {if_not}, please answer "
+        f'"Unanswerable". If {if_so}, {answers}. {_ANSWER_FIRST}'
+    )
+
+
+_YES_OR_NO = 'answer either "Yes" or "No"'
+_SELECT = "select your answer from the answer choices"
 TEMPLATES: dict[str, Template] = {
     "scienceqa": Template(before_hint="Context: "),
     "scienceqa_full": Template(before_hint="Context: "),
@@ -51,8 +72,39 @@ TEMPLATES: dict[str, Template] = {
     "vizwiz": Template(
         before_instruction="When the provided information is insufficient, respond with 'Unanswerable'.\n"
     ),
+    "mmaad_base": _BARE,
+    "mmiasd_base": _BARE,
+    "mmivqd_base": _BARE,
+    "mmaad_instruction": _NONE_OF_THEM,
+    "mmiasd_instruction": _NONE_OF_THEM,
+    "mmivqd_instruction": _IRRELEVANT,
+    "mohobench": _BARE,
+    "kie_hvqa": _BARE,
+    "tubench_ucr": _tubench(
+        "the given image and question", "the question does not have a deterministic answer", "it does", _YES_OR_NO
+    ),
+    "tubench_uvqa": _tubench(
+        "the given image and question",
+        "that the given image lacks the information necessary to answer the question",
+        "the image contains the information needed to answer the question",
+        _YES_OR_NO,
+    ),
+    "tubench_ugeoqa": _tubench(
+        "the given image and question",
+        "that the given question and image lack the information necessary to answer the question",
+        "the question and image contain the information needed to answer the question",
+        _SELECT,
+    ),
+    "tubench_utabmwp": _tubench(
+        "the table in the given image and question",
+        "the table lacks the information necessary to answer the question",
+        "the table contains the information needed to answer the question",
+        _SELECT,
+    ),
 }
-"""By dataset, `PLAIN` for all others. Source: LLaVA docs/Evaluation.md; MMMU's blank line is lmms-eval's."""
+"""By dataset, `PLAIN` for all others. Source: LLaVA docs/Evaluation.md; MMMU's blank line is lmms-eval's; MM-UPD's
+instructions are its own (AtsuMiyai/UPD, llava_vqa_updbench.py); MoHoBench has none (DSTTSD/MoHoBench,
+vllm_generation.py), KIE-HVQA's questions hold theirs, TUBench's invite `Unanswerable` (NLPCode/TUBench, utils/*/prompt.json)."""
 
 REFUSALS: dict[int, tuple[str, ...]] = {
     1: (
@@ -85,9 +137,12 @@ def render_question(question: Question, prompts: PromptConfig, *, refusal_instru
     lines.append(question.question)
     lines += [f"{letter}. {choice}" for letter, choice in zip(string.ascii_uppercase, question.choices, strict=False)]
     if prompts.answer_suffix:
-        suffix = CHOICE_SUFFIX if question.choices else SHORT_ANSWER_SUFFIX
+        suffix = template.answer_instruction
+        if suffix is None:
+            suffix = CHOICE_SUFFIX if question.choices else SHORT_ANSWER_SUFFIX
         invites = question.dataset != "vizwiz" or prompts.vizwiz_invitation
-        lines.append((template.before_instruction if invites else "") + suffix)
+        if instruction := (template.before_instruction if invites else "") + suffix:
+            lines.append(instruction)
     return "\n".join(lines)
 
 
@@ -101,7 +156,8 @@ def add_answer_suffix(user: str) -> str:
     """A user's free text with the answer instruction that `render_question` gives a question of its form.
 
     Lettered options (`A. cat`, `B. dog`, a line each) call for the letter, all else for a word or phrase; text that ends
-    with one of these instructions keeps it. What a corpus's own template adds (MMMU, VizWiz) no text shows.
+    with one of these instructions keeps it. What a corpus's own template adds (MMMU, VizWiz) or asks for instead (MM-UPD)
+    no text shows.
     """
     if user.rstrip().endswith((SHORT_ANSWER_SUFFIX, CHOICE_SUFFIX)):
         return user

@@ -147,6 +147,7 @@ PREFERENCE_SET = _schema(
 PREDICTION = _schema(
     ("id", pa.string()),
     ("group", pa.string()),
+    ("pair", pa.string()),
     ("benchmark", pa.string()),
     ("domain", pa.string()),
     ("classes", pa.string()),
@@ -165,6 +166,7 @@ PREDICTION = _schema(
 )
 """One greedy reply of one method to one test question. `base_confidence` is null where it was not sampled.
 
-`group` is null but for MMBench's rotations of one question, which share it; the unrotated one has it as its `id`.
+`group` is null but for rotations of one question (MMBench, MM-UPD), which share it; the unrotated one has it as its `id`.
+`pair` is null but for questions of which all must be right to count (MM-UPD's standard question and its unsolvable twin).
 `classes` is a JSON object of what the benchmark breaks its results down by, for example `{"subject": "Art"}`.
 """

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 from corpus_writers import png, write
+from refusal_benchmark_files import REFUSAL_SPLITS, REFUSAL_WRITERS
 
 TEN = [{"answer_id": k, "answer": "red", "answer_confidence": "yes"} for k in range(1, 11)]
 UNANSWERABLE = [{"answer": "unanswerable", "answer_confidence": "yes"}] * 10
@@ -24,6 +25,8 @@ SPLITS = {
     "beyondvisqa_open": "BeyondVisQA",
     "vizwiz": "val",
     "vqav2_idk": "val",
+    "vqav2_idk_filtered": "val",
+    **REFUSAL_SPLITS,
     "own": "test",
 }
 """Dataset -> split of the small corpus that `write_benchmarks` makes."""
@@ -195,5 +198,7 @@ _WRITERS = {
     "beyondvisqa_open": _write_beyondvisqa,
     "vizwiz": _write_vizwiz,
     "vqav2_idk": _write_vqav2_idk,
+    "vqav2_idk_filtered": _write_vqav2_idk,
+    **REFUSAL_WRITERS,
     "own": _write_own,
 }

@@ -4,7 +4,15 @@ import pytest
 from pydantic import ValidationError
 
 from inbol_ray.config.model import SYSTEM_TEXTS, PromptConfig
-from inbol_ray.prompts import add_answer_suffix, chat_prompt, dialogue_prompt, question_prompt, render_question
+from inbol_ray.prompts import (
+    PLAIN,
+    TEMPLATES,
+    add_answer_suffix,
+    chat_prompt,
+    dialogue_prompt,
+    question_prompt,
+    render_question,
+)
 from inbol_ray.rows import Question
 
 SHORT = "\nAnswer the question using a single word or phrase."
@@ -24,6 +32,7 @@ SNAPSHOTS = [
     (ask("oven"), "What is it?" + SHORT),
     (ask("aokvqa_direct"), "What is it?" + SHORT),
     (ask("vqav2_idk"), "What is it?" + SHORT),
+    (ask("vqav2_idk_filtered"), "What is it?" + SHORT),
     (ask("beyondvisqa_open"), "What is it?" + SHORT),
     (ask("own"), "What is it?" + SHORT),
     (
@@ -39,6 +48,48 @@ SNAPSHOTS = [
     (ask("mmbench", OPTIONS, "Animals move."), "Animals move.\n" + WITH_OPTIONS + LETTER),
     (ask("mmmu", OPTIONS), WITH_OPTIONS + "\n" + LETTER),
     (ask("mmmu"), "What is it?\n" + SHORT),
+    (ask("mohobench"), "What is it?"),
+    (ask("kie_hvqa"), "What is it?"),
+    (
+        ask("tubench_ucr"),
+        "What is it?\nPlease analyze the given image and question step by step. If you find the question does not have a "
+        'deterministic answer, please answer "Unanswerable". If it does, answer either "Yes" or "No". Give your answer '
+        "first and then output the explanation.",
+    ),
+    (
+        ask("tubench_uvqa"),
+        "What is it?\nPlease analyze the given image and question step by step. If you find that the given image lacks "
+        'the information necessary to answer the question, please answer "Unanswerable". If the image contains the '
+        'information needed to answer the question, answer either "Yes" or "No". Give your answer first and then output '
+        "the explanation.",
+    ),
+    (
+        ask("tubench_ugeoqa", OPTIONS),
+        WITH_OPTIONS
+        + "\nPlease analyze the given image and question step by step. If you find that the given question "
+        'and image lack the information necessary to answer the question, please answer "Unanswerable". If the question '
+        "and image contain the information needed to answer the question, select your answer from the answer choices. "
+        "Give your answer first and then output the explanation.",
+    ),
+    (
+        ask("tubench_utabmwp", OPTIONS),
+        WITH_OPTIONS + "\nPlease analyze the table in the given image and question step by step. If you find the table "
+        'lacks the information necessary to answer the question, please answer "Unanswerable". If the table contains the '
+        "information needed to answer the question, select your answer from the answer choices. Give your answer first "
+        "and then output the explanation.",
+    ),
+    (ask("humblebench", OPTIONS), WITH_OPTIONS + LETTER),
+    (ask("mmaad_base", OPTIONS), WITH_OPTIONS),
+    (ask("mmiasd_option", OPTIONS), WITH_OPTIONS + LETTER),
+    (
+        ask("mmiasd_instruction", OPTIONS),
+        WITH_OPTIONS + '\nIf all the options are incorrect, answer "F. None of the above".',
+    ),
+    (
+        ask("mmivqd_instruction", OPTIONS, "Animals move."),
+        "Animals move.\n" + WITH_OPTIONS + "\nIf the given image is irrelevant to the question, answer "
+        '"F. The image and question are irrelevant.".',
+    ),
     (ask("own", OPTIONS, "Animals move."), "Animals move.\n" + WITH_OPTIONS + LETTER),
 ]
 
@@ -86,7 +137,10 @@ def test_a_system_text_that_would_change_the_layout_is_refused(text):
         PromptConfig(system=text)
 
 
-@pytest.mark.parametrize("question", [question for question, _ in SNAPSHOTS])
+USUAL = [question for question, _ in SNAPSHOTS if TEMPLATES.get(question.dataset, PLAIN).answer_instruction is None]
+
+
+@pytest.mark.parametrize("question", USUAL)
 def test_a_free_text_gets_the_instruction_of_its_form(question):
     """Where a corpus's template says nothing more, free text becomes the very prompt of a corpus."""
     asked = render_question(question, PromptConfig())

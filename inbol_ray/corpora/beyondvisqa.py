@@ -65,7 +65,7 @@ def _read(files: CorpusFiles, split: str, dataset: str) -> Iterator[Question | R
             raise row.bad("answerable", "answer", shown(choices[gold_index]), "the option that refuses", fix)
         else:
             answer = {"answer_kind": "open", "answerable": False}
-            meta = {"category": category, "refusal_text": choices[refusal_index]}
+            meta = {"category": category, "refusal_texts": [choices[refusal_index]]}
         return Question(
             id=question_id(dataset, split, native_id),
             dataset=dataset,

@@ -1,4 +1,4 @@
-"""What a benchmark breaks its results down by, beside answerability: Question -> {class: value}, and its group.
+"""What a benchmark breaks its results down by, beside answerability: Question -> {class: value}, its group and its pair.
 
 Everything comes from `Question.meta`, as its reader leaves it there; a corpus without an entry has no classes.
 """
@@ -7,6 +7,13 @@ import json
 from collections.abc import Callable
 
 from inbol_ray.rows import Question
+
+# Not beside their readers, which would then be part of the code that a stage judges replies with.
+MMUPD = tuple(
+    f"{kind}_{setting}" for kind in ("mmaad", "mmiasd", "mmivqd") for setting in ("base", "option", "instruction")
+)
+HUMBLEBENCH = ("humblebench", "humblebench_e", "humblebench_gn")
+TUBENCH = ("tubench_ucr", "tubench_uvqa", "tubench_ugeoqa", "tubench_utabmwp")
 
 
 def _fields(*names: str) -> Callable[[dict], dict]:
@@ -51,7 +58,15 @@ _CLASSES: dict[str, Callable[[dict], dict]] = {
     "beyondvisqa_open": _fields("category"),
     "vizwiz": _fields("answer_type"),
     "vqav2_idk": _vqav2_idk,
+    "vqav2_idk_filtered": _vqav2_idk,
+    **dict.fromkeys(MMUPD, _fields("category", "l2_category")),
+    **dict.fromkeys(HUMBLEBENCH, _fields("type")),
+    "mohobench": _fields("category"),
+    **dict.fromkeys(TUBENCH, _fields("strategy")),
 }
+
+_ROTATED = frozenset(["mmbench", *MMUPD])
+_PAIRED = frozenset(MMUPD)
 
 
 def question_classes(question: Question) -> dict[str, str]:
@@ -62,10 +77,17 @@ def question_classes(question: Question) -> dict[str, str]:
 
 
 def question_group(question: Question) -> str | None:
-    """The id of MMBench's unrotated question for each of its rotations; None for every other question."""
-    if question.dataset != "mmbench":
-        return None
-    return f"{question.dataset}:{question.split}:{json.loads(question.meta)['group']}"
+    """The id of the unrotated question for each of its rotations; None where a corpus has no rotations."""
+    return _shared(question, "group") if question.dataset in _ROTATED else None
+
+
+def question_pair(question: Question) -> str | None:
+    """What the questions share of which all must be right to count; None where a corpus has no such pairs."""
+    return _shared(question, "pair") if question.dataset in _PAIRED else None
+
+
+def _shared(question: Question, name: str) -> str:
+    return f"{question.dataset}:{question.split}:{json.loads(question.meta)[name]}"
 
 
 def _text(value) -> str:

@@ -1,19 +1,26 @@
 """The corpora that a configuration can name. A new one is one file with its reader, and one line here."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from inbol_ray.corpora.aokvqa import read_aokvqa, read_aokvqa_direct
 from inbol_ray.corpora.beyondvisqa import read_beyondvisqa, read_beyondvisqa_open
+from inbol_ray.corpora.breakdown import HUMBLEBENCH, MMUPD, TUBENCH
 from inbol_ray.corpora.corpus_files import CorpusFiles
 from inbol_ray.corpora.gqa import read_gqa
+from inbol_ray.corpora.humblebench import read_humblebench
+from inbol_ray.corpora.kie_hvqa import read_kie_hvqa
 from inbol_ray.corpora.mmbench import read_mmbench
 from inbol_ray.corpora.mmmu import read_mmmu
+from inbol_ray.corpora.mmupd import read_mmupd
+from inbol_ray.corpora.mohobench import read_mohobench
 from inbol_ray.corpora.oven import read_oven
 from inbol_ray.corpora.own import read_own
 from inbol_ray.corpora.scienceqa import read_scienceqa, read_scienceqa_full
+from inbol_ray.corpora.tubench import read_tubench
 from inbol_ray.corpora.vizwiz import read_vizwiz
 from inbol_ray.corpora.vqav2 import read_vqav2
-from inbol_ray.corpora.vqav2_idk import read_vqav2_idk
+from inbol_ray.corpora.vqav2_idk import read_vqav2_idk, read_vqav2_idk_filtered
 from inbol_ray.rows import Question, Rejected
 
 Reader = Callable[[CorpusFiles, str], Iterator[Question | Rejected]]
@@ -33,5 +40,11 @@ READERS: dict[str, Reader] = {
     "beyondvisqa_open": read_beyondvisqa_open,
     "vizwiz": read_vizwiz,
     "vqav2_idk": read_vqav2_idk,
+    "vqav2_idk_filtered": read_vqav2_idk_filtered,
+    **{name: partial(read_mmupd, dataset=name) for name in MMUPD},
+    **{name: partial(read_humblebench, dataset=name) for name in HUMBLEBENCH},
+    "mohobench": read_mohobench,
+    **{name: partial(read_tubench, dataset=name) for name in TUBENCH},
+    "kie_hvqa": read_kie_hvqa,
     "own": read_own,
 }

@@ -1,6 +1,7 @@
-"""Where the rows of a corpus stand: JSON, JSON lines, TSV or Parquet files -> AnnotationRow, a few at a time.
+"""Where the rows of a corpus stand: JSON, JSON lines, TSV, Parquet or Arrow files -> AnnotationRow, a few at a time.
 
-Only the rows in hand are in memory: JSON is walked item by item (`json_stream`), Parquet is read in small batches.
+Only the rows in hand are in memory: JSON is walked item by item (`json_stream`), Parquet is read in small batches, Arrow
+in those that it was written in.
 """
 
 import csv
@@ -19,6 +20,9 @@ from inbol_ray.errors import DataError
 
 PARQUET_BATCH_ROWS = 64
 """Rows of a Parquet file in memory at once: they may embed their images."""
+_PEEKED_BYTES = 4096
+TopLevel = Literal["list", "object", "list_or_lines"]
+"""What a `.json` file holds: a list of rows, an object of rows by id, or either a list or an object a line."""
 _DELIMITERS = {"tsv": "\t", "csv": ","}
 
 
@@ -27,15 +31,23 @@ def find_rows(
     *patterns: str,
     id_field: str,
     description: str,
-    top_level: Literal["list", "object"] = "list",
+    top_level: TopLevel = "list",
 ) -> Iterator[AnnotationRow]:
     """Rows of the files that match the first pattern that any file matches; the extension says how they are read.
 
-    `.json` is a list of rows, or with `top_level="object"` an object of rows by id. Raises DataError at once where no
-    file is found, and while reading where one cannot be read.
+    Raises DataError at once where no file is found, and while reading where one cannot be read.
     """
     names = files.find(*patterns, description=description)
     return _rows_of_files(files, names, id_field, description, top_level)
+
+
+def check_split(files: CorpusFiles, dataset: str, split: str, *known: str) -> None:
+    """Raise DataError for a split that the corpus does not have."""
+    if split not in known:
+        raise DataError(
+            f"{files.root}: found split {split!r} of {dataset} in the configuration, expected {' or '.join(known)}. "
+            "Correct `split`."
+        )
 
 
 def parquet_patterns(split: str, *folders: str) -> tuple[str, ...]:
@@ -53,21 +65,31 @@ def hub_split(split: str) -> str:
 
 
 def _rows_of_files(
-    files: CorpusFiles, names: list[str], id_field: str, description: str, top_level: str
+    files: CorpusFiles, names: list[str], id_field: str, description: str, top_level: TopLevel
 ) -> Iterator[AnnotationRow]:
     for name in names:
         extension = name.rpartition(".")[2].lower()
         if extension == "parquet":
             rows = parquet_rows(files, name, id_field, description)
+        elif extension == "arrow":
+            rows = arrow_rows(files, name, id_field, description)
         elif extension in _DELIMITERS:
             rows = delimited_rows(files, name, id_field, description, _DELIMITERS[extension])
-        elif extension == "jsonl":
+        elif extension == "jsonl" or (top_level == "list_or_lines" and _opens_an_object(files, name, description)):
             rows = json_line_rows(files, name, id_field, description)
         elif top_level == "object":
             rows = json_object_rows(files, name, id_field, description)
         else:
             rows = json_list_rows(files, name, id_field, description)
         yield from rows
+
+
+def _opens_an_object(files: CorpusFiles, name: str, description: str) -> bool:
+    with files.open_stream(name, description) as stream:
+        try:
+            return stream.read(_PEEKED_BYTES).lstrip().startswith(b"{")
+        except OSError as error:
+            raise unreadable(files.shown(name), description, error) from error
 
 
 def json_list_rows(
@@ -160,4 +182,20 @@ def parquet_rows(files: CorpusFiles, name: str, id_field: str, description: str)
     except (OSError, pa.ArrowException) as error:
         raise DataError(
             f"{files.shown(name)}: not a readable Parquet file ({error}), expected {description}. Download it again."
+        ) from error
+
+
+def arrow_rows(files: CorpusFiles, name: str, id_field: str, description: str) -> Iterator[AnnotationRow]:
+    """Rows of an Arrow stream, the form in which the `datasets` library saves to disk."""
+    number = 0
+    try:
+        with files.open_stream(name, description) as stream, pa.ipc.open_stream(stream) as batches:
+            for batch in batches:
+                for start in range(0, batch.num_rows, PARQUET_BATCH_ROWS):
+                    for values in batch.slice(start, PARQUET_BATCH_ROWS).to_pylist():
+                        yield AnnotationRow(files, name, f"row {number}", id_field, values)
+                        number += 1
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(
+            f"{files.shown(name)}: not a readable Arrow file ({error}), expected {description}. Download it again."
         ) from error

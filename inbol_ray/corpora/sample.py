@@ -1,8 +1,8 @@
 """A seeded subset of a corpus in one pass: Questions, in any order -> those with the lowest ranks of their stratum.
 
 A stratum is what the corpus's results are broken down by (`breakdown`: VQAv2's answer types, ScienceQA's subjects and
-grades, VizWiz's answer types and so on), with the kind of answer and answerability; each keeps its share. MMBench's
-rotations of one question are drawn together and count once. All of it is ours. In memory are ranks alone, of each
+grades, VizWiz's answer types and so on), with the kind of answer and answerability; each keeps its share. Rotations of
+one question (MMBench) and questions that only count together (MM-UPD's pairs) are drawn together and count once. All of it is ours. In memory are ranks alone, of each
 stratum at most as many as are wanted; the questions that may yet be drawn wait on disk.
 """
 
@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from types import TracebackType
 
-from inbol_ray.corpora.breakdown import question_classes, question_group
+from inbol_ray.corpora.breakdown import question_classes, question_group, question_pair
 from inbol_ray.corpora.disk_index import DiskIndex
 from inbol_ray.rows import Question
 from inbol_ray.subsets import proportional_shares, rank
@@ -43,7 +43,7 @@ class StratifiedSample:
         """Take in a question; a group belongs to the stratum of its first."""
         number, self.num_seen = self.num_seen, self.num_seen + 1
         stratum, place = stratum_of(question), self._rank(question)
-        group = question_group(question)
+        group = _drawn_with(question)
         is_new = group is None or self._groups.add(group, stratum)
         if not is_new:
             stratum = self._groups.get(group)
@@ -71,7 +71,11 @@ class StratifiedSample:
                 yield question
 
     def _rank(self, question: Question) -> int:
-        return rank(question_group(question) or question.id, self.seed)
+        return rank(_drawn_with(question) or question.id, self.seed)
+
+
+def _drawn_with(question: Question) -> str | None:
+    return question_pair(question) or question_group(question)
 
 
 def stratum_of(question: Question) -> str:

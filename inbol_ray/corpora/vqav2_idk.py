@@ -6,7 +6,12 @@
 
 `split` is `train` or `val`. The labels are noisy: three in four questions have a single answer of about ten with a
 keyword of not knowing. `meta` counts both, so that the stricter subsets can be reported.
-Source: VQAv2-IDK release (ncsoft/idk, README.md).
+
+Dataset `vqav2_idk_filtered` holds the questions of which people agree that they cannot be answered: at least three human
+answers say so, as many as make an answer right in VQA accuracy; `none` does not count, since it answers `how many` and
+`what`. Every other question is rejected as `few_idk_answers`. Unverified: the paper reports a filtered set and does not
+say by what rule; this one is ours.
+Source: VQAv2-IDK release (ncsoft/idk, README.md); InBoL (arXiv 2412.11196) Sec. 4.
 """
 
 import json
@@ -18,7 +23,9 @@ from inbol_ray.corpora.corpus_files import CorpusFiles
 from inbol_ray.corpora.row_sources import find_rows
 from inbol_ray.rows import Question, Rejected
 
-_DATASET = "vqav2_idk"
+_MIN_IDK_ANSWERS = 3
+_AN_ANSWER = "none"
+"""The one keyword that is a usual answer."""
 
 
 def read_vqav2_idk(files: CorpusFiles, split: str) -> Iterator[Question | Rejected]:
@@ -26,6 +33,15 @@ def read_vqav2_idk(files: CorpusFiles, split: str) -> Iterator[Question | Reject
 
     Raises DataError where the file is missing or unreadable.
     """
+    return _read(files, split, "vqav2_idk")
+
+
+def read_vqav2_idk_filtered(files: CorpusFiles, split: str) -> Iterator[Question | Rejected]:
+    """Those that at least three people could not answer; otherwise as `read_vqav2_idk`."""
+    return _read(files, split, "vqav2_idk_filtered")
+
+
+def _read(files: CorpusFiles, split: str, dataset: str) -> Iterator[Question | Rejected]:
     name = f"VQAv2-IDK-{split}.json"
     description = "VQAv2-IDK annotations, a list of objects"
     rows = find_rows(files, name, f"data/{name}", id_field="question_id", description=description)
@@ -36,9 +52,11 @@ def read_vqav2_idk(files: CorpusFiles, split: str) -> Iterator[Question | Reject
         answers = row.answers("answer")
         image = row.text("image")
         keywords = row.texts("keywords") if row.has("keywords") else []
+        if dataset == "vqav2_idk_filtered":
+            _check_agreement(row, keywords)
         return Question(
-            id=question_id(_DATASET, split, native_id),
-            dataset=_DATASET,
+            id=question_id(dataset, split, native_id),
+            dataset=dataset,
             split=split,
             images=[row.image("image", [image])],
             question=text,
@@ -55,4 +73,12 @@ def read_vqav2_idk(files: CorpusFiles, split: str) -> Iterator[Question | Reject
             ),
         )
 
-    return convert_rows(_DATASET, split, rows, build)
+    return convert_rows(dataset, split, rows, build)
+
+
+def _check_agreement(row: AnnotationRow, keywords: list[str]) -> None:
+    num_idk = sum(keyword.strip().lower() != _AN_ANSWER for keyword in keywords)
+    if num_idk < _MIN_IDK_ANSWERS:
+        expected = f"at least {_MIN_IDK_ANSWERS} that are not {_AN_ANSWER!r}"
+        fix = "Nothing to mend: `vqav2_idk` has this question, and this stricter part leaves it out."
+        raise row.bad("few_idk_answers", "keywords", f"{num_idk} keywords of not knowing", expected, fix)

@@ -4,7 +4,8 @@ PREDICTION rows -> a list of JSON objects; every rate and interval is in percent
 
 MMBench is scored circularly, as the paper's figures are: the rotations of a question count as one, which is wrong if any
 rotation is (an error counts as wrong), else refused if any is, else correct. How refusals merge is ours: the benchmark
-only says that one wrong rotation loses the question. `vanilla` beside it scores the unrotated questions.
+only says that one wrong rotation loses the question. `vanilla` beside it scores the unrotated questions. MM-UPD's
+rotations are merged likewise. What benchmarks of refusal count beside Acc and RefR is in `right_replies`.
 """
 
 import json
@@ -16,6 +17,8 @@ import pyarrow.compute as pc
 
 from inbol_ray.confidence.classes import classify
 from inbol_ray.config.sampling import ClassConfig
+from inbol_ray.evaluation.own_scores import score_own
+from inbol_ray.evaluation.right_replies import is_right, right_rate, score_pairs
 from inbol_ray.evaluation.scores import outcome_codes, score_codes
 from inbol_ray.rows import OUTCOMES
 
@@ -46,27 +49,31 @@ def score_benchmarks(predictions: pa.Table, classes: ClassConfig) -> list[dict]:
 
     `score` is the mean of the benchmark's own graded score (VQA accuracy for VQAv2), refusals scoring 0. `knowledge` has
     the paper's classes by the base model's confidence, where that was sampled. `refusal_f1` takes refusing as the
-    prediction that a question is unanswerable, where a benchmark has both kinds. `harmonic_acc` is OVEN's mean of Acc on
-    seen and unseen entities.
+    prediction that a question is unanswerable, where a benchmark has both kinds; `answerability_acc` is how many were
+    answered or refused as they should be, whatever the answer. `harmonic_acc` is OVEN's mean of Acc on seen and unseen
+    entities, `own` what else a benchmark alone has. Every group of scores has its `right_rate`, and `pairs` that of
+    questions that count together.
 
     Source: InBoL (arXiv 2412.11196) Sec. 4; VizWiz's answerability metric; oven_eval.py (harmonic mean).
     """
     merged = merge_rotations(predictions)
     rows = []
     for (seed, method, benchmark), table in _split(merged, ("seed", "method", "benchmark")):
-        codes, unparsed = _columns(table)
-        answerable = table["answerable"].to_numpy(zero_copy_only=False).astype(bool)
-        by_class = _score_classes(table, codes, unparsed)
+        codes, unparsed, answerable = _columns(table)
+        by_class = _score_classes(table, codes, unparsed, answerable)
         row = {"seed": seed, "method": method, "benchmark": benchmark, "domain": table["domain"][0].as_py()}
-        row |= score_codes(codes, unparsed).to_dict() | {
+        row |= _score(codes, unparsed, answerable) | {
             "score": 100 * float(np.mean(table["score"].to_numpy())),
-            "answerable": _score(codes, unparsed, answerable),
-            "unanswerable": _score(codes, unparsed, ~answerable),
+            "answerable": _score(codes, unparsed, answerable, answerable),
+            "unanswerable": _score(codes, unparsed, answerable, ~answerable),
             "refusal_f1": _refusal_f1(codes, answerable),
+            "answerability_acc": _answerability_acc(codes, answerable),
             "knowledge": _score_knowledge(table, codes, unparsed, answerable, classes),
             "classes": by_class,
             "harmonic_acc": _harmonic_acc(by_class.get("entities", {})),
             "vanilla": None,
+            "own": score_own(benchmark, table),
+            "pairs": score_pairs(table["pair"].to_pylist(), is_right(codes, answerable), _read_classes(table)),
         }
         if table["group"].null_count < table.num_rows:
             row["vanilla"] = _score_unrotated(predictions, seed, method, benchmark)
@@ -83,23 +90,36 @@ def _split(table: pa.Table, names: tuple[str, ...]) -> Iterator[tuple[tuple, pa.
         yield key, table.take(pa.array(numbers[key], pa.int64()))
 
 
-def _columns(table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+def _columns(table: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Outcomes as indices into OUTCOMES, and the flags of unparsed replies and of answerable questions, (n,) each."""
     outcomes = table["outcome"].to_numpy(zero_copy_only=False)
-    return outcome_codes(outcomes), table["unparsed"].to_numpy(zero_copy_only=False).astype(bool)
+    unparsed, answerable = (
+        table[name].to_numpy(zero_copy_only=False).astype(bool) for name in ("unparsed", "answerable")
+    )
+    return outcome_codes(outcomes), unparsed, answerable
 
 
-def _score(codes: np.ndarray, unparsed: np.ndarray, mask: np.ndarray) -> dict:
-    return score_codes(codes[mask], unparsed[mask]).to_dict()
+def _score(
+    codes: np.ndarray, unparsed: np.ndarray, answerable: np.ndarray, mask: np.ndarray | slice = slice(None)
+) -> dict:
+    right = is_right(codes[mask], answerable[mask])
+    return score_codes(codes[mask], unparsed[mask]).to_dict() | right_rate(right)
 
 
-def _score_classes(table: pa.Table, codes: np.ndarray, unparsed: np.ndarray) -> dict[str, dict[str, dict]]:
+def _read_classes(table: pa.Table) -> list[dict[str, str]]:
+    return [json.loads(text or "{}") for text in table["classes"].to_pylist()]
+
+
+def _score_classes(
+    table: pa.Table, codes: np.ndarray, unparsed: np.ndarray, answerable: np.ndarray
+) -> dict[str, dict[str, dict]]:
     """Class -> value -> scores."""
     members: dict[str, dict[str, list[int]]] = {}
-    for number, text in enumerate(table["classes"].to_pylist()):
-        for name, value in json.loads(text or "{}").items():
+    for number, found in enumerate(_read_classes(table)):
+        for name, value in found.items():
             members.setdefault(name, {}).setdefault(value, []).append(number)
     return {
-        name: {value: _score(codes, unparsed, np.array(values[value])) for value in sorted(values)}
+        name: {value: _score(codes, unparsed, answerable, np.array(values[value])) for value in sorted(values)}
         for name, values in sorted(members.items())
     }
 
@@ -115,7 +135,11 @@ def _score_knowledge(
         ],
         dtype=object,
     )
-    return {name: _score(codes, unparsed, found == name) for name in ("known", "mixed", "unknown") if name in found}
+    return {
+        name: _score(codes, unparsed, answerable, found == name)
+        for name in ("known", "mixed", "unknown")
+        if name in found
+    }
 
 
 def _refusal_f1(codes: np.ndarray, answerable: np.ndarray) -> float | None:
@@ -124,6 +148,13 @@ def _refusal_f1(codes: np.ndarray, answerable: np.ndarray) -> float | None:
     refused = codes == OUTCOMES.index("refused")
     num_right = int((refused & ~answerable).sum())
     return 200 * num_right / (int(refused.sum()) + int((~answerable).sum()))
+
+
+def _answerability_acc(codes: np.ndarray, answerable: np.ndarray) -> float | None:
+    if answerable.all() or not answerable.any():
+        return None
+    decided = np.where(answerable, codes <= OUTCOMES.index("wrong"), codes == OUTCOMES.index("refused"))
+    return 100 * float(decided.mean())
 
 
 def _harmonic_acc(by_entities: Mapping[str, dict]) -> float | None:
@@ -137,5 +168,4 @@ def _score_unrotated(predictions: pa.Table, seed: int, method: str, benchmark: s
     mask = pc.equal(predictions["id"], predictions["group"])
     for name, value in (("seed", seed), ("method", method), ("benchmark", benchmark)):
         mask = pc.and_(mask, pc.equal(predictions[name], value))
-    codes, unparsed = _columns(predictions.filter(pc.fill_null(mask, False)))
-    return score_codes(codes, unparsed).to_dict()
+    return _score(*_columns(predictions.filter(pc.fill_null(mask, False))))

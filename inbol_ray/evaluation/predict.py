@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from inbol_ray.artifacts import StageContext
 from inbol_ray.config.evaluation import UNTRAINED_METHODS
-from inbol_ray.corpora.breakdown import question_classes, question_group
+from inbol_ray.corpora.breakdown import question_classes, question_group, question_pair
 from inbol_ray.evaluation.replies import GreedyReply, answer_requests, request_keys
 from inbol_ray.evaluation.scores import score_group
 from inbol_ray.progress import write_progress
@@ -125,6 +125,7 @@ def _judge(model: Model, row: dict, reply: GreedyReply, context: StageContext) -
     return {
         "id": question.id,
         "group": question_group(question),
+        "pair": question_pair(question),
         "benchmark": row["benchmark"],
         "domain": row["domain"],
         "classes": json.dumps(question_classes(question)),

@@ -17,6 +17,7 @@ from inbol_ray.evaluation.estimators import compare_estimators
 from inbol_ray.evaluation.in_domain_test import score_in_domain_test
 from inbol_ray.evaluation.metrics import build_results
 from inbol_ray.evaluation.paper_tables import build_tables, render_tables
+from inbol_ray.evaluation.refusal_tables import build_refusal_table, render_refusal_table
 from inbol_ray.evaluation.report import render_terminal_table, write_report
 from inbol_ray.local_copies import written_to
 from inbol_ray.pipeline import build_stages
@@ -67,14 +68,15 @@ def publish(config: PipelineConfig, manifests: dict[str, dict]) -> dict:
 
 
 def publish_benchmarks(config: PipelineConfig) -> dict:
-    """Score a finished evaluation a (model, benchmark) pair, write `benchmarks.json` and the paper's tables as
-    `tables.md`, and print those; returns the content of `benchmarks.json`."""
+    """Score a finished evaluation a (model, benchmark) pair, write `benchmarks.json` and, as `tables.md`, the paper's
+    tables and that of the benchmarks of refusal, and print those; returns the content of `benchmarks.json`."""
     store = open_store(config)
     predictions = pq.read_table(store.folder(build_stages(config)["evaluate"]) / "predictions.parquet")
     scores = score_benchmarks(predictions, config.classes)
     test = config.evaluation.in_domain_test
     in_domain_test = score_in_domain_test(predictions, test, config.seed) if test else []
     tables = build_tables(scores, config.evaluation, in_domain_test)
+    refusal_table = build_refusal_table(scores)
     content = {
         "name": config.name,
         "scoring": config.scoring.model_dump(mode="json"),
@@ -83,8 +85,9 @@ def publish_benchmarks(config: PipelineConfig) -> dict:
         "scores": scores,
         **({"in_domain_test": in_domain_test} if test else {}),
         "tables": tables,
+        "refusal_table": refusal_table,
     }
-    markdown = render_tables(tables)
+    markdown = "\n".join(text for text in (render_tables(tables), render_refusal_table(refusal_table)) if text)
     with written_to(config.output_dir, config.storage) as out_dir:
         (out_dir / "benchmarks.json").write_text(json.dumps(content, indent=1))
         (out_dir / "tables.md").write_text(markdown)

@@ -7,6 +7,7 @@ from inbol_ray.artifacts import Stage
 from inbol_ray.config.corpora import TOYWORLD_PREFIX, CorpusConfig
 from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.config.training import CHECKPOINTS_KEPT, TrainingConfig
+from inbol_ray.corpora.breakdown import HUMBLEBENCH
 from inbol_ray.plan.shapes import shape_of
 
 CORPUS_SIZES = {
@@ -30,6 +31,11 @@ CORPUS_SIZES = {
     ("mmmu", "validation"): 900,
     ("mmbench", "dev_en"): 4_329,
     ("beyondvisqa", "BeyondVisQA"): 400,
+    **{(name, "train"): 22_831 for name in HUMBLEBENCH},
+    ("mohobench", "test"): 12_158,
+    ("kie_hvqa", "test"): 400,
+    ("tubench_ugeoqa", "test"): 974,
+    ("tubench_utabmwp", "test"): 400,
 }
 """Questions of the official splits, for corpora that have not been read yet."""
 UNKNOWN_CORPUS_SIZE = 10_000

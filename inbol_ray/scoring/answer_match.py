@@ -9,7 +9,7 @@ replaced by a random letter.
 | mc | `parse_union` | LLaVA's parser for ScienceQA, MMMU's and MMBench's for theirs |
 | entity | a name in the first sentence | (OVEN's needs an index over six million titles) |
 | exact | GQA's equality | |
-| open | MMMU's and A-OKVQA's rules for theirs, elsewhere normalised equality | |
+| open | the rule of MMMU, A-OKVQA, KIE-HVQA; TUBench's first yes or no; else normalised equality | TUBench: any yes |
 """
 
 import json
@@ -21,8 +21,10 @@ from inbol_ray.errors import DataError
 from inbol_ray.rows import Question
 from inbol_ray.scoring.choice_parsers import ChoiceParser, parse_choice
 from inbol_ray.scoring.mmmu_open import mmmu_open_match
+from inbol_ray.scoring.ocr_parts import mean_similarity, read_parts
 from inbol_ray.scoring.text_answers import direct_answer_accuracy, entity_match, exact_match, normalised_match
 from inbol_ray.scoring.vqa_accuracy import vqa_accuracy
+from inbol_ray.scoring.yes_no import read_yes_no
 
 OURS = ScoringConfig()
 
@@ -32,6 +34,8 @@ _OFFICIAL_PARSERS: dict[str, ChoiceParser] = {
     "mmmu": "mmmu",
     "mmbench": "mmbench",
 }
+
+_YES_NO = frozenset(["tubench_ucr", "tubench_uvqa"])
 
 
 def score_answer(reply: str, question: Question, scoring: ScoringConfig = OURS) -> tuple[float, bool]:
@@ -95,9 +99,16 @@ def _score_exact(reply: str, question: Question, _scoring: ScoringConfig) -> boo
     return any(exact_match(reply, gold) for gold in question.gold_answers)
 
 
-def _score_open(reply: str, question: Question, _scoring: ScoringConfig) -> float | bool:
+def _score_open(reply: str, question: Question, scoring: ScoringConfig) -> float | bool:
     if question.dataset == "mmmu":
         return mmmu_open_match(reply, question.gold_answers)
+    if question.dataset in _YES_NO:
+        return read_yes_no(reply, scoring.rules == "official") == question.gold_answers[0].lower()
+    if question.dataset == "kie_hvqa":
+        truth = read_parts(question.gold_answers[0])
+        if truth is None:
+            raise DataError(f"{question.id}: gold_answers must hold KIE-HVQA's object, found {question.gold_answers}")
+        return mean_similarity(reply, truth)
     if question.dataset == "aokvqa_direct":
         return direct_answer_accuracy(reply, question.gold_answers)
     return any(normalised_match(reply, gold) for gold in question.gold_answers)

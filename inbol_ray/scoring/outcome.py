@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from inbol_ray.config.sampling import ScoringConfig
 from inbol_ray.rows import OutcomeKind, Question
 from inbol_ray.scoring.answer_match import OURS, is_unparsed, score_answer
-from inbol_ray.scoring.refusal import detect_refusal
+from inbol_ray.scoring.declared import names_masked_answer, refuses
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +31,20 @@ def judge_reply(
 ) -> Outcome:
     """Judge a reply: refusal first, on the raw reply; only then is an answer parsed and scored.
 
-    A refusal scores 0 and reaches no option parser. On a question marked as unanswerable every other reply is wrong,
-    even one that human answers hold. Elsewhere a score of at least `correct_threshold`, in (0, 1], is correct.
+    A refusal scores 0 and reaches no option parser; what refuses beside plain words, such as an option, the benchmark
+    declares (`scoring.declared`). On a question marked as unanswerable every other reply is wrong, even one that human
+    answers hold, but for the right answer where its options were robbed of it. Elsewhere a score of at least `correct_threshold`, in (0, 1], is correct.
 
     Raises DataError where the question lacks the reference that its `answer_kind` needs.
     Source: InBoL (arXiv 2412.11196) Sec. 4, correct / refused / incorrect; threshold and order ours.
     """
     if not reply.strip():
         return NO_REPLY
-    if detect_refusal(reply, question).refused:
+    if refuses(reply, question):
         return _REFUSED
     if question.answerable is False:
+        if names_masked_answer(reply, question):
+            return Outcome("correct", 1.0, False)
         return Outcome("wrong", 0.0, is_unparsed(reply, question, scoring))
     score, unparsed = score_answer(reply, question, scoring)
     return Outcome("correct" if score >= correct_threshold else "wrong", score, unparsed)

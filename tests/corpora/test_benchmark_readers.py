@@ -277,7 +277,7 @@ def test_beyondvisqa(tmp_path, fields, image_field, extension):
     assert json.loads(question.meta) == {"category": "nonexistent objects", "refusal_index": 2}
     bare = only(rows_of("beyondvisqa_open", tmp_path, "BeyondVisQA"))
     assert (bare.answer_kind, bare.choices, bare.gold_answers, bare.answerable) == ("open", [], [], False)
-    assert json.loads(bare.meta)["refusal_text"] == question.choices[2]
+    assert json.loads(bare.meta)["refusal_texts"] == [question.choices[2]]
 
 
 def test_the_other_subsets_of_mm_sap(tmp_path):

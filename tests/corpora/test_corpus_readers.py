@@ -1,8 +1,10 @@
 """Each reader on small files in the official layout."""
 
 import json
+import re
 
 import pytest
+from benchmark_files import SPLITS
 
 from inbol_ray.config.corpora import CorpusConfig
 from inbol_ray.config.machines import StorageConfig
@@ -203,9 +205,31 @@ def test_vqav2_idk(tmp_path, folder):
     }
 
 
-@pytest.mark.parametrize(("dataset", "split"), [(dataset, "val") for dataset in READERS])
+@pytest.mark.parametrize(
+    ("keywords", "kept"),
+    [
+        (["unknown"] * 3, True),
+        (["unknown", "don't know", "none", "not sure"], True),
+        (["unknown"] * 2 + ["none"] * 6, False),
+        ([], False),
+    ],
+)
+def test_the_filtered_part_of_vqav2_idk_needs_three_people(tmp_path, keywords, kept):
+    image = "val2014/COCO_val2014_000000000042.jpg"
+    row = {"question_id": "1", "image": image, "question": "Who?", "answer": ["bob"] * 9, "keywords": keywords}
+    write(tmp_path / "VQAv2-IDK-val.json", [row])
+    touch(tmp_path / image)
+    (found,) = rows_of("vqav2_idk_filtered", tmp_path, "val")
+    assert found.id == "vqav2_idk_filtered:val:1"
+    if kept:
+        assert (found.answerable, json.loads(found.meta)["num_idk_answers"]) == (False, len(keywords))
+    else:
+        assert found.reason == "few_idk_answers" and "field 'keywords': found" in found.detail
+
+
+@pytest.mark.parametrize(("dataset", "split"), SPLITS.items())
 def test_a_missing_file_names_what_was_looked_for(tmp_path, dataset, split):
-    with pytest.raises(DataError, match=r"found no .*val|found no problems"):
+    with pytest.raises(DataError, match=rf"{re.escape(str(tmp_path))}: found no .*, expected .*`split`"):
         rows_of(dataset, tmp_path, split)
 
 

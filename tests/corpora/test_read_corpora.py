@@ -6,7 +6,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import ray
+from benchmark_files import write_benchmarks
 from corpus_writers import png, write
+from refusal_benchmark_files import REFUSAL_SPLITS
 from stage_context import stage_context
 
 from inbol_ray.config.corpora import BenchmarkConfig, CorpusConfig, LeakageConfig
@@ -271,3 +273,16 @@ def test_the_check_reports_what_the_pipeline_would_meet(tmp_path, leaking, capsy
 def test_the_check_is_quiet_about_clean_data(tmp_path, leaking, capsys):
     check_corpora(make_config(tmp_path, leaking[0][1:], leaking[1][:1]), None)
     assert "none found" in capsys.readouterr().out
+
+
+def test_the_check_accepts_every_benchmark_of_refusal(tmp_path, capsys):
+    # Of MM-UPD's nine one kind in its three settings: the others are read alike.
+    wanted = [name for name in REFUSAL_SPLITS if not name.startswith(("mmiasd_", "mmivqd_"))]
+    benchmarks = [one for one in write_benchmarks(tmp_path) if one["dataset"] in wanted]
+    for one in benchmarks:
+        del one["domain"]
+    check_corpora(make_config(tmp_path, [], benchmarks), None)
+    report = json.loads((tmp_path / "out" / "corpus_check.json").read_text())
+    assert [corpus["dataset"] for corpus in report["corpora"]] == [one["dataset"] for one in benchmarks]
+    for corpus in report["corpora"]:
+        assert corpus["num_questions"] and corpus["answerable"]["unanswerable"] and not corpus["problem"], corpus

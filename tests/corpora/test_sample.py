@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 from corpus_writers import png, write
+from refusal_benchmark_files import mmupd_table
 
 from inbol_ray.config.corpora import CorpusConfig
 from inbol_ray.config.load import load_config
 from inbol_ray.config.machines import StorageConfig
+from inbol_ray.corpora.breakdown import question_pair
 from inbol_ray.corpora.read import CorpusSource, NotDrawn, read_rows
 from inbol_ray.corpora.sample import StratifiedSample
 from inbol_ray.pipeline import build_stages
@@ -117,6 +119,15 @@ def test_rotations_of_a_question_are_drawn_together(tmp_path):
     groups = Counter(json.loads(row.meta)["group"] for row in drawn)
     assert {row.id for row in read(tmp_path, "mmbench", "dev_en", 7)[0]} == {row.id for row in drawn}
     assert len(groups) == 7 and set(groups.values()) == {2} and num_not_drawn == 60 - 14
+
+
+def test_pairs_that_only_count_together_are_drawn_together(tmp_path):
+    twins = [{"index": k, "question": f"Which {k}?"} for k in range(20)]
+    unsolvable = [twin | {"type": "upd", "answer": "F"} for twin in twins]
+    write(tmp_path / "mmivqd_20240303_base.tsv", mmupd_table(*twins, *unsolvable))
+    drawn, _, num_not_drawn = read(tmp_path, "mmivqd_base", "test", 6)
+    pairs = Counter(question_pair(row) for row in drawn)
+    assert len(pairs) == 6 and set(pairs.values()) == {2} and num_not_drawn == 40 - 12
 
 
 def test_only_images_of_drawn_questions_are_written(tmp_path):

@@ -4,6 +4,7 @@ import json
 
 import pyarrow as pa
 import pytest
+from refusal_benchmark_files import ocr_object
 
 from inbol_ray.config.sampling import ClassConfig
 from inbol_ray.corpora.breakdown import question_classes, question_group
@@ -116,6 +117,7 @@ def ask(dataset, **meta) -> Question:
          {"subject": "Art", "question_type": "open", "multi_image": "no"}),
         (ask("vqav2_idk", num_idk_answers=3, num_answers=10), {"three_say_so": "yes", "half_say_so": "no"}),
         (ask("vqav2_idk", num_idk_answers=4, num_answers=8), {"three_say_so": "yes", "half_say_so": "yes"}),
+        (ask("mohobench", category="False_Premises", reason="x"), {"category": "False_Premises"}),
         (ask("own", anything=1), {}),
     ],
 )  # fmt: skip
@@ -127,3 +129,80 @@ def test_question_classes(question, classes):
 def test_rotations_share_the_group_of_the_unrotated_question():
     question = Question("mmbench:en:2000007", "mmbench", "en", [], "?", "mc", meta=json.dumps({"group": 7}))
     assert question_group(question) == "mmbench:en:7"
+
+
+def twins(pair: int, standard: list[str], upd: list[str], **columns) -> list[dict]:
+    """A solvable question and its unsolvable twin, each with as many rotations as outcomes."""
+    rows = []
+    for kind, outcomes in (("standard", standard), ("upd", upd)):
+        name = f"mmaad_base:test:{kind}-"
+        shared = {"benchmark": "mmaad_base", "pair": f"mmaad_base:test:{pair}", "group": f"{name}{pair}"} | columns
+        for k, outcome in enumerate(outcomes):
+            rows.append(row(0, outcome, id=f"{name}{k * 1_000_000 + pair}", answerable=kind == "standard", **shared))
+    return rows
+
+
+def test_a_pair_counts_only_if_both_of_its_questions_are_right():
+    (scored,) = score(
+        *twins(1, ["correct", "correct"], ["refused"], classes='{"category": "ocr"}'),
+        *twins(2, ["correct", "correct"], ["refused", "wrong"]),
+        *twins(3, ["correct", "refused"], ["refused"]),
+        *twins(4, ["correct"], ["correct"]),  # the masked answer was named
+        *twins(5, ["correct"], []),  # its twin was rejected
+    )
+    assert (scored["pairs"]["num_pairs"], scored["pairs"]["right_rate"]) == (4, 50.0)
+    assert (scored["answerable"]["num_questions"], scored["answerable"]["right_rate"]) == (5, 80.0)
+    assert (scored["unanswerable"]["num_questions"], scored["unanswerable"]["right_rate"]) == (4, 75.0)
+    assert scored["right_rate"] == pytest.approx(700 / 9)
+    assert scored["unanswerable"]["refr"] == 50.0
+    # Answered four of five, refused two of four.
+    assert scored["answerability_acc"] == pytest.approx(600 / 9)
+    ocr = scored["pairs"]["classes"]["category"]["ocr"]
+    assert (ocr["num_pairs"], ocr["right_rate"]) == (1, 100.0)
+    low, high = scored["pairs"]["right_rate_interval"]
+    assert low < 50 < high
+
+
+def test_without_unanswerable_questions_the_right_rate_is_acc():
+    (scored,) = score(row(1, "correct"), row(2, "refused"), row(3, "wrong"), row(4, "error"))
+    assert scored["right_rate"] == scored["acc"] == 25.0
+    assert scored["right_rate_interval"] == scored["acc_interval"]
+    assert scored["pairs"] is scored["answerability_acc"] is None
+    assert scored["unanswerable"]["right_rate"] is scored["unanswerable"]["right_rate_interval"] is None
+
+
+def test_the_refusal_rate_by_type_is_the_right_rate():
+    kinds = ["False_Premises"] * 4 + ["Vague_Description"] * 2
+    outcomes = ["refused", "wrong", "error", "refused", "wrong", "refused"]
+    (scored,) = score(
+        *(
+            row(k, outcome, benchmark="mohobench", answerable=False, classes=json.dumps({"category": kind}))
+            for k, (kind, outcome) in enumerate(zip(kinds, outcomes, strict=True))
+        )
+    )
+    by_type = scored["classes"]["category"]
+    assert {name: one["right_rate"] for name, one in by_type.items()} == {"False_Premises": 50, "Vague_Description": 50}
+    assert by_type["False_Premises"]["refr"] == scored["right_rate"] == scored["unanswerable"]["refr"] == 50
+
+
+def test_kie_hvqa_has_accuracy_and_similarity_of_its_three_texts():
+    truth = ocr_object("1 9", "7", "197")
+    kie = {"benchmark": "kie_hvqa", "gold_answers": [truth]}
+    (scored,) = score(
+        row(1, "correct", response=truth, **kie),
+        row(2, "wrong", response=ocr_object("1 9", "", "1"), **kie),
+        row(3, "refused", response="", **kie),
+        row(4, "error", response="197", **kie),  # what went wrong, not a reply
+    )
+    assert scored["own"] == pytest.approx(
+        {
+            "clear_accuracy": 50.0,
+            "clear_similarity": 50.0,
+            "not_clear_accuracy": 25.0,
+            "not_clear_similarity": 25.0,
+            "final_accuracy": 100 / 3,
+            "final_similarity": 100 / 3,
+        }
+    )
+    (other,) = score(row(1, "correct"))
+    assert other["own"] is None

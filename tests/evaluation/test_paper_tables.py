@@ -69,6 +69,9 @@ def test_extrinsic_table_holds_refusal_rates_of_unanswerable_questions():
     (row,) = build_tables([mixed], EVALUATION)[2]["rows"]
     assert row["cells"]["vizwiz"]["ours"] == {"acc": None, "refr": 70.0, "s_trust": None}
     assert row["cells"]["vizwiz"]["difference"]["refr"] == pytest.approx(61.0)
+    filtered = [scored("original", name, 0.0, 5.0) for name in ("vqav2_idk", "vqav2_idk_filtered")]
+    (row,) = build_tables(filtered, EVALUATION)[2]["rows"]
+    assert [cell["difference"]["refr"] for cell in row["cells"].values()] == [pytest.approx(2.2)] * 2
     (row,) = build_tables([scored("original", "beyondvisqa", 0.0, 30.0)], EVALUATION)[1]["rows"]
     assert row["cells"]["beyondvisqa"]["difference"] == {"acc": None, "refr": pytest.approx(4.5), "s_trust": None}
 

@@ -5,12 +5,14 @@ runs the same through vLLM. Files, readers, parts and judging are real.
 """
 
 import json
+import string
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from benchmark_files import REFUSAL, SPLITS, write_benchmarks
+from refusal_benchmark_files import REFUSAL_SPLITS
 from stage_context import stage_context
 
 from inbol_ray.config.corpora import BenchmarkConfig
@@ -46,8 +48,14 @@ GOLD = {
 def right_reply(question: Question) -> str:
     if question.answerable is False:
         return f"B. {REFUSAL}" if question.dataset == "beyondvisqa" else "I don't know."
+    if question.dataset == "kie_hvqa":
+        return f"```json\n{question.gold_answers[0]}\n```"
+    if question.dataset in ("tubench_ucr", "tubench_uvqa"):
+        return f"{question.gold_answers[0]}. It says so."
     if question.dataset == "mmmu":
         return "B" if question.choices else "So it is 5.0"
+    if question.dataset in REFUSAL_SPLITS and question.choices:
+        return string.ascii_uppercase[question.gold_index]
     if question.dataset == "own":
         return "B" if question.choices else "Lamp"
     return GOLD[question.dataset]
