@@ -1,6 +1,7 @@
 """How good is an answer? reply, Question -> (score in [0, 1], unparsed), by the rule of the question's corpus.
 
-Refusals are not looked at here (`scoring.refusal`), and a reply without a readable choice stays unparsed: it is never
+Under `ours` every text is compared without markdown, LaTeX, surrounding quotes, a leading `Answer:` and final marks
+(`plain_answer`). Refusals are not looked at here (`scoring.refusal`), and a reply without a readable choice stays unparsed: it is never
 replaced by a random letter.
 
 | answer_kind | rule "ours" | rule "official", where it differs |
@@ -9,7 +10,7 @@ replaced by a random letter.
 | mc | `parse_union` | LLaVA's parser for ScienceQA, MMMU's and MMBench's for theirs |
 | entity | a name in the first sentence | (OVEN's needs an index over six million titles) |
 | exact | GQA's equality | |
-| open | MMMU's and A-OKVQA's rules for theirs, elsewhere normalised equality | |
+| open | MMMU's rule and A-OKVQA's share of answers for theirs, elsewhere equality; normalised but for MMMU | A-OKVQA's raw |
 """
 
 import json
@@ -21,6 +22,7 @@ from inbol_ray.errors import DataError
 from inbol_ray.rows import Question
 from inbol_ray.scoring.choice_parsers import ChoiceParser, parse_choice
 from inbol_ray.scoring.mmmu_open import mmmu_open_match
+from inbol_ray.scoring.plain_text import plain_answer
 from inbol_ray.scoring.text_answers import direct_answer_accuracy, entity_match, exact_match, normalised_match
 from inbol_ray.scoring.vqa_accuracy import vqa_accuracy
 
@@ -50,7 +52,8 @@ def score_answer(reply: str, question: Question, scoring: ScoringConfig = OURS) 
         raise DataError(f"{question.id}: no scorer for answer_kind {question.answer_kind!r}; expected one of {allowed}")
     if not question.gold_answers:
         raise DataError(f"{question.id}: answer_kind {question.answer_kind!r} needs gold_answers, found none")
-    return float(scorer(reply, question, scoring)), False
+    said = plain_answer(reply) if scoring.rules == "ours" else reply
+    return float(scorer(said, question, scoring)), False
 
 
 def is_unparsed(reply: str, question: Question, scoring: ScoringConfig = OURS) -> bool:
@@ -95,11 +98,11 @@ def _score_exact(reply: str, question: Question, _scoring: ScoringConfig) -> boo
     return any(exact_match(reply, gold) for gold in question.gold_answers)
 
 
-def _score_open(reply: str, question: Question, _scoring: ScoringConfig) -> float | bool:
+def _score_open(reply: str, question: Question, scoring: ScoringConfig) -> float | bool:
     if question.dataset == "mmmu":
         return mmmu_open_match(reply, question.gold_answers)
     if question.dataset == "aokvqa_direct":
-        return direct_answer_accuracy(reply, question.gold_answers)
+        return direct_answer_accuracy(reply, question.gold_answers, normalise=scoring.rules == "ours")
     return any(normalised_match(reply, gold) for gold in question.gold_answers)
 
 
