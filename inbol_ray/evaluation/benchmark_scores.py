@@ -15,9 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from inbol_ray.confidence.classes import classify
-from inbol_ray.config.sampling import ClassConfig
+from inbol_ray.config.sampling import ClassConfig, ScoringConfig
 from inbol_ray.evaluation.scores import outcome_codes, score_codes
 from inbol_ray.rows import OUTCOMES
+from inbol_ray.scoring.answer_match import OURS
 
 _BADNESS = {"correct": 0, "refused": 1, "wrong": 2, "error": 3}
 
@@ -41,13 +42,13 @@ def merge_rotations(predictions: pa.Table) -> pa.Table:
     return merged.set_column(merged.schema.get_field_index("id"), "id", ids)
 
 
-def score_benchmarks(predictions: pa.Table, classes: ClassConfig) -> list[dict]:
+def score_benchmarks(predictions: pa.Table, classes: ClassConfig, scoring: ScoringConfig = OURS) -> list[dict]:
     """Scores of every method on every benchmark it answered, sorted by seed, method and benchmark.
 
     `score` is the mean of the benchmark's own graded score (VQA accuracy for VQAv2), refusals scoring 0. `knowledge` has
     the paper's classes by the base model's confidence, where that was sampled. `refusal_f1` takes refusing as the
     prediction that a question is unanswerable, where a benchmark has both kinds. `harmonic_acc` is OVEN's mean of Acc on
-    seen and unseen entities.
+    seen and unseen entities, which its own code rounds to two decimals first (`rules: official`).
 
     Source: InBoL (arXiv 2412.11196) Sec. 4; VizWiz's answerability metric; oven_eval.py (harmonic mean).
     """
@@ -65,7 +66,7 @@ def score_benchmarks(predictions: pa.Table, classes: ClassConfig) -> list[dict]:
             "refusal_f1": _refusal_f1(codes, answerable),
             "knowledge": _score_knowledge(table, codes, unparsed, answerable, classes),
             "classes": by_class,
-            "harmonic_acc": _harmonic_acc(by_class.get("entities", {})),
+            "harmonic_acc": _harmonic_acc(by_class.get("entities", {}), scoring.rules == "official"),
             "vanilla": None,
         }
         if table["group"].null_count < table.num_rows:
@@ -126,11 +127,14 @@ def _refusal_f1(codes: np.ndarray, answerable: np.ndarray) -> float | None:
     return 200 * num_right / (int(refused.sum()) + int((~answerable).sum()))
 
 
-def _harmonic_acc(by_entities: Mapping[str, dict]) -> float | None:
+def _harmonic_acc(by_entities: Mapping[str, dict], round_halves: bool) -> float | None:
+    """Harmonic mean in percent; a half of 0 counts as 1e-12. Source: edchengg/oven_eval, oven_eval.py."""
     if set(by_entities) != {"seen", "unseen"}:
         return None
-    seen, unseen = (max(by_entities[name]["acc"], 1e-10) for name in ("seen", "unseen"))
-    return 2 / (1 / seen + 1 / unseen)
+    halves = [by_entities[name]["acc"] for name in ("seen", "unseen")]
+    if round_halves:
+        halves = [round(half, 2) for half in halves]
+    return 2 / sum(1 / (half or 1e-12) for half in halves)
 
 
 def _score_unrotated(predictions: pa.Table, seed: int, method: str, benchmark: str) -> dict:
