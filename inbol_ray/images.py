@@ -23,6 +23,8 @@ MAX_IMAGE_BYTES = 64 << 20
 """Largest accepted image file."""
 MAX_PIXELS = 64_000_000
 """Largest accepted image, as the pixels of the square that it is padded to; the supported corpora stay well below."""
+MAX_IMAGES = 1
+"""Of a question: engines are set up for so many, and readers reject what has more."""
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 IMAGES_VERSION = 3
 """Goes up when the same file becomes other pixels: what a model knows, and how sure it is, was measured on these."""
