@@ -49,9 +49,9 @@ _WORDS = (
 )
 _IS = r"(?:is|was|are|would\s+be|should\s+be|must\s+be|will\s+be|has\s+to\s+be|seems\s+to\s+be|appears\s+to\s+be)"
 _DECLARES = re.compile(
-    rf"(?=((?:\b(?:answer|option|choice|solution|selection|conclusion)s?\s*(?:to\s+(?:the|this)\s+question\s*)?"
-    rf"(?:{_IS}\b\s*:?|[:=]|->|\u2192)|"
-    r"\banswer\b(?:\s+(?:with|choice|option))?|"
+    rf"(?=((?:\b(?:ans|answer|option|choice|letter|solution|selection|conclusion)s?\.?\s*(?:to\s+(?:the|this)\s+question\s*)?"
+    rf"(?:{_IS}\b\s*:?|[:=\u2013-]|->|\u2192)|"
+    r"\banswer\b(?:\s+(?:with|choice|option))?|\bans\.|\b(?:correct|right)\s*:|\b(?:so|thus|hence|therefore)\b,?|"
     r"\b(?:i|we)(?:'d|'ll|\s+would|\s+will|\s+must)?\s+(?:choose|chose|pick|picked|select|selected|go\s+with|think|"
     r"believe|guess|conclude)(?:\s+that)?|"
     r"\b(?:choose|select|pick|going\s+with|go\s+with)|"
@@ -70,14 +70,14 @@ _IS_RIGHT = re.compile(
     r"\s*(?:\s(?:is|are|seems|seems\s+to\s+be|would\s+be|must\s+be|should\s+be|looks|appears|appears\s+to\s+be)\s+"
     r"(?:(?:definitely|clearly|likely|most\s+likely|probably|therefore|thus|indeed|the|my|both)\s+)*"
     r"(?:correct|right|true|best|accurate|answer|final\s+answer|most\s+(?:accurate|appropriate|suitable)|only\s+correct)\b|"
-    r"(?:\u662f|\u4e3a)?(?:\u6b63\u786e|\u5bf9\u7684|\u7b54\u6848))",
+    r"(?:\u9009\u9879|\u9879)?(?:\u662f|\u4e3a)?(?:\u6b63\u786e|\u5bf9\u7684|\u7b54\u6848))",
     re.IGNORECASE,
 )
 _IS_WRONG = re.compile(
     r"\s*(?:\s(?:is|are|was|were|would\s+be|can\s+be|must\s+be|seems|looks)\s+(?:(?:also|both|clearly|definitely|all)\s+)*"
     r"(?:wrong|incorrect|false|inaccurate|eliminated|ruled\s+out|excluded|not|unlikely|impossible|out)\b|"
     r"\s(?:isn't|aren't|can't|cannot|doesn't|does\s+not|do\s+not|don't)\b|"
-    r"(?:\u662f|\u4e3a)?(?:\u9519|\u4e0d\u5bf9|\u4e0d\u6b63\u786e|\u4e0d\u662f)|\u6392\u9664)",
+    r"(?:\u9009\u9879|\u9879)?(?:\u662f|\u4e3a)?(?:\u9519|\u4e0d\u5bf9|\u4e0d\u6b63\u786e|\u4e0d\u662f)|\u6392\u9664)",
     re.IGNORECASE,
 )
 _DENIES = re.compile(
@@ -187,7 +187,8 @@ def _joined(text: str, mentions: Sequence[Mention], number: int, choices: Sequen
         index = ord(chain[-1].letter) - ord("A")
         if index < len(choices) and choices[index]:
             between = re.sub(rf"^\W*{re.escape(choices[index])}", "", between, flags=re.IGNORECASE)
-        if not _JOINT.fullmatch(between.lstrip(".:)")) or (is_denied(text, other) and "," in between):
+        is_beside = not between.strip() and other.is_bracketed
+        if not (is_beside or _JOINT.fullmatch(between.lstrip(".:)"))) or (is_denied(text, other) and "," in between):
             break
         chain.append(other)
     return chain

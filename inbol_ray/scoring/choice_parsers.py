@@ -85,6 +85,8 @@ def _read(text: str, choices: Sequence[str]) -> int | None:
         return None if _is_contradicted(text, mention, choices) else index_of(mention.letter, choices)
     if (index := _said_text(text, choices)) is not None:
         return index
+    if (index := _last_line(text, choices)) is not None:
+        return index
     if _first_letter(text, choices) is not None:
         return _opening(text, choices)
     named = named_letters(text, mentions)
@@ -147,15 +149,26 @@ def _opening(text: str, choices: Sequence[str]) -> int | None:
         return None
     if told is not None and told != index:
         return told if first.letter == "A" and rest.startswith(":") else None
-    if first.letter == "A" and rest.startswith(":") and (alone := _ALONE.fullmatch(body)):
-        return index_of(alone[1].upper(), choices)  # `A: B` is an answer, B
-    if (alone := _ALONE.fullmatch(body)) and index_of(alone[1].upper(), choices) != index:
+    if told is None and first.letter == "A" and rest.startswith(":") and _first_letter(body, choices):
+        return None if body.startswith("A:") else _opening(body, choices)  # `A: B` is an answer, B
+    if told is None and (alone := _ALONE.fullmatch(body)) and index_of(alone[1].upper(), choices) != index:
         return None
     after = first.end + len(rest) - len(body) + (_length_of(body, choices[index]) if told == index else 0)
     if joined_after(text, after, find_mentions(text, choices), first.letter):
         return None
     on_its_line = delimiter is not None and "\n" in delimiter[0] and not first.is_bracketed
     return None if _lists_others(text, first, after, choices, bare_only=on_its_line) else index
+
+
+def _last_line(text: str, choices: Sequence[str]) -> int | None:
+    """The option that the last line is or opens with, where it is the only line that is a letter, or opens with one."""
+    if "\n" not in text.strip():
+        return None
+    *lines, last = [line for line in text.split("\n") if line.strip()]
+    is_alone = _ALONE.fullmatch(last) is not None
+    if any(_ALONE.fullmatch(line) if is_alone else _first_letter(line, choices) for line in lines):
+        return None
+    return _opening(last, choices)
 
 
 def _told_option(body: str, index: int, choices: Sequence[str]) -> int | None:
@@ -209,9 +222,9 @@ def _is_contradicted(text: str, declared: Mention, choices: Sequence[str]) -> bo
     told = _told_option(rest[delimiter.end() :], index, choices)
     if told is not None and told != index:
         return True
-    if rest.startswith((".", ")", ":")) and _lists_others(
-        text, declared, declared.end + delimiter.end(), choices, bare_only=False
-    ):
+    after = declared.end + delimiter.end()
+    after += _length_of(text[after:], choices[index]) if told == index else 0
+    if rest.startswith((".", ")", ":")) and _lists_others(text, declared, after, choices, bare_only=False):
         return True
     opened = None if text[:2] == "A:" else _opening(text[: _sentence_start(text, declared.start)], choices)
     return opened is not None and opened != index

@@ -102,6 +102,8 @@ COLOURS = ["red", "blue", "green", "yellow"]
         "The answer is red or blue",
         "A and B are correct",
         "It could be A, B or C",
+        "Answer: (A)(B)",
+        "ANSWER: AB",
         "A和B",
         "答案是A或B",
         "\uff21\u3001\uff22",
@@ -184,6 +186,10 @@ def test_what_is_taken_back_does_not_count(reply, index):
             "答案：\uff22",
             "选项B",
         ),
+        "Let me see.\n\nB",
+        "(A) red (B) blue (C) green (D) yellow\n\n**B**",
+        "The ring is blue.\n**B. blue**",
+        *("Ans: B", "Answer - B", "The ring is blue, so B.", "A: B. blue", "B选项正确"),
         *("选B", "正确答案为：（B）", "故选B", "选项B是正确的，因为它是蓝色", "A错误，B正确"),
     ],
 )
@@ -200,6 +206,10 @@ def test_one_option_in_any_dress(reply):
         ("Answer: Yes", ["No", "Yes"], 1),
         ("答案是蓝色", ["红色", "蓝色"], 1),
         ("A+", ["B+", "A+"], 1),
+        ("A. B", ["B", "A", "D"], 0),  # options that are letters
+        ("The answer is A. B", ["B", "A", "D"], 0),
+        ("B", ["B", "A", "D"], 1),
+        ("C. A pretty girl is there", ["cat", "dog", "girl"], 2),
         ("B. Vitamin C", ["Vitamin B", "Vitamin C"], 1),
         ("A. Vitamin B", ["Vitamin B", "Vitamin C"], 0),
         ("The answer is A man", COLOURS, None),
@@ -259,6 +269,12 @@ def test_llava(reply, index):
     assert parse_choice(reply, CHOICES, "llava") == index
 
 
+@settings(max_examples=300)
+@given(REPLIES, OPTIONS)
+def test_ours_names_an_option_or_none_whatever_is_said(reply, choices):
+    assert parse_choice(reply, choices) in [None, *range(len(choices))]
+
+
 @settings(max_examples=500)
 @given(REPLIES, OPTIONS)
 def test_llava_restated(reply, choices):
@@ -269,9 +285,14 @@ def test_llava_restated(reply, choices):
     elif len(reply) >= 3 and reply[:1] in options and reply[1] == "." and reply[2] == " ":
         answer = reply[0]
     else:
-        found = [m for m in re.finditer("The answer is ", reply) if re.match("[A-Z].", reply[m.end() :])]
+        template, found, start = "The answer is ", [], 0
+        while (place := reply.find(template, start)) >= 0:
+            end = place + len(template)
+            matches = re.match("[A-Z].", reply[end:]) is not None
+            found += [end] if matches else []
+            start = end + 2 if matches else place + 1  # what a match took is gone: `The answer is AThe answer is`
         if len(found) == 1:
-            answer = reply[found[0].end()]
+            answer = reply[found[0]]
     valid = options[: len(choices)]
     assert parse_choice(reply, choices, "llava") == (valid.index(answer) if answer in valid else None)
 
