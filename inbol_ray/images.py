@@ -3,7 +3,8 @@
 reference (what `storage.reference_to` made, or `path#offset:length` for a byte range of a larger file)
     -> bytes -> square RGB `PIL.Image`
 
-Images come from outside: the pixel count is checked in the header before anything is decoded, only the formats below
+How pixels become RGB is `pixels.to_rgb`'s; pictures of published corpora keep the rule that their published figures were
+made with (`pixel_rule`). Images come from outside: the pixel count is checked in the header before anything is decoded, only the formats below
 are opened, and every fault becomes an `ImageError` that names the reference.
 """
 
@@ -11,17 +12,21 @@ import io
 import re
 from collections.abc import Sequence
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from inbol_ray.errors import InbolError
+from inbol_ray.pixels import PixelRule, to_rgb, without_metadata
+from inbol_ray.rows import shows_own_image
 from inbol_ray.storage import open_reference
 
 MAX_IMAGE_BYTES = 64 << 20
 """Largest accepted image file."""
 MAX_PIXELS = 64_000_000
 """Largest accepted image, as the pixels of the square that it is padded to; the supported corpora stay well below."""
+MAX_IMAGES = 1
+"""Of a question: engines are set up for so many, and readers reject what has more."""
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
-IMAGES_VERSION = 2
+IMAGES_VERSION = 3
 """Goes up when the same file becomes other pixels: what a model knows, and how sure it is, was measured on these."""
 Colour = tuple[int, int, int]
 CLIP_COLOUR: Colour = (122, 116, 104)
@@ -74,7 +79,19 @@ def checkpoint_pad_colour(checkpoint: str) -> Colour:
     return pad_colour(AutoImageProcessor.from_pretrained(checkpoint, trust_remote_code=False))
 
 
-def decode_image(data: bytes, name: str, colour: Colour = CLIP_COLOUR, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def pixel_rule(row_id: str) -> PixelRule:
+    """The rule for the pictures of a row: `white` for the user's own corpus, `published` for all others."""
+    return "white" if shows_own_image(row_id) else "published"
+
+
+def decode_image(
+    data: bytes,
+    name: str,
+    colour: Colour = CLIP_COLOUR,
+    *,
+    rule: PixelRule = "white",
+    max_pixels: int = MAX_PIXELS,
+) -> Image.Image:
     """Encoded bytes -> square RGB image, upright by EXIF and padded with `colour`, the model's own (`pad_colour`).
 
     Padding, not cropping: a crop can remove the very thing that a question asks about, which would turn an answerable
@@ -83,22 +100,14 @@ def decode_image(data: bytes, name: str, colour: Colour = CLIP_COLOUR, *, max_pi
     input.
     """
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
-        width, height = image.size
-        if max(width, height) ** 2 > max_pixels:  # a strip of 64 million x 1 would be padded to 4e15 pixels
-            raise ImageError(
-                f"{name}: {width}x{height} pixels, padded to a square, exceed the limit of {max_pixels}; "
-                "downscale the image"
-            )
-        image = ImageOps.exif_transpose(image).convert("RGB")
+        image = to_rgb(open_image(data, name, max_pixels=max_pixels), rule)
     except ImageError:
         raise
-    except UnidentifiedImageError:  # its text is the address of our buffer
-        raise ImageError(f"{name}: not a readable image; expected one of {', '.join(FORMATS)}") from None
     except Exception as error:  # on hostile bytes a decoder raises anything, struct.error and KeyError among it
-        raise ImageError(
-            f"{name}: not a readable image ({type(error).__name__}: {error}); expected one of {', '.join(FORMATS)}"
-        ) from None
+        if (bare := without_metadata(data)) is not None:
+            return decode_image(bare, name, colour, rule=rule, max_pixels=max_pixels)
+        raise _unreadable(name, error) from None
+    width, height = image.size
     if width == height:
         return image
     side = max(image.size)
@@ -107,10 +116,35 @@ def decode_image(data: bytes, name: str, colour: Colour = CLIP_COLOUR, *, max_pi
     return square
 
 
-def load_image(reference: str, colour: Colour = CLIP_COLOUR) -> Image.Image:
+def open_image(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Encoded bytes -> image whose header is read and whose pixels are not. Raises ImageError."""
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except Exception as error:
+        if (bare := without_metadata(data)) is not None:
+            return open_image(bare, name, max_pixels=max_pixels)
+        raise _unreadable(name, error) from None
+    width, height = image.size
+    if max(width, height) ** 2 > max_pixels:  # a strip of 64 million x 1 would be padded to 4e15 pixels
+        raise ImageError(
+            f"{name}: {width}x{height} pixels, padded to a square, exceed the limit of {max_pixels}; "
+            "downscale the image"
+        )
+    return image
+
+
+def load_image(reference: str, colour: Colour = CLIP_COLOUR, rule: PixelRule = "white") -> Image.Image:
     """`decode_image` of a reference. Raises ImageError."""
-    return decode_image(read_image_bytes(reference), reference, colour)
+    return decode_image(read_image_bytes(reference), reference, colour, rule=rule)
 
 
-def load_images(references: Sequence[str], colour: Colour = CLIP_COLOUR) -> list[Image.Image]:
-    return [load_image(reference, colour) for reference in references]
+def load_images(
+    references: Sequence[str], colour: Colour = CLIP_COLOUR, rule: PixelRule = "white"
+) -> list[Image.Image]:
+    return [load_image(reference, colour, rule) for reference in references]
+
+
+def _unreadable(name: str, error: Exception) -> ImageError:
+    # The text of PIL's own error is the address of our buffer.
+    why = "" if isinstance(error, UnidentifiedImageError) else f" ({type(error).__name__}: {error})"
+    return ImageError(f"{name}: not a readable image{why}; expected one of {', '.join(FORMATS)}")

@@ -20,6 +20,9 @@ RESPONSES = ("correct", "incorrect", "refusal")
 PAIRS = (("correct", "refusal"), ("correct", "incorrect"), ("refusal", "incorrect"))
 """(preferred, rejected) responses of a preference; a PREFERENCE_SET has a weight column for each."""
 OUTCOMES: tuple[str, ...] = ("correct", "wrong", "refused", "error")
+OWN_DATASET = "own"
+MADE_DATASETS = ("mismatch", "generated")
+"""Of questions that no corpus holds: their ids end in the id of the question whose image they show, with `_` for `:`."""
 
 
 @dataclass(slots=True)
@@ -65,6 +68,18 @@ class Question:
             answerable=row.get("answerable"),
             meta=row.get("meta", "{}"),
         )
+
+
+def shows_own_image(row_id: str) -> bool:
+    """Whether a row is about a picture of the user's own corpus, by its id.
+
+    So are `own:train:7` and what was made of it, `mismatch:train:own_train_7+vqav2_train_1` and
+    `generated:train:own_train_7`; no other corpus's name starts with `own`.
+    """
+    dataset, _, rest = row_id.partition(":")
+    if dataset in MADE_DATASETS:
+        return rest.partition(":")[2].startswith(f"{OWN_DATASET}_")
+    return dataset == OWN_DATASET
 
 
 @dataclass(slots=True)

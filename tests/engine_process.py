@@ -20,6 +20,6 @@ def engine_replies(
 def _generate(
     checkpoint: str, rows: Sequence[dict], seeds: Sequence[int], config: EngineConfig, decoding: Decoding
 ) -> list[Reply]:
-    inputs = Renderer(checkpoint, config).render(rows)
+    inputs = Renderer(checkpoint, config).render([{"id": "vqav2:val:1"} | row for row in rows])
     requests = [Request(one, seed) for one, seed in zip(inputs, seeds, strict=True)]
     return VllmEngine(checkpoint, config, seed=0).generate(requests, decoding)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from inbol_ray.rows import Question
 from inbol_ray.scoring.choice_parsers import parse_choice
+from inbol_ray.scoring.final_text import final_text
 from inbol_ray.scoring.vqa_accuracy import normalise_vqa
 
 ANSWERED = ("correct", "wrong")
@@ -18,7 +19,7 @@ ANSWERED = ("correct", "wrong")
 def self_consistency(question: Question, responses: Sequence[str], outcomes: Sequence[str]) -> float:
     """Share of the samples that give the most frequent answer; a refusal or an empty reply is none.
 
-    Two replies are one answer when they choose the same option or, elsewhere, are equal after VQA normalisation.
+    Two replies are one answer when, thinking aside, they choose the same option or, elsewhere, are equal after VQA normalisation.
     Source: majority share of self-consistency (arXiv 2203.11171) Sec. 2; equality and the place of refusals ours.
     """
     answers = Counter(
@@ -42,6 +43,7 @@ def likelihood(token_logprobs: Sequence[Sequence[float]], outcomes: Sequence[str
 
 
 def _meaning(question: Question, response: str) -> object:
+    response = final_text(response)
     if question.answer_kind == "mc" and (choice := parse_choice(response, question.choices)) is not None:
         return choice
     return normalise_vqa(response)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from inbol_ray.corpora.corpus_files import CorpusFiles
+from inbol_ray.corpora.missing_values import is_missing, reads_nan, says_nothing
 from inbol_ray.errors import InbolError
 from inbol_ray.images import MAX_IMAGE_BYTES
 from inbol_ray.rows import Question, Rejected
@@ -56,14 +57,14 @@ class AnnotationRow:
         return BadRowError(reason, f"{file}, {self.place}, field {field!r}: found {found}, expected {expected}. {fix}")
 
     def has(self, field: str) -> bool:
-        """Whether the field is there and not null."""
-        return isinstance(self.values, dict) and self.values.get(field) is not None
+        """Whether the field is there and neither null nor NaN."""
+        return isinstance(self.values, dict) and not is_missing(self.values.get(field))
 
     def optional(self, field: str) -> Any:
-        """The value of a field for `meta`, as it stands; None where it is missing, blank or a list or object."""
+        """The value of a field for `meta`, as it stands; None where it is missing, blank, `nan` or a list or object."""
         value = self.values.get(field)
         if isinstance(value, str):
-            return self._encodable(field, value) if value.strip() else None
+            return self._encodable(field, value) if value.strip() and not reads_nan(value) else None
         return value if isinstance(value, int | float) and value == value else None
 
     def hidden(self, field: str) -> BadRowError:
@@ -77,7 +78,7 @@ class AnnotationRow:
         )
 
     def get(self, field: str, expected: str) -> Any:
-        """The value of a field that must be there; null counts as missing."""
+        """The value of a field that must be there; null and NaN count as missing."""
         if isinstance(self.values, Exception):
             fix = "Repair the line or remove it."
             raise self.bad("malformed_row", "(line)", str(self.values)[:_MAX_SHOWN], "a well-formed row", fix)
@@ -88,7 +89,7 @@ class AnnotationRow:
                 "Restore the row from the official file or remove it.",
             )
         value = self.values.get(field)
-        if value is None:
+        if is_missing(value):
             found = "null" if field in self.values else "no such field"
             raise self.bad("missing_field", field, found, expected, "Restore the field or remove the row.")
         return value
@@ -96,7 +97,7 @@ class AnnotationRow:
     def native_id(self) -> str:
         """The corpus's own id, as text: some copies hold numbers, others text."""
         expected = "a whole number or non-empty text"
-        value = self.get(self.id_field, expected)
+        value = _whole(self.get(self.id_field, expected))
         if isinstance(value, bool) or not isinstance(value, int | str) or not str(value).strip():
             raise self.bad("wrong_type", self.id_field, shown(value), expected, "Restore the id or remove the row.")
         return self._encodable(self.id_field, str(value))
@@ -138,8 +139,8 @@ class AnnotationRow:
         return question
 
     def integer(self, field: str, expected: str = "a whole number") -> int:
-        """A field that must hold a whole number, or its digits as text."""
-        value = self.get(field, expected)
+        """A field that must hold a whole number, or its digits as text; pandas makes `7.0` of it beside empty cells."""
+        value = _whole(self.get(field, expected))
         if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= _MAX_DIGITS:
             return int(value)
         if isinstance(value, bool) or not isinstance(value, int):
@@ -158,7 +159,7 @@ class AnnotationRow:
         """The human answers: a list of texts, or of objects that hold one in `answer`. At least one is not blank."""
         expected = "a non-empty list of human answers"
         fix = "Restore the answers (test splits hold none: use another split) or remove the row."
-        if isinstance(self.values, dict) and self.values.get(field) is None:
+        if isinstance(self.values, dict) and is_missing(self.values.get(field)):
             found = "null" if field in self.values else "no such field"
             raise self.bad("missing_field", field, found, expected, fix)
         value = self.get(field, expected)
@@ -222,9 +223,9 @@ class AnnotationRow:
         return gold_index
 
     def hint(self, field: str = "hint") -> str | None:
-        """The hint; None where it is missing or blank."""
+        """The hint; None where it is missing, blank or a word for a missing value."""
         value = self.values.get(field)
-        return None if value is None or (isinstance(value, str) and not value.strip()) else self.text(field)
+        return None if is_missing(value) or (isinstance(value, str) and says_nothing(value)) else self.text(field)
 
     def image(self, field: str, candidates: Iterable[str]) -> str:
         """Reference of the first candidate that is a file of the corpus. `field` is where its name came from."""
@@ -250,10 +251,17 @@ class AnnotationRow:
         )
 
     def embedded_image(self, field: str) -> str:
-        """Reference of an image that the row itself holds: bytes, `{bytes, path}` as in Parquet, or base64 text."""
-        expected = "the bytes of an image"
+        """Reference of an image that the row itself holds: bytes, `{bytes, path}` as in Parquet, or base64 text.
+
+        Without bytes the path counts, which is relative to the row's file, or else to the corpus folder.
+        """
+        expected = "the bytes of an image, or the path of one"
         value = self.values.get(field)
         data = value.get("bytes") if isinstance(value, dict) else value
+        if isinstance(value, dict) and not data and isinstance(path := value.get("path"), str) and path.strip():
+            path = path.removeprefix(f"{self.files.root}/")
+            folder = posixpath.dirname(self.file)
+            return self.image(field, dict.fromkeys([path if path[0] == "/" else posixpath.join(folder, path), path]))
         if isinstance(data, str):
             try:
                 data = base64.b64decode(data.partition("base64,")[2] or data, validate=True)
@@ -280,6 +288,11 @@ class AnnotationRow:
                 "bad_text", field, shown(value), "valid Unicode", "Remove the lone surrogates or remove the row."
             ) from None
         return value
+
+
+def _whole(value: Any) -> Any:
+    """A number without a fraction as a whole number; anything else as it stands."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def convert_rows(

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 
 from inbol_ray.corpora.annotation_rows import AnnotationRow, convert_rows, question_id, shown
 from inbol_ray.corpora.corpus_files import CorpusFiles
+from inbol_ray.corpora.missing_values import lettered_options
 from inbol_ray.corpora.row_sources import find_rows, parquet_patterns
 from inbol_ray.rows import Question, Rejected
 
@@ -98,7 +99,7 @@ def _read_choices(row: AnnotationRow) -> list[str]:
                 fix = "Store a list of texts or remove the row."
                 raise row.bad("wrong_type", field, shown(value), "a list of texts", fix)
             return row.checked_choices(field, value)
-    return row.checked_choices("A", [row.text(letter) for letter in string.ascii_uppercase if row.has(letter)])
+    return row.checked_choices("A", list(lettered_options(row.values, row.values.get("answer")).values()))
 
 
 def _read_answer(row: AnnotationRow, choices: list[str]) -> int:

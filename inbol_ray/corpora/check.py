@@ -19,7 +19,7 @@ from inbol_ray.corpora.leakage import EvaluationKeys, Leaks, with_keys
 from inbol_ray.corpora.read import NOT_DRAWN, CorpusSource, read_corpora, stream_tables
 from inbol_ray.corpora.stage import corpus_source
 from inbol_ray.errors import InbolError
-from inbol_ray.images import ImageError, load_image
+from inbol_ray.images import ImageError, load_image, pixel_rule
 from inbol_ray.local_copies import written_to
 from inbol_ray.prompts import question_prompt
 from inbol_ray.rows import Question
@@ -140,7 +140,8 @@ def _render(question: Question, config: PipelineConfig) -> dict:
         image = "no image"
     else:
         try:
-            image = "{0} x {0} pixels once padded".format(load_image(question.images[0]).width)
+            shown = load_image(question.images[0], rule=pixel_rule(question.id))
+            image = f"{shown.width} x {shown.width} pixels once padded"
         except ImageError as error:
             image = f"its image cannot be decoded: {error}"
     answer = question.gold_answers[0] if question.gold_answers else "(a refusal)"

@@ -16,6 +16,7 @@ import pyarrow.fs as pafs
 
 from inbol_ray.config.machines import StorageConfig
 from inbol_ray.corpora.disk_index import DiskIndex
+from inbol_ray.corpora.file_start import START_BYTES, unlike_text
 from inbol_ray.errors import DataError
 from inbol_ray.storage import create_folder, is_remote, open_filesystem, reference_to, write_whole
 
@@ -98,7 +99,10 @@ class CorpusFiles:
         )
 
     def open_stream(self, name: str, description: str) -> pa.NativeFile:
-        """A buffered stream of the file's bytes. Raises DataError."""
+        """A buffered stream of a text file's bytes. Raises DataError, also where its start shows that it is no text."""
+        with self.open_file(name, description) as file:
+            if problem := unlike_text(file.read(START_BYTES)):
+                raise DataError(f"{self.shown(name)}: expected {description}, {problem}")
         return self._open(
             name,
             description,

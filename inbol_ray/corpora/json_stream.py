@@ -37,6 +37,8 @@ def stream_list(files: CorpusFiles, name: str, description: str, key: str | None
             raise cursor.unexpected()
         cursor.take()
         yield from cursor.items("]")
+        if key is None and cursor.peek():
+            raise cursor.invalid("more follows after the end of the list")
 
 
 def stream_object(files: CorpusFiles, name: str, description: str) -> Iterator[tuple[str, Any]]:

@@ -6,17 +6,17 @@
 
 `split` is `dev_en`; test splits hide their answers. `index` modulo a million is the question, the rest says which
 rotation of its options a row is. In the compact file `image` may be the index of the row that holds the picture, before
-or after it, so pictures are collected first. Only an empty field is a missing option: `None` and `nan` are options.
+or after it, so pictures are collected first. Copies write `nan` for a missing hint or option; `None` is an option.
 Source: MMBench release (open-compass/MMBench), open-compass/VLMEvalKit vlmeval/dataset/image_base.py.
 """
 
 import json
-import string
 from collections.abc import Iterator
 
 from inbol_ray.corpora.annotation_rows import AnnotationRow, BadRowError, convert_rows, question_id, shown
 from inbol_ray.corpora.corpus_files import CorpusFiles
 from inbol_ray.corpora.disk_index import DiskIndex
+from inbol_ray.corpora.missing_values import lettered_options, reads_nan
 from inbol_ray.corpora.row_sources import find_rows, parquet_patterns
 from inbol_ray.rows import Question, Rejected
 
@@ -97,15 +97,11 @@ def _find_image(row: AnnotationRow, images: DiskIndex) -> str:
 
 
 def _read_choices(row: AnnotationRow) -> tuple[list[str], int]:
-    """The options that are not empty, in letter order, and which of them is right."""
-    present = {
-        letter: row.values[letter]
-        for letter in string.ascii_uppercase
-        if isinstance(row.values.get(letter), str) and row.values[letter].strip()
-    }
-    choices = row.checked_choices("A", list(present.values()))
+    """The options that are not missing, in letter order, and which of them is right."""
     answer = row.values.get("answer")
-    if not isinstance(answer, str) or not answer.strip():
+    present = lettered_options(row.values, answer)
+    choices = row.checked_choices("A", list(present.values()))
+    if not isinstance(answer, str) or not answer.strip() or reads_nan(answer):
         raise row.hidden("answer")
     letters = list(present)
     if answer.strip() not in letters:

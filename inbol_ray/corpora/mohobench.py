@@ -35,7 +35,7 @@ def read_mohobench(files: CorpusFiles, split: str) -> Iterator[Question | Reject
     check_split(files, _DATASET, split, _SPLIT)
     patterns = ("data/mohobench.json", "mohobench.json", "data-*-of-*.arrow", "data/data-*-of-*.arrow")
     description = "MoHoBench's questions"
-    rows = find_rows(files, *patterns, id_field="question", description=description, top_level="list_or_lines")
+    rows = find_rows(files, *patterns, id_field="question", description=description)
 
     def build(row: AnnotationRow) -> Question:
         native_id = row.native_id()

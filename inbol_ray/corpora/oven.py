@@ -10,7 +10,6 @@
 Source: OVEN release (open-vision-language/oven, README.md and image_downloads).
 """
 
-import csv
 import io
 import json
 import re
@@ -18,6 +17,7 @@ from collections.abc import Iterator
 
 from inbol_ray.corpora.annotation_rows import AnnotationRow, BadRowError, convert_rows, question_id
 from inbol_ray.corpora.corpus_files import CorpusFiles, unreadable
+from inbol_ray.corpora.delimited_lines import split_record
 from inbol_ray.corpora.disk_index import DiskIndex
 from inbol_ray.corpora.row_sources import find_rows
 from inbol_ray.rows import Question, Rejected
@@ -96,8 +96,13 @@ def _index_source_paths(files: CorpusFiles, source_paths: DiskIndex) -> None:
             files.open_stream(_SOURCE_PATHS, "OVEN's image paths") as stream,
             io.TextIOWrapper(io.BufferedReader(stream, 1 << 20), "utf-8", errors="replace", newline="") as text,
         ):
-            for line in csv.reader(text):
-                if len(line) == 2 and not source_paths.add(line[0], json.dumps([line[1]])):
-                    source_paths.put(line[0], json.dumps([*json.loads(source_paths.get(line[0])), line[1]]))
+            for line in text:
+                fields = split_record(line, ",")
+                if (
+                    isinstance(fields, list)
+                    and len(fields) == 2
+                    and not source_paths.add(fields[0], json.dumps([fields[1]]))
+                ):
+                    source_paths.put(fields[0], json.dumps([*json.loads(source_paths.get(fields[0])), fields[1]]))
     except OSError as error:
         raise unreadable(files.shown(_SOURCE_PATHS), "OVEN's image paths", error) from error

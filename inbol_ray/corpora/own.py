@@ -1,12 +1,12 @@
-"""Your own questions: JSON lines or Parquet, with no code -> Question.
+"""Your own questions: JSON lines, a JSON list or Parquet, with no code -> Question.
 
-    {root}/{split}.jsonl    or {split}.parquet, {split}-*.parquet, each also below {root}/data
+    {root}/{split}.jsonl    or {split}.json, {split}.parquet, {split}-*.parquet, each also below {root}/data
 
 | field | holds | needed |
 |---|---|---|
 | `id` | text or a whole number, different in every row | yes |
 | `question` | text | yes |
-| `image` or `images` | a path below the root, or a list of paths; in Parquet also bytes or `{bytes, path}` | yes |
+| `image` or `images` | a path below the root, alone or in a list; in Parquet also bytes or `{bytes, path}` | yes |
 | `answers` | list of accepted answers, or of all human answers with repeats | unless it is multiple choice or unanswerable |
 | `choices` | list of 2 to 26 options | for multiple choice |
 | `answer` | the right option: an index from 0, a letter, or the option's text | for multiple choice |
@@ -14,6 +14,9 @@
 | `answerable` | `true`, `false`, or null where it is not known | no |
 | `hint` | text that is shown before the question | no |
 | `meta` | any object, kept with the question | no |
+
+A null, NaN or an empty list is as good as no field. A question has one image: engines take no more, and rows with
+several are rejected.
 
 `answer_kind`: `mc` (an option), `vqa10` (VQA accuracy over ten or so human answers), `open` (any of the answers),
 `entity` (a name, as in OVEN), `exact` (one answer, word for word). For training data, `meta.coco_image_id` lets the
@@ -32,25 +35,26 @@ from typing import get_args
 from inbol_ray.corpora.annotation_rows import AnnotationRow, convert_rows, question_id, shown
 from inbol_ray.corpora.corpus_files import CorpusFiles
 from inbol_ray.corpora.row_sources import find_rows, parquet_patterns
+from inbol_ray.images import MAX_IMAGES
 from inbol_ray.rows import AnswerKind, Question, Rejected
 
 _DATASET = "own"
 _FIELDS = frozenset(
     ["id", "question", "image", "images", "answers", "choices", "answer", "answer_kind", "answerable", "hint", "meta"]
 )
-_MAX_IMAGES = 8
 
 
 def read_own(files: CorpusFiles, split: str) -> Iterator[Question | Rejected]:
     """Questions in the format above, in file order. Raises DataError where the file is missing or unreadable."""
-    patterns = (f"{split}.jsonl", f"data/{split}.jsonl", *parquet_patterns(split))
-    rows = find_rows(files, *patterns, id_field="id", description="questions as JSON lines or Parquet")
+    texts = [f"{folder}{split}.{extension}" for folder in ("", "data/") for extension in ("jsonl", "json")]
+    patterns = (*texts, *parquet_patterns(split))
+    rows = find_rows(files, *patterns, id_field="id", description="questions as JSON lines, a JSON list or Parquet")
 
     def build(row: AnnotationRow) -> Question:
         native_id = row.native_id()
         text = row.question()
         _check_fields(row)
-        choices = row.choices("choices") if row.has("choices") else []
+        choices = row.choices("choices") if _holds(row, "choices") else []
         answer_kind = _read_kind(row, choices)
         answerable = _read_answerable(row)
         if answer_kind == "mc":
@@ -58,7 +62,7 @@ def read_own(files: CorpusFiles, split: str) -> Iterator[Question | Rejected]:
             answers = [choices[gold_index]]
         else:
             gold_index = None
-            answers = [] if answerable is False and not row.has("answers") else row.answers("answers")
+            answers = [] if answerable is False and not _holds(row, "answers") else row.answers("answers")
         return Question(
             id=question_id(_DATASET, split, native_id),
             dataset=_DATASET,
@@ -86,7 +90,7 @@ def _check_fields(row: AnnotationRow) -> None:
 
 def _read_kind(row: AnnotationRow, choices: list[str]) -> AnswerKind:
     kinds = get_args(AnswerKind)
-    kind = row.values.get("answer_kind") or ("mc" if choices else "open")
+    kind = row.values["answer_kind"] if row.has("answer_kind") else "mc" if choices else "open"
     if kind not in kinds:
         fix = "Correct the kind or leave it out."
         raise row.bad("wrong_type", "answer_kind", shown(kind), f"one of {', '.join(kinds)}", fix)
@@ -107,19 +111,21 @@ def _read_right_option(row: AnnotationRow, choices: list[str]) -> int:
 
 
 def _read_answerable(row: AnnotationRow) -> bool | None:
-    value = row.values.get("answerable")
+    value = row.values["answerable"] if row.has("answerable") else None
     if not isinstance(value, bool | None):
         raise row.bad("wrong_type", "answerable", shown(value), "true, false or null", "Correct or remove the field.")
     return value
 
 
 def _find_images(row: AnnotationRow) -> list[str]:
-    field = "images" if row.has("images") else "image"
-    value = row.get(field, "an image, or a list of images")
+    field = "images" if _holds(row, "images") else "image"
+    value = row.get(field, "an image, or a list of one")
     items = value if isinstance(value, list) else [value]
-    if not 1 <= len(items) <= _MAX_IMAGES:
-        fix = "Correct the list or remove the row."
-        raise row.bad("missing_image", field, f"{len(items)} images", f"1 to {_MAX_IMAGES}", fix)
+    if not items:
+        raise row.bad("missing_image", field, "no images", "an image", "Name the image or remove the row.")
+    if len(items) > MAX_IMAGES:
+        fix = "Engines take no more: join the pictures into one, or ask about one of them."
+        raise row.bad("several_images", field, f"{len(items)} images", f"{MAX_IMAGES} image", fix)
     found = []
     for item in items:
         one = AnnotationRow(row.files, row.file, row.place, row.id_field, {field: item})
@@ -130,9 +136,14 @@ def _find_images(row: AnnotationRow) -> list[str]:
     return found
 
 
+def _holds(row: AnnotationRow, field: str) -> bool:
+    """Whether the field holds something: Parquet and pandas have empty lists where a row has no field."""
+    return row.has(field) and row.values[field] != []
+
+
 def _read_meta(row: AnnotationRow) -> str:
     """The user's object. Raises BadRowError for anything else, also for text that does not hold an object."""
-    value = row.values.get("meta")
+    value = row.values["meta"] if row.has("meta") else None
     if isinstance(value, str):  # Parquet has no free-form objects
         try:
             value = json.loads(value)

@@ -4,7 +4,7 @@ Only the rows in hand are in memory: JSON is walked item by item (`json_stream`)
 in those that it was written in.
 """
 
-import csv
+import codecs
 import io
 import json
 from collections.abc import Iterator
@@ -15,14 +15,15 @@ import pyarrow.parquet as pq
 
 from inbol_ray.corpora.annotation_rows import AnnotationRow
 from inbol_ray.corpora.corpus_files import CorpusFiles, unreadable
+from inbol_ray.corpora.delimited_lines import MAX_RECORD_CHARS, read_records
+from inbol_ray.corpora.file_start import START_BYTES, unlike_parquet
 from inbol_ray.corpora.json_stream import MAX_ITEM_CHARS, stream_list, stream_object
 from inbol_ray.errors import DataError
 
 PARQUET_BATCH_ROWS = 64
 """Rows of a Parquet file in memory at once: they may embed their images."""
-_PEEKED_BYTES = 4096
-TopLevel = Literal["list", "object", "list_or_lines"]
-"""What a `.json` file holds: a list of rows, an object of rows by id, or either a list or an object a line."""
+TopLevel = Literal["list", "object"]
+"""What a `.json` file holds: rows in a list or one a line, or an object of rows by id."""
 _DELIMITERS = {"tsv": "\t", "csv": ","}
 
 
@@ -35,7 +36,9 @@ def find_rows(
 ) -> Iterator[AnnotationRow]:
     """Rows of the files that match the first pattern that any file matches; the extension says how they are read.
 
-    Raises DataError at once where no file is found, and while reading where one cannot be read.
+    `.json` is a list of rows, or with `top_level="object"` an object of rows by id; a list in a `.jsonl` is read as well,
+    and so are lines of rows in a `.json`. Raises DataError at once where no file is found, and while reading where one
+    cannot be read.
     """
     names = files.find(*patterns, description=description)
     return _rows_of_files(files, names, id_field, description, top_level)
@@ -75,7 +78,7 @@ def _rows_of_files(
             rows = arrow_rows(files, name, id_field, description)
         elif extension in _DELIMITERS:
             rows = delimited_rows(files, name, id_field, description, _DELIMITERS[extension])
-        elif extension == "jsonl" or (top_level == "list_or_lines" and _opens_an_object(files, name, description)):
+        elif top_level == "list" and _holds_lines(files, name, id_field, description, extension):
             rows = json_line_rows(files, name, id_field, description)
         elif top_level == "object":
             rows = json_object_rows(files, name, id_field, description)
@@ -84,12 +87,19 @@ def _rows_of_files(
         yield from rows
 
 
-def _opens_an_object(files: CorpusFiles, name: str, description: str) -> bool:
-    with files.open_stream(name, description) as stream:
-        try:
-            return stream.read(_PEEKED_BYTES).lstrip().startswith(b"{")
-        except OSError as error:
-            raise unreadable(files.shown(name), description, error) from error
+def _holds_lines(files: CorpusFiles, name: str, id_field: str, description: str, extension: str) -> bool:
+    """Whether a JSON file holds an object a line, by its first two lines that are not blank, whatever its name says."""
+    with files.open_stream(name, description) as stream, io.BufferedReader(stream, 1 << 20) as lines:
+        filled = (line for line in _bounded_lines(lines) if line is None or line.strip())
+        first = next(filled, b"")
+        if first is None:
+            return extension == "jsonl"
+        value = _parse(first)
+        if extension != "jsonl":
+            return isinstance(value, dict) and id_field in value and isinstance(_parse(next(filled, b"")), dict)
+    return not first.lstrip().startswith(b"[") or (
+        isinstance(value, list) and not any(isinstance(item, dict) for item in value)
+    )
 
 
 def json_list_rows(
@@ -119,8 +129,10 @@ def json_line_rows(files: CorpusFiles, name: str, id_field: str, description: st
 
 
 def _bounded_lines(lines: io.BufferedReader) -> Iterator[bytes | None]:
-    """Lines; None for one that is too long to be held."""
+    """Lines, without the file's byte order mark; None for one that is too long to be held."""
+    mark = codecs.BOM_UTF8
     while line := lines.readline(MAX_ITEM_CHARS):
+        line, mark = line.removeprefix(mark), b""
         if len(line) < MAX_ITEM_CHARS or line.endswith(b"\n"):
             yield line
             continue
@@ -142,32 +154,34 @@ def _parse(line: bytes | None) -> object:
 def delimited_rows(
     files: CorpusFiles, name: str, id_field: str, description: str, delimiter: str
 ) -> Iterator[AnnotationRow]:
-    """Rows of a TSV or CSV file with a header. Every value is text: `nan` and `None` are no missing values."""
-    csv.field_size_limit(MAX_ITEM_CHARS)  # of the whole process; MMBench holds its images in fields
+    """Rows of a TSV or CSV file with a header. Every value is text; the readers say which texts mean nothing."""
     try:
         with (
             files.open_stream(name, description) as stream,
             io.TextIOWrapper(io.BufferedReader(stream, 1 << 20), encoding="utf-8-sig", newline="") as text,
         ):
-            rows = csv.reader(text, delimiter=delimiter)
-            header = next(rows, [])
+            records = read_records(_bounded_texts(text), delimiter)
+            _, header = next(records, (1, []))
             if id_field not in header:
                 raise DataError(
                     f"{files.shown(name)}: found the columns {', '.join(header)[:200] or '(none)'}, expected "
                     f"{id_field!r} among them. Use the official file."
                 )
-            for number, row in enumerate(rows, start=2):
-                if len(row) == len(header):
-                    values = dict(zip(header, row, strict=True))
-                else:
-                    values = ValueError(f"{len(row)} fields, where the header has {len(header)}")
-                yield AnnotationRow(files, name, f"row {number}", id_field, values)
+            for number, fields in records:
+                values = fields if isinstance(fields, ValueError) else dict(zip(header, fields, strict=True))
+                yield AnnotationRow(files, name, f"line {number}", id_field, values)
     except OSError as error:
         raise unreadable(files.shown(name), description, error) from error
-    except (csv.Error, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise DataError(
             f"{files.shown(name)}: not a readable table ({error}), expected {description}. Download it again."
         ) from error
+
+
+def _bounded_texts(text: io.TextIOWrapper) -> Iterator[str]:
+    """Lines; one that is too long is cut there, and so becomes a row of too few fields."""
+    while line := text.readline(MAX_RECORD_CHARS):
+        yield line
 
 
 def parquet_rows(files: CorpusFiles, name: str, id_field: str, description: str) -> Iterator[AnnotationRow]:
@@ -180,8 +194,12 @@ def parquet_rows(files: CorpusFiles, name: str, id_field: str, description: str)
                     yield AnnotationRow(files, name, f"row {number}", id_field, values)
                     number += 1
     except (OSError, pa.ArrowException) as error:
+        with files.open_file(name, description) as file:
+            problem = unlike_parquet(file.read(START_BYTES))
         raise DataError(
-            f"{files.shown(name)}: not a readable Parquet file ({error}), expected {description}. Download it again."
+            f"{files.shown(name)}: expected {description}, {problem}"
+            if problem
+            else f"{files.shown(name)}: not a readable Parquet file ({error}), expected {description}. Download it again."
         ) from error
 
 
@@ -189,7 +207,7 @@ def arrow_rows(files: CorpusFiles, name: str, id_field: str, description: str) -
     """Rows of an Arrow stream, the form in which the `datasets` library saves to disk."""
     number = 0
     try:
-        with files.open_stream(name, description) as stream, pa.ipc.open_stream(stream) as batches:
+        with files.open_file(name, description) as stream, pa.ipc.open_stream(stream) as batches:
             for batch in batches:
                 for start in range(0, batch.num_rows, PARQUET_BATCH_ROWS):
                     for values in batch.slice(start, PARQUET_BATCH_ROWS).to_pylist():

@@ -16,11 +16,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from inbol_ray.confidence.classes import classify
-from inbol_ray.config.sampling import ClassConfig
+from inbol_ray.config.sampling import ClassConfig, ScoringConfig
 from inbol_ray.evaluation.own_scores import score_own
 from inbol_ray.evaluation.right_replies import is_right, right_rate, score_pairs
 from inbol_ray.evaluation.scores import outcome_codes, score_codes
 from inbol_ray.rows import OUTCOMES
+from inbol_ray.scoring.answer_match import OURS
 
 _BADNESS = {"correct": 0, "refused": 1, "wrong": 2, "error": 3}
 
@@ -44,15 +45,15 @@ def merge_rotations(predictions: pa.Table) -> pa.Table:
     return merged.set_column(merged.schema.get_field_index("id"), "id", ids)
 
 
-def score_benchmarks(predictions: pa.Table, classes: ClassConfig) -> list[dict]:
+def score_benchmarks(predictions: pa.Table, classes: ClassConfig, scoring: ScoringConfig = OURS) -> list[dict]:
     """Scores of every method on every benchmark it answered, sorted by seed, method and benchmark.
 
     `score` is the mean of the benchmark's own graded score (VQA accuracy for VQAv2), refusals scoring 0. `knowledge` has
     the paper's classes by the base model's confidence, where that was sampled. `refusal_f1` takes refusing as the
     prediction that a question is unanswerable, where a benchmark has both kinds; `answerability_acc` is how many were
     answered or refused as they should be, whatever the answer. `harmonic_acc` is OVEN's mean of Acc on seen and unseen
-    entities, `own` what else a benchmark alone has. Every group of scores has its `right_rate`, and `pairs` that of
-    questions that count together.
+    entities, which its own code rounds to two decimals first (`rules: official`), `own` what else a benchmark alone has.
+    Every group of scores has its `right_rate`, and `pairs` that of questions that count together.
 
     Source: InBoL (arXiv 2412.11196) Sec. 4; VizWiz's answerability metric; oven_eval.py (harmonic mean).
     """
@@ -70,7 +71,7 @@ def score_benchmarks(predictions: pa.Table, classes: ClassConfig) -> list[dict]:
             "answerability_acc": _answerability_acc(codes, answerable),
             "knowledge": _score_knowledge(table, codes, unparsed, answerable, classes),
             "classes": by_class,
-            "harmonic_acc": _harmonic_acc(by_class.get("entities", {})),
+            "harmonic_acc": _harmonic_acc(by_class.get("entities", {}), scoring.rules == "official"),
             "vanilla": None,
             "own": score_own(benchmark, table),
             "pairs": score_pairs(table["pair"].to_pylist(), is_right(codes, answerable), _read_classes(table)),
@@ -157,11 +158,14 @@ def _answerability_acc(codes: np.ndarray, answerable: np.ndarray) -> float | Non
     return 100 * float(decided.mean())
 
 
-def _harmonic_acc(by_entities: Mapping[str, dict]) -> float | None:
+def _harmonic_acc(by_entities: Mapping[str, dict], round_halves: bool) -> float | None:
+    """Harmonic mean in percent; a half of 0 counts as 1e-12. Source: edchengg/oven_eval, oven_eval.py."""
     if set(by_entities) != {"seen", "unseen"}:
         return None
-    seen, unseen = (max(by_entities[name]["acc"], 1e-10) for name in ("seen", "unseen"))
-    return 2 / (1 / seen + 1 / unseen)
+    halves = [by_entities[name]["acc"] for name in ("seen", "unseen")]
+    if round_halves:
+        halves = [round(half, 2) for half in halves]
+    return 2 / sum(1 / (half or 1e-12) for half in halves)
 
 
 def _score_unrotated(predictions: pa.Table, seed: int, method: str, benchmark: str) -> dict:

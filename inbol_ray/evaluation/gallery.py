@@ -16,7 +16,8 @@ from PIL import Image
 from inbol_ray.confidence.classes import classify
 from inbol_ray.config.sampling import ClassConfig
 from inbol_ray.evaluation.metrics import DOMAINS, method_order
-from inbol_ray.images import FORMATS, MAX_PIXELS
+from inbol_ray.images import ImageError, open_image
+from inbol_ray.pixels import to_rgb
 
 GROUPS = ("known", "mixed", "unknown", "answerable", "unanswerable")
 """Sections of the gallery; `answerable` is only for runs that sampled no confidences."""
@@ -74,14 +75,12 @@ def embed_image(reference: str, read_image: Callable[[str], bytes]) -> Picture |
     """Data URI of a PNG or JPEG as is, up to 300 kB, else of a 640 px JPEG; None where it cannot be read or shown."""
     try:
         content = read_image(reference)
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        with open_image(content, reference) as image:
             mime = _EMBEDDED_AS_IS.get(image.format)
             pixelated = max(image.size) < _SMALL_PX
-            if image.width * image.height > MAX_PIXELS:
-                return None
             if mime is None or len(content) > _MAX_EMBEDDED_BYTES:
                 content, mime = _thumbnail(image), "image/jpeg"
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except (ImageError, OSError, ValueError, SyntaxError):
         return None
     return Picture(f"data:{mime};base64,{base64.b64encode(content).decode('ascii')}", pixelated)
 
@@ -122,7 +121,8 @@ def _example(rows: dict[str, dict]) -> Example:
 
 
 def _thumbnail(image: Image.Image) -> bytes:
-    image.thumbnail((_THUMBNAIL_PX, _THUMBNAIL_PX))
+    picture = to_rgb(image)
+    picture.thumbnail((_THUMBNAIL_PX, _THUMBNAIL_PX))
     buffer = io.BytesIO()
-    image.convert("RGB").save(buffer, "JPEG", quality=85)
+    picture.save(buffer, "JPEG", quality=85)
     return buffer.getvalue()

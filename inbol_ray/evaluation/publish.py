@@ -72,7 +72,7 @@ def publish_benchmarks(config: PipelineConfig) -> dict:
     tables and that of the benchmarks of refusal, and print those; returns the content of `benchmarks.json`."""
     store = open_store(config)
     predictions = pq.read_table(store.folder(build_stages(config)["evaluate"]) / "predictions.parquet")
-    scores = score_benchmarks(predictions, config.classes)
+    scores = score_benchmarks(predictions, config.classes, config.scoring)
     test = config.evaluation.in_domain_test
     in_domain_test = score_in_domain_test(predictions, test, config.seed) if test else []
     tables = build_tables(scores, config.evaluation, in_domain_test)

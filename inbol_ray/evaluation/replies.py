@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from inbol_ray.config.schema import PipelineConfig
+from inbol_ray.images import IMAGES_VERSION, pixel_rule
 from inbol_ray.local_copies import local_copy
 from inbol_ray.provenance import package_versions
 from inbol_ray.sampling.checkpoints import model_digest
@@ -57,18 +58,21 @@ def answer_requests(
 
 
 def request_keys(requests: pa.Table, config: PipelineConfig, decoding: Decoding) -> pa.Array:
-    """A digest a request of the model's files, prompt, images, decoding, numbers' type and engine's version."""
+    """A digest a request of the model's files, prompt, images and how they are shown, decoding, numbers' type and
+    engine's version."""
     common = {
         "decoding": asdict(decoding),
         "dtype": config.engine.dtype,
         "max_model_len": config.engine.max_model_len,
         "packages": package_versions(),
+        "images_version": IMAGES_VERSION,
     }
     start = hashlib.sha256(json.dumps(common, sort_keys=True).encode())
 
     def key(row: dict) -> str:
         digest = start.copy()
-        digest.update(json.dumps([model_digest(row["checkpoint"]), row["prompt"], row["images"]]).encode())
+        rule = pixel_rule(row["id"])
+        digest.update(json.dumps([model_digest(row["checkpoint"]), row["prompt"], row["images"], rule]).encode())
         return digest.hexdigest()
 
     return pa.array(

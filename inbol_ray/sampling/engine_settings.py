@@ -5,6 +5,7 @@ from typing import Any
 
 from inbol_ray.config.machines import EngineConfig
 from inbol_ray.errors import ConfigError
+from inbol_ray.images import MAX_IMAGES
 
 LARGE_SHARE_BYTES = 64 << 30
 """An engine with so much of a device counts as large (`num_batched_tokens`)."""
@@ -75,7 +76,7 @@ def engine_settings(checkpoint: str, config: EngineConfig, seed: int, device_byt
         "max_model_len": config.max_model_len,
         "max_num_seqs": config.max_num_seqs,
         "enforce_eager": config.enforce_eager,
-        "limit_mm_per_prompt": {"image": 1},
+        "limit_mm_per_prompt": {"image": MAX_IMAGES},
         "enable_prefix_caching": True,
         "seed": seed,
         "trust_remote_code": False,

@@ -33,6 +33,7 @@ from inbol_ray.cluster_resources import Ask, engine_asks, engine_resources, plac
 from inbol_ray.config.machines import EngineConfig
 from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.errors import EngineError, InbolError
+from inbol_ray.images import IMAGES_VERSION
 from inbol_ray.progress import this_process, write_progress
 from inbol_ray.prompts import draw_index
 from inbol_ray.provenance import package_versions
@@ -78,6 +79,7 @@ def generate(
         "seed": config.seed,
         "packages": package_versions(),
         "engine": engine.reply_settings(),
+        "images_version": IMAGES_VERSION,
     }
     parts = open_parts(folder, config.storage, _named(requests, checkpoints), key, engine.block_size)
     missing = sorted(set(range(parts.num_blocks)) - parts.finished())
@@ -170,7 +172,7 @@ class RenderBlock:
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         (block,) = batch["block"].to_pylist()
-        rows = self.parts.read_requests(block).select(["prompt", "images"]).to_pylist()
+        rows = self.parts.read_requests(block).select(["id", "prompt", "images"]).to_pylist()
         inputs = pickle.dumps(self.renderer.render(rows), protocol=pickle.HIGHEST_PROTOCOL)
         return pa.table({"block": [block], "inputs": pa.array([inputs], pa.large_binary())})
 

@@ -1,6 +1,6 @@
 """Requests -> what vLLM's engine takes: token ids and preprocessed pixels.
 
-columns `prompt`, `images` -> image files decoded -> vLLM's own renderer -> EngineInput, or a Refusal that says why not
+columns `id`, `prompt`, `images` -> image files decoded -> vLLM's own renderer -> EngineInput, or a Refusal that says why not
 
 This is the work that would make an engine wait, so it runs in processes of its own: the engine only ever adds finished
 inputs. A bad row is refused here and never reaches an engine.
@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from inbol_ray.config.machines import EngineConfig
-from inbol_ray.images import ImageError, checkpoint_pad_colour, load_images
+from inbol_ray.images import ImageError, checkpoint_pad_colour, load_images, pixel_rule
 from inbol_ray.local_copies import local_copy
+from inbol_ray.pixels import PixelRule
 from inbol_ray.prompts import IMAGE_TOKEN
 from inbol_ray.sampling.engine_settings import engine_args
 
@@ -50,10 +51,10 @@ class Renderer:
         self._pad_colour = checkpoint_pad_colour(folder)
 
     def render(self, rows: Sequence[Mapping]) -> list[EngineInput | Refusal]:
-        """One result a row, in order. Rows have `prompt` and `images` (references, in prompt order)."""
-        return [self._render(row["prompt"], row["images"]) for row in rows]
+        """One result a row, in order. Rows have `id`, `prompt` and `images` (references, in prompt order)."""
+        return [self._render(row["prompt"], row["images"], pixel_rule(row["id"])) for row in rows]
 
-    def _render(self, prompt: str, references: Sequence[str]) -> EngineInput | Refusal:
+    def _render(self, prompt: str, references: Sequence[str], rule: PixelRule) -> EngineInput | Refusal:
         from vllm.exceptions import VLLMClientError
         from vllm.renderers.inputs.preprocess import parse_model_prompt
 
@@ -63,7 +64,7 @@ class Renderer:
                 "prompt_refused", f"the prompt has {placeholders} {IMAGE_TOKEN} for {len(references)} images"
             )
         try:
-            images = load_images(references, self._pad_colour)
+            images = load_images(references, self._pad_colour, rule)
         except ImageError as error:
             return Refusal("unreadable_image", str(error)[:MAX_DETAIL_CHARS])
         parts: dict = {"prompt": prompt}

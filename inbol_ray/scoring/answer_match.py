@@ -1,6 +1,7 @@
 """How good is an answer? reply, Question -> (score in [0, 1], unparsed), by the rule of the question's corpus.
 
-Refusals are not looked at here (`scoring.refusal`), and a reply without a readable choice stays unparsed: it is never
+Under `ours` every text is compared without markdown, LaTeX, surrounding quotes, a leading `Answer:` and final marks
+(`plain_answer`). Refusals are not looked at here (`scoring.refusal`), and a reply without a readable choice stays unparsed: it is never
 replaced by a random letter.
 
 | answer_kind | rule "ours" | rule "official", where it differs |
@@ -9,7 +10,7 @@ replaced by a random letter.
 | mc | `parse_union` | LLaVA's parser for ScienceQA, MMMU's and MMBench's for theirs |
 | entity | a name in the first sentence | (OVEN's needs an index over six million titles) |
 | exact | GQA's equality | |
-| open | the rule of MMMU, A-OKVQA, KIE-HVQA; TUBench's first yes or no; else normalised equality | TUBench: any yes |
+| open | the rule of MMMU, A-OKVQA, KIE-HVQA; TUBench's first yes or no; else normalised equality | A-OKVQA raw; TUBench any yes |
 """
 
 import json
@@ -22,6 +23,7 @@ from inbol_ray.rows import Question
 from inbol_ray.scoring.choice_parsers import ChoiceParser, parse_choice
 from inbol_ray.scoring.mmmu_open import mmmu_open_match
 from inbol_ray.scoring.ocr_parts import mean_similarity, read_parts
+from inbol_ray.scoring.plain_text import plain_answer
 from inbol_ray.scoring.text_answers import direct_answer_accuracy, entity_match, exact_match, normalised_match
 from inbol_ray.scoring.vqa_accuracy import vqa_accuracy
 from inbol_ray.scoring.yes_no import read_yes_no
@@ -54,7 +56,8 @@ def score_answer(reply: str, question: Question, scoring: ScoringConfig = OURS) 
         raise DataError(f"{question.id}: no scorer for answer_kind {question.answer_kind!r}; expected one of {allowed}")
     if not question.gold_answers:
         raise DataError(f"{question.id}: answer_kind {question.answer_kind!r} needs gold_answers, found none")
-    return float(scorer(reply, question, scoring)), False
+    said = plain_answer(reply) if scoring.rules == "ours" else reply
+    return float(scorer(said, question, scoring)), False
 
 
 def is_unparsed(reply: str, question: Question, scoring: ScoringConfig = OURS) -> bool:
@@ -110,7 +113,7 @@ def _score_open(reply: str, question: Question, scoring: ScoringConfig) -> float
             raise DataError(f"{question.id}: gold_answers must hold KIE-HVQA's object, found {question.gold_answers}")
         return mean_similarity(reply, truth)
     if question.dataset == "aokvqa_direct":
-        return direct_answer_accuracy(reply, question.gold_answers)
+        return direct_answer_accuracy(reply, question.gold_answers, normalise=scoring.rules == "ours")
     return any(normalised_match(reply, gold) for gold in question.gold_answers)
 
 

@@ -5,17 +5,38 @@ choice is wrong and counted, never a lucky hit. `union` is ours and the default;
 """
 
 import re
-import string
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Literal
+
+from inbol_ray.scoring.choice_mentions import (
+    BECAUSE,
+    CORRECTION,
+    Mention,
+    declared_letters,
+    find_mentions,
+    is_denied,
+    joined_after,
+    named_letters,
+    readable,
+)
+from inbol_ray.scoring.official_choice_parsers import index_of, parse_llava, parse_mmbench, parse_mmmu
+from inbol_ray.scoring.plain_text import without_markup, without_quotes
 
 ChoiceParser = Literal["union", "llava", "mmmu", "mmbench"]
 
-_LETTERS = string.ascii_uppercase
-# `D.C.` or `A.M.` at the start is no choice, hence the look-ahead.
-_LEADING_LETTER = re.compile(r"\(([A-Z])\)|([A-Z])(?:\.(?!\w\.)|[):])")
-_LETTER_ALONE = re.compile(r"\(?([A-Za-z])[.):]{0,2}\s*")
-_ANSWER_IS = re.compile(r"\b(?i:answer\s+is)\s*:?\s*\(?([A-Z])\b(?!')")
+_BOXED = re.compile(r"\\boxed\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
+_ALONE = re.compile(r"\W*\(?([A-Za-z])\)?[.,:;!?\s]*")
+_OUTER = " \t\r\n-*>#\u2022"
+_DELIMITER = re.compile(r"\s*(?:[.):](?!\w\.)|[-\u2013\u2014,](?=\s))\s*|\s*\n\s*")
+_CLAUSE_END = re.compile(r"\s*(?:$|\n|[.,;:!?()](?:\s|$|\w)|\u2014|\u2013|\s-\s|because\b|since\b|as\b)", re.IGNORECASE)
+_LINE_LETTER = re.compile(r"^[ \t*>-]*(?:option\s+)?\(?([A-Z])\)?(?:[.):](?=\s|$)|\s*$)", re.MULTILINE | re.IGNORECASE)
+_DENIAL = re.compile(r"\b(?:wrong|incorrect|not|no|false|never|cannot)\b|n't\b|\u9519|\u4e0d", re.IGNORECASE)
+_SAYS_TEXT = re.compile(
+    r"(?:\b(?:answer|option|choice)\b(?:\s+is|\s*:)|\u7b54\u6848\s*(?:\u662f|\u4e3a|:))\s*:?\s*", re.IGNORECASE
+)
+_SMALL_LETTER = re.compile(r"\s*([a-z])[.):]\s+")
+_ENDS_IN_LETTER = re.compile(r"\s*\(([A-Z])\)[.!]?$")
 
 
 def parse_choice(reply: str, choices: Sequence[str], parser: ChoiceParser = "union") -> int | None:
@@ -24,108 +45,215 @@ def parse_choice(reply: str, choices: Sequence[str], parser: ChoiceParser = "uni
 
 
 def parse_union(reply: str, choices: Sequence[str]) -> int | None:
-    """Ours. In this order: a letter alone in any case; a leading `(B)`, `B.`, `B)` or `B:`; one `answer is B`; the text
-    of exactly one choice in any case, final periods aside.
+    """Ours: the one option that a reply commits to, or None where it names none, several or contradicts itself.
 
-    Source: ours (union of LLaVA eval_science_qa.py and lmms-eval scienceqa).
+    Read are, in this order: the text of one choice, word for word; a letter alone in any case; one that the reply says
+    is the answer (`the correct option is (B)`, `B is correct`, `Answer: Yes`, a LaTeX box); one that it opens with
+    (`B. air`); one that it names as `option B`. Markdown, LaTeX, brackets, quotes and full-width letters make no
+    difference. None where options are listed (`A. rock B. air`), joined (`A or B`, `A/B`), or where letter and text are
+    those of different options (`A. air`); `A: air` reads as `Answer: air`. After `no, wait` only what follows counts.
+
+    Source: ours (once the union of LLaVA eval_science_qa.py and lmms-eval scienceqa; see the tests for the traps).
     """
-    if (index := leading_choice(reply, choices)) is not None:
+    if (index := _whole_text(reply, choices)) is not None:
         return index
-    letters = set(_ANSWER_IS.findall(reply))
-    return _in_range(letters.pop(), choices) if len(letters) == 1 else None
+    boxed = {parse_union(box, choices) for box in _BOXED.findall(reply)} - {None}
+    if boxed:
+        return boxed.pop() if len(boxed) == 1 else None
+    text = readable(reply)
+    corrections = list(CORRECTION.finditer(text))
+    if corrections and find_mentions(text[: corrections[-1].start()], choices):
+        text = text[corrections[-1].end() :].lstrip(_OUTER + ".,;:!?")
+    return _read(text, choices)
 
 
 def leading_choice(reply: str, choices: Sequence[str]) -> int | None:
     """Index of the choice that a reply opens with, by letter, or consists of, by text; None for neither."""
+    index = _whole_text(reply, choices)
+    return _opening(readable(reply), choices) if index is None else index
+
+
+def _read(text: str, choices: Sequence[str]) -> int | None:
+    if alone := _ALONE.fullmatch(text):
+        return index_of(alone[1].upper(), choices)
+    mentions = find_mentions(text, choices)
+    declared = declared_letters(text, mentions, choices)
+    if declared:
+        if len(declared) > 1:
+            return None
+        (mention,) = declared.values()
+        return None if _is_contradicted(text, mention, choices) else index_of(mention.letter, choices)
+    if (index := _said_text(text, choices)) is not None:
+        return index
+    if (index := _last_line(text, choices)) is not None:
+        return index
+    if _first_letter(text, choices) is not None:
+        return _opening(text, choices)
+    named = named_letters(text, mentions)
+    if named:
+        return index_of(named.pop(), choices) if len(named) == 1 else None
+    return _text_and_letter(text, choices)
+
+
+def _whole_text(reply: str, choices: Sequence[str]) -> int | None:
+    """The one choice whose text the reply is, in any case: as it stands (`B+`), or without dress. A letter is none."""
     reply = reply.strip()
-    if alone := _LETTER_ALONE.fullmatch(reply):
-        letter = alone[1].upper()
-    elif leading := _LEADING_LETTER.match(reply):
-        letter = leading[1] or leading[2]
-    else:
-        letter = None
-    if (index := _in_range(letter, choices)) is not None:
-        return index
-    text = _fold(reply)
-    same = [index for index, choice in enumerate(choices) if _fold(choice) == text]
-    return same[0] if len(same) == 1 and text else None
-
-
-_LLAVA_LETTERS = "ABCDE"
-_LLAVA_ANSWER_IS = re.compile(r"The answer is ([A-Z]).")
-
-
-def parse_llava(reply: str, choices: Sequence[str]) -> int | None:
-    """LLaVA's ScienceQA rule: the unstripped reply is a letter A to E, opens with `B. `, or has one `The answer is B.`.
-
-    Source: LLaVA eval_science_qa.py.
-    """
-    if len(reply) == 1 and reply in _LLAVA_LETTERS:
-        return _in_range(reply, choices)
-    if len(reply) >= 3 and reply[0] in _LLAVA_LETTERS and reply[1:3] == ". ":
-        return _in_range(reply[0], choices)
-    letters = _LLAVA_ANSWER_IS.findall(reply)
-    return _in_range(letters[0], choices) if len(letters) == 1 and letters[0] in _LLAVA_LETTERS else None
-
-
-_MMMU_STRIPPED = ",.!?;:'"
-_MMMU_MIN_WORDS = 5
-
-
-def parse_mmmu(reply: str, choices: Sequence[str]) -> int | None:
-    """MMMU's rule: a bracketed letter, else a letter between blanks, else, in more than five words, an option's text.
-
-    Of several the one that occurs last; the article of `A man ...` is option A, as it is for MMMU.
-    Source: MMMU eval_utils.py (parse_multi_choice_response) without its random letter.
-    """
-    for mark in _MMMU_STRIPPED:
-        reply = reply.strip(mark)
-    reply = f" {reply} "
-    letters = _LETTERS[: len(choices)]
-    for form in ("({})", " {} "):
-        places = [reply.rfind(form.format(letter)) for letter in letters]
-        if max(places, default=-1) >= 0:
-            return places.index(max(places))
-    if len(reply.split()) > _MMMU_MIN_WORDS:
-        places = [reply.lower().rfind(choice.lower()) for choice in choices]
-        if max(places, default=-1) >= 0:
-            return places.index(max(places))
-    return None
-
-
-_MMBENCH_REFUSALS = (
-    "Sorry, I can't help with images of people yet.",
-    "I can't process this file.",
-    "I'm sorry, but without the image provided",
-    "Cannot determine the answer",
-)
-_MMBENCH_BLANKED = str.maketrans(dict.fromkeys(".()[],:;!*#{}", " "))
-_MMBENCH_LAST_WORDS = 4
-_MMBENCH_ANSWER_IS = re.compile(r"answer\s+is\s+\**([ABCD])", re.IGNORECASE)
-
-
-def parse_mmbench(reply: str, choices: Sequence[str]) -> int | None:
-    """MMBench's rule: one option letter whose first place is among the last four words; `answer is X` with X from A to D
-    in any case, even as the start of a word; else the one option whose text the reply holds, if the reply is at most
-    twice as long as all options together.
-
-    Source: VLMEvalKit matching_util.py (can_infer) without its judge model and random letter; its letter Z is None.
-    """
-    if any(refusal in reply for refusal in _MMBENCH_REFUSALS):
+    if len(reply) < 2:  # a letter, most often
+        return _one_equal(reply, choices) if reply and not reply.isalpha() else None
+    same = [index for index, choice in enumerate(choices) if choice.strip().casefold() == reply.casefold()]
+    if len(same) == 1:
+        return same[0]
+    if _ALONE.fullmatch(without_quotes(without_markup(reply))):
         return None
-    words = reply.translate(_MMBENCH_BLANKED).split()
-    letters = [letter for letter in _LETTERS[: len(choices)] if letter in words]
-    if len(letters) == 1 and words.index(letters[0]) >= len(words) - _MMBENCH_LAST_WORDS:
-        return _in_range(letters[0], choices)
-    if not letters and "Z" in words:
+    return _one_equal(reply, choices)
+
+
+def _one_equal(text: str, choices: Sequence[str]) -> int | None:
+    wanted = _fold(text)
+    same = [index for index, choice in enumerate(choices) if _fold(choice) == wanted]
+    return same[0] if len(same) == 1 and wanted else None
+
+
+@lru_cache(maxsize=1 << 14)
+def _fold(text: str) -> str:
+    text = readable(text)
+    return without_quotes(text.rstrip(".!") or text).rstrip(".").strip().casefold()
+
+
+def _first_letter(text: str, choices: Sequence[str]) -> Mention | None:
+    """The letter that the text opens with; a small one where its option's text follows."""
+    first = next(iter(find_mentions(text, choices)), None)
+    if first is not None and not text[: first.start].strip(_OUTER):
+        return first
+    small = _SMALL_LETTER.match(text)
+    index = index_of(small[1].upper(), choices) if small else None
+    if index is None or not _length_of(text[small.end() :], choices[index]):
         return None
-    if (named := _MMBENCH_ANSWER_IS.search(reply)) and (index := _in_range(named[1].upper(), choices)) is not None:
-        return index
-    folded = reply.lower()
-    if len(folded) > 2 * sum(map(len, choices)):
+    return Mention(small[1].upper(), small.start(1), small.end(1), False)
+
+
+def _opening(text: str, choices: Sequence[str]) -> int | None:
+    """The option whose letter the text opens with, unless others are listed beside it or its text is another's."""
+    if alone := _ALONE.fullmatch(text):
+        return index_of(alone[1].upper(), choices)
+    first = _first_letter(text, choices)
+    index = index_of(first.letter, choices) if first else None
+    if index is None or is_denied(text, first):
         return None
-    held = [index for index, choice in enumerate(choices) if choice.lower() in folded]
-    return held[0] if len(held) == 1 else None
+    rest = text[first.end :]
+    delimiter = _DELIMITER.match(rest)
+    body = rest[delimiter.end() :] if delimiter else rest.lstrip()
+    told = _told_option(body, index, choices)
+    is_firm = first.is_bracketed or (delimiter is not None and delimiter[0].strip() in {".", ")", ":", ""})
+    if not is_firm and told != index and not BECAUSE.match(body):
+        return None
+    if told is not None and told != index:
+        return told if first.letter == "A" and rest.startswith(":") else None
+    if told is None and first.letter == "A" and rest.startswith(":") and _first_letter(body, choices):
+        return None if body.startswith("A:") else _opening(body, choices)  # `A: B` is an answer, B
+    if told is None and (alone := _ALONE.fullmatch(body)) and index_of(alone[1].upper(), choices) != index:
+        return None
+    after = first.end + len(rest) - len(body) + (_length_of(body, choices[index]) if told == index else 0)
+    if joined_after(text, after, find_mentions(text, choices), first.letter):
+        return None
+    on_its_line = delimiter is not None and "\n" in delimiter[0] and not first.is_bracketed
+    return None if _lists_others(text, first, after, choices, bare_only=on_its_line) else index
+
+
+def _last_line(text: str, choices: Sequence[str]) -> int | None:
+    """The option that the last line is or opens with, where it is the only line that is a letter, or opens with one."""
+    if "\n" not in text.strip():
+        return None
+    *lines, last = [line for line in text.split("\n") if line.strip()]
+    is_alone = _ALONE.fullmatch(last) is not None
+    if any(_ALONE.fullmatch(line) if is_alone else _first_letter(line, choices) for line in lines):
+        return None
+    return _opening(last, choices)
+
+
+def _told_option(body: str, index: int, choices: Sequence[str]) -> int | None:
+    """The option whose text a body starts with, up to the end of a clause: the letter's own, or the longest other."""
+    fitting = [other for other, choice in enumerate(choices) if _length_of(body, choice)]
+    if not fitting or index in fitting:
+        return index if fitting else None
+    return max(fitting, key=lambda other: len(choices[other]))
+
+
+def _length_of(body: str, choice: str) -> int:
+    """How much of the body is the option's text, 0 where it starts otherwise or goes on."""
+    wanted = readable(choice).rstrip(".").casefold()
+    if not wanted or not body.casefold().startswith(wanted) or len(body.casefold()) != len(body):
+        return 0
+    return len(wanted) if _CLAUSE_END.match(body, len(wanted)) else 0
+
+
+def _lists_others(text: str, first: Mention, after: int, choices: Sequence[str], *, bare_only: bool) -> bool:
+    """Whether other options are enumerated after the first: on lines of their own, in brackets, or with their text."""
+    rest = text[after:]
+    for found in _LINE_LETTER.finditer(rest):
+        letter, line = found[1].upper(), rest[found.start() :].partition("\n")[0]
+        is_other = letter != first.letter and index_of(letter, choices) is not None
+        is_bare = not line.strip(f" ().:{found[1]}")
+        if is_other and (is_bare or not bare_only) and not _DENIAL.search(line):
+            return True
+    if bare_only:
+        return False
+    reason = BECAUSE.search(text, after)
+    for other in find_mentions(text, choices):
+        if other.start < after or other.letter == first.letter or (reason and other.start > reason.start()):
+            continue
+        if is_denied(text, other):
+            continue
+        index = index_of(other.letter, choices)
+        body = text[other.end :]
+        told = re.match(r"[.):]\s*", body)
+        if other.is_bracketed or (told and index is not None and _length_of(body[told.end() :], choices[index])):
+            return True
+    return False
+
+
+def _is_contradicted(text: str, declared: Mention, choices: Sequence[str]) -> bool:
+    """Whether another option's text stands beside a declared letter, or the reply opens with another letter alone."""
+    index = index_of(declared.letter, choices)
+    if index is None:
+        return True
+    rest = text[declared.end :]
+    delimiter = re.match(r"\s*[.):,(-]*\s*", rest)
+    told = _told_option(rest[delimiter.end() :], index, choices)
+    if told is not None and told != index:
+        return True
+    after = declared.end + delimiter.end()
+    after += _length_of(text[after:], choices[index]) if told == index else 0
+    if rest.startswith((".", ")", ":")) and _lists_others(text, declared, after, choices, bare_only=False):
+        return True
+    opened = None if text[:2] == "A:" else _opening(text[: _sentence_start(text, declared.start)], choices)
+    return opened is not None and opened != index
+
+
+def _sentence_start(text: str, place: int) -> int:
+    found = [mark.end() for mark in re.finditer(r"[.!?]\s+(?=\S)|\n", text[:place])]
+    return found[-1] if found else 0
+
+
+def _said_text(text: str, choices: Sequence[str]) -> int | None:
+    """The one option whose text the reply says is the answer (`Answer: Yes`, `the answer is 42`)."""
+    found = set()
+    for cue in _SAYS_TEXT.finditer(text):
+        said = text[cue.end() :].partition("\n")[0]
+        for part in (said, re.split(r"[.!?;]\s", said, maxsplit=1)[0], re.split(r",\s|\s\(", said, maxsplit=1)[0]):
+            if (index := _one_equal(part, choices)) is not None:
+                found.add(index)
+                break
+    return found.pop() if len(found) == 1 else None
+
+
+def _text_and_letter(text: str, choices: Sequence[str]) -> int | None:
+    """An option in brackets at the end, the only one in brackets; `air (B)`, unless the text is another option's."""
+    ending = _ENDS_IN_LETTER.search(text)
+    if ending is None or len({letter for letter in re.findall(r"\(([A-Z])\)", text)}) > 1:
+        return None
+    index, told = index_of(ending[1], choices), _one_equal(text[: ending.start()], choices)
+    return index if told in (None, index) else None
 
 
 _PARSERS: dict[str, Callable[[str, Sequence[str]], int | None]] = {
@@ -134,12 +262,3 @@ _PARSERS: dict[str, Callable[[str, Sequence[str]], int | None]] = {
     "mmmu": parse_mmmu,
     "mmbench": parse_mmbench,
 }
-
-
-def _in_range(letter: str | None, choices: Sequence[str]) -> int | None:
-    index = _LETTERS.find(letter) if letter else -1
-    return index if 0 <= index < len(choices) else None
-
-
-def _fold(text: str) -> str:
-    return text.strip().rstrip(".").casefold()

@@ -6,6 +6,7 @@ from inbol_ray.config.sampling import ScoringConfig
 from inbol_ray.rows import OutcomeKind, Question
 from inbol_ray.scoring.answer_match import OURS, is_unparsed, score_answer
 from inbol_ray.scoring.declared import names_masked_answer, refuses
+from inbol_ray.scoring.final_text import final_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,22 +23,25 @@ class Outcome:
 
 
 NO_REPLY = Outcome("error", 0.0, False)
-"""For a question that no reply came back to, or an empty one: saying nothing is no refusal."""
+"""For a question that no reply came back to, or one that is empty or only thought: saying nothing is no refusal."""
 _REFUSED = Outcome("refused", 0.0, False)
 
 
 def judge_reply(
     reply: str, question: Question, correct_threshold: float = 0.5, scoring: ScoringConfig = OURS
 ) -> Outcome:
-    """Judge a reply: refusal first, on the raw reply; only then is an answer parsed and scored.
+    """Judge what a reply says (`final_text`): refusal first, on the raw text; only then is an answer parsed and scored.
 
-    A refusal scores 0 and reaches no option parser; what refuses beside plain words, such as an option, the benchmark
+    A model's thinking is no part of its reply, under official rules too: their authors judged models without it. A
+    refusal scores 0 and reaches no option parser; what refuses beside plain words, such as an option, the benchmark
     declares (`scoring.declared`). On a question marked as unanswerable every other reply is wrong, even one that human
-    answers hold, but for the right answer where its options were robbed of it. Elsewhere a score of at least `correct_threshold`, in (0, 1], is correct.
+    answers hold, but for the right answer where its options were robbed of it. Elsewhere a score of at least
+    `correct_threshold`, in (0, 1], is correct.
 
     Raises DataError where the question lacks the reference that its `answer_kind` needs.
     Source: InBoL (arXiv 2412.11196) Sec. 4, correct / refused / incorrect; threshold and order ours.
     """
+    reply = final_text(reply)
     if not reply.strip():
         return NO_REPLY
     if refuses(reply, question):

@@ -25,14 +25,22 @@ def _fold(text: str) -> str:
     return text.strip().lower().rstrip(".")
 
 
-def direct_answer_accuracy(reply: str, references: Sequence[str]) -> float:
-    """min(1, equal answers / 3) over all references: nothing is left out and nothing normalised, only outer blanks.
+def direct_answer_accuracy(reply: str, references: Sequence[str], *, normalise: bool) -> float:
+    """min(1, equal answers / 3) over all references, of which none is left out.
 
-    Raises DataError without references. Source: A-OKVQA eval_predictions.py.
+    With `normalise` both sides go through `normalise_vqa`, as for every other corpus under our rules; the official rule
+    compares texts as they stand, but for outer blanks of the reply.
+
+    Raises DataError without references. Source: A-OKVQA eval_predictions.py; `normalise` ours.
     """
     if not references:
         raise DataError("a direct answer needs at least one reference answer, found none; reject such a row")
-    return min(1.0, list(references).count(reply.strip()) / 3)
+    if normalise:
+        wanted = normalise_vqa(tidy(reply))
+        num_equal = sum(normalise_vqa(tidy(reference)) == wanted for reference in references)
+    else:
+        num_equal = list(references).count(reply.strip())
+    return min(1.0, num_equal / 3)
 
 
 def normalised_match(reply: str, gold: str) -> bool:

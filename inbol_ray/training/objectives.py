@@ -9,7 +9,7 @@ from torch import nn
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from inbol_ray.config.training import CaDpoConfig, SupervisedConfig
-from inbol_ray.images import load_images, pad_colour
+from inbol_ray.images import load_image, pad_colour, pixel_rule
 from inbol_ray.rows import PAIRS, RESPONSES
 from inbol_ray.training.encode import IGNORED, TextEncoder, count_image_tokens, pad_conversations
 from inbol_ray.training.fsdp import base_of
@@ -70,8 +70,8 @@ class Objective(ABC):
         """(summed loss, metrics); the metrics have the same names for every batch."""
 
     def _images_and_labels(self, rows: list[dict]) -> Batch:
-        references = [reference for row in rows for reference in row["images"]]
-        images = load_images(references, pad_colour(self.processor.image_processor))
+        colour = pad_colour(self.processor.image_processor)
+        images = [load_image(reference, colour, pixel_rule(row["id"])) for row in rows for reference in row["images"]]
         return {
             "pixel_values": self.processor.image_processor(images=images, return_tensors="pt")["pixel_values"],
             "ids": [row["id"] for row in rows],

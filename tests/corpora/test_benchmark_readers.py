@@ -237,7 +237,7 @@ def test_mmbench(tmp_path, name):
         "11": "gold_out_of_range",
         "12": "missing_image",
         "13": "missing_image",
-        "row 11": "malformed_row",
+        "line 11": "malformed_row",
     }
 
 
@@ -248,6 +248,33 @@ def test_mmbench_parquet(tmp_path):
     question = only(rows_of("mmbench", tmp_path, "dev_en"))
     assert (question.choices, question.gold_index) == (["cat", "bus"], 1)
     assert json.loads(question.meta)["l2_category"] == "logic"
+
+
+def test_mmbench_copies_write_nan_for_what_is_missing(tmp_path):
+    row = {"index": 1.0, "question": "Which?", "hint": "nan", "A": "None", "B": "two", "C": "nan", "D": "nan"}
+    row |= {"answer": "A", "category": "nan", "image": {"bytes": png(), "path": None}}
+    rows = [row, row | {"index": 2.0, "hint": "Count.", "C": "three"}, row | {"index": 3.0, "answer": "nan"}]
+    write(tmp_path / "data" / "dev-00000-of-00001.parquet", rows)
+    found = rows_of("mmbench", tmp_path, "dev_en")
+    assert [(one.id, one.hint, one.choices) for one in found[:2]] == [
+        ("mmbench:dev_en:1", None, ["None", "two"]),
+        ("mmbench:dev_en:2", "Count.", ["None", "two", "three"]),
+    ]
+    assert json.loads(found[0].meta)["category"] is None
+    assert reasons(found) == {"3": "hidden_answer"}
+
+
+def test_a_stray_quote_in_mmbench_loses_no_row(tmp_path):
+    picture = base64.b64encode(png()).decode()
+    lines = [
+        "\t".join(MMBENCH),
+        mmbench_line(index=1, image=picture, question='"Stop: which colour?'),
+        mmbench_line(index=2, image="1", question='is it "red"'),
+        mmbench_line(index=3, image="1", question='"is it ""red"", or\nblue?"'),
+    ]
+    write(tmp_path / "MMBench_DEV_EN.tsv", "\ufeff" + "\r\n".join(lines))
+    asked = [row.question for row in rows_of("mmbench", tmp_path, "dev_en")]
+    assert asked == ['"Stop: which colour?', 'is it "red"', 'is it "red", or\nblue?']
 
 
 REFUSAL = "Sorry, I can't help with it"
@@ -347,3 +374,12 @@ def test_oven_test_lines_hide_their_answers(tmp_path):
     line = {"data_id": "d1", "image_id": "oven_01000007", "question": "What?", "data_split": "entity_test"}
     write(tmp_path / "oven_entity_test.jsonl", [line])
     assert reasons(rows_of("oven", tmp_path, "entity_test")) == {"d1": "hidden_answer"}
+
+
+def test_beyondvisqa_columns_may_be_empty(tmp_path):
+    write(tmp_path / "a.png", png())
+    columns = ["id", "question", "image", *"ABCDE", "answer"]
+    lines = [columns, ["1", "Who?", "a.png", "red", REFUSAL, "nan", "", "", "B"]]
+    write(tmp_path / "BeyondVisQA.csv", "\n".join(",".join(f'"{cell}"' for cell in line) for line in lines))
+    question = only(rows_of("beyondvisqa", tmp_path, "BeyondVisQA"))
+    assert (question.choices, question.answerable) == (["red", REFUSAL], False)

@@ -1,13 +1,17 @@
 """The format for a user's own questions."""
 
+import gzip
 import json
 
 import pytest
 from corpus_writers import only, png, reasons, rows_of, write
 
+from inbol_ray.config.machines import EngineConfig
 from inbol_ray.config.schema import PipelineConfig
-from inbol_ray.images import read_image_bytes
+from inbol_ray.errors import DataError
+from inbol_ray.images import MAX_IMAGES, read_image_bytes
 from inbol_ray.rows import Question
+from inbol_ray.sampling.engine_settings import engine_settings
 
 ROW = {"id": 1, "question": "What is on the desk?", "image": "desk.jpg", "answers": ["a lamp", "lamp"]}
 CHOICE = {"id": 2, "question": "Which is larger?", "image": "desk.jpg", "choices": ["cat", "bus"], "answer": "B"}
@@ -19,7 +23,7 @@ def desk(tmp_path) -> str:
 
 
 def test_the_examples_of_the_documentation(tmp_path, desk):
-    refused = {"id": 3, "question": "What did he say before?", "images": ["desk.jpg", "desk.jpg"], "answerable": False}
+    refused = {"id": 3, "question": "What did he say before?", "images": ["desk.jpg"], "answerable": False}
     write(tmp_path / "train.jsonl", [ROW, CHOICE, refused])
     open_row, choice, unanswerable = rows_of("own", tmp_path, "train")
     assert open_row == Question(
@@ -33,7 +37,7 @@ def test_the_examples_of_the_documentation(tmp_path, desk):
     )
     assert (choice.answer_kind, choice.choices, choice.gold_index) == ("mc", ["cat", "bus"], 1)
     assert choice.gold_answers == ["bus"]
-    assert (unanswerable.answerable, unanswerable.gold_answers, len(unanswerable.images)) == (False, [], 2)
+    assert (unanswerable.answerable, unanswerable.gold_answers, unanswerable.images) == (False, [], [desk])
 
 
 @pytest.mark.parametrize(
@@ -51,7 +55,7 @@ def test_the_examples_of_the_documentation(tmp_path, desk):
         ({"meta": "text"}, "wrong_type"),
         ({"image": None}, "missing_field"),
         ({"image": []}, "missing_image"),
-        ({"image": ["desk.jpg"] * 9}, "missing_image"),
+        ({"image": ["desk.jpg"] * 2}, "several_images"),
         ({"image": "gone.jpg"}, "missing_image"),
         ({"image": "../desk.jpg"}, "image_outside_root"),
         ({"image": "s3://other/desk.jpg"}, "image_outside_root"),
@@ -91,6 +95,85 @@ def test_parquet_with_paths_and_embedded_images(tmp_path, desk):
     rows = rows_of("own", tmp_path, "test")
     assert read_image_bytes(rows[0].images[0]) == png(9)
     assert reasons(rows) == {"2": "missing_image"}
+
+
+def test_nothing_is_nothing_in_any_form(tmp_path, desk):
+    """Nulls, NaN (which pandas writes into JSON and Parquet) and empty lists, as where rows of two kinds are mixed."""
+    empty = {"choices": [], "answer": float("nan"), "hint": float("nan"), "answer_kind": None, "meta": float("nan")}
+    rows = [
+        ROW | empty | {"images": []},
+        CHOICE | {"answers": [], "answer": 1.0, "hint": "nan", "images": None},
+        {"id": 3.0, "question": "Who?", "image": "desk.jpg", "answers": [], "choices": [], "answerable": False},
+    ]
+    write(tmp_path / "train.jsonl", rows)
+    first, second, third = rows_of("own", tmp_path, "train")
+    assert (first.answer_kind, first.gold_answers, first.hint, first.meta) == ("open", ["a lamp", "lamp"], None, "{}")
+    assert (second.gold_index, second.hint, second.images) == (1, None, [desk])
+    assert (third.id, third.answerable, third.gold_answers) == ("own:train:3", False, [])
+
+
+def test_an_image_by_its_path_alone(tmp_path):
+    """Relative to the file or to the folder, or absolute below it, as `datasets` writes images it did not embed."""
+    beside = write(tmp_path / "data" / "a.png", png(1))
+    below = write(tmp_path / "images" / "b.png", png(2))
+    paths = ["a.png", "images/b.png", below, "gone.png", "/etc/c.png"]
+    rows = [
+        ROW | {"id": number, "image": {"bytes": b"" if number else None, "path": path}}
+        for number, path in enumerate(paths)
+    ]
+    write(tmp_path / "data" / "train.parquet", rows)
+    found = rows_of("own", tmp_path, "train")
+    assert [row.images for row in found[:3]] == [[beside], [below], [below]]
+    assert reasons(found) == {"3": "missing_image", "4": "image_outside_root"}
+
+
+@pytest.mark.parametrize("name", ["train.jsonl", "train.json", "data/train.json"])
+@pytest.mark.parametrize("indent", [None, 1])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_a_list_and_lines_are_told_apart_by_what_they_hold(tmp_path, desk, name, indent, mark):
+    rows = [ROW, CHOICE]
+    lines = "\r\n".join(json.dumps(row) for row in rows)
+    for content in (json.dumps(rows, indent=indent), f"\n{lines}\n"):
+        write(tmp_path / name, mark + content)
+        assert [row.id for row in rows_of("own", tmp_path, "train")] == ["own:train:1", "own:train:2"]
+
+
+def test_rows_after_the_end_of_a_list_are_not_lost_without_a_word(tmp_path, desk):
+    write(tmp_path / "train.jsonl", json.dumps([ROW]) + "\n" + json.dumps(CHOICE))
+    with pytest.raises(DataError, match="more follows after the end of the list"):
+        rows_of("own", tmp_path, "train")
+
+
+def test_engines_take_as_many_images_as_readers_let_through(tmp_path, desk):
+    assert engine_settings("m", EngineConfig(), 0, None)["limit_mm_per_prompt"] == {"image": MAX_IMAGES}
+    write(tmp_path / "train.jsonl", [ROW | {"images": ["desk.jpg"] * (MAX_IMAGES + 1)}])
+    (row,) = rows_of("own", tmp_path, "train")
+    assert row.reason == "several_images" and f"found {MAX_IMAGES + 1} images" in row.detail
+
+
+@pytest.mark.parametrize(
+    ("content", "cause"),
+    [
+        (json.dumps(ROW).encode("utf-16"), "UTF-16"),
+        (json.dumps(ROW).encode("utf-16-le"), "UTF-16"),
+        (gzip.compress(json.dumps(ROW).encode()), "gunzip"),
+        (b"PK\x03\x04...", "zip archive"),
+        (b"PAR1....", "ending .parquet"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
+        (b"\n<!DOCTYPE html><html>", "web page"),
+    ],
+)
+def test_a_file_that_is_something_else_says_what(tmp_path, content, cause):
+    path = write(tmp_path / "train.jsonl", content)
+    with pytest.raises(DataError, match=cause) as caught:
+        rows_of("own", tmp_path, "train")
+    assert path in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_pointer_in_place_of_parquet_says_so(tmp_path):
+    (tmp_path / "train.parquet").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
+    with pytest.raises(DataError, match="git lfs pull"):
+        rows_of("own", tmp_path, "train")
 
 
 def test_broken_lines_are_rejected_by_their_place(tmp_path, desk):

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 from refusal_benchmark_files import ocr_object
 
-from inbol_ray.config.sampling import ClassConfig
+from inbol_ray.config.sampling import ClassConfig, ScoringConfig
 from inbol_ray.corpora.breakdown import question_classes, question_group
 from inbol_ray.evaluation.benchmark_scores import merge_rotations, score_benchmarks
 from inbol_ray.rows import PREDICTION, Question
@@ -97,6 +97,30 @@ def test_oven_has_the_harmonic_mean_of_seen_and_unseen():
     unseen = [row(k + 4, "correct" if k < 1 else "wrong", classes='{"entities": "unseen"}') for k in range(4)]
     (scored,) = score(*seen, *unseen)
     assert scored["harmonic_acc"] == pytest.approx(2 / (1 / 75 + 1 / 25))
+
+
+def oven_rows(num_seen: int, num_unseen: int, of: int) -> list[dict]:
+    counts = {"seen": num_seen, "unseen": num_unseen}
+    return [
+        row(number + of * place, "correct" if number < count else "wrong", classes=json.dumps({"entities": name}))
+        for place, (name, count) in enumerate(counts.items())
+        for number in range(of)
+    ]
+
+
+def test_ovens_own_code_rounds_both_halves_first():
+    rows = oven_rows(1, 2, of=3)
+    official = ScoringConfig(rules="official")
+    table = pa.Table.from_pylist(rows, schema=PREDICTION)
+    (theirs,) = score_benchmarks(table, CLASSES, official)
+    assert theirs["harmonic_acc"] == pytest.approx(2 / (1 / 33.33 + 1 / 66.67), abs=1e-9)
+    (ours,) = score_benchmarks(table, CLASSES)
+    assert ours["harmonic_acc"] == pytest.approx(400 / 9, abs=1e-9)
+
+
+def test_a_half_of_nothing_right_leaves_next_to_nothing():
+    (scored,) = score(*oven_rows(0, 2, of=4))
+    assert scored["harmonic_acc"] == pytest.approx(2e-12, rel=1e-6)
 
 
 def ask(dataset, **meta) -> Question:

@@ -1,5 +1,6 @@
 """The report's files: what they hold, that hostile text stays text, and that the page fetches nothing."""
 
+import base64
 import io
 import json
 import re
@@ -236,6 +237,14 @@ def test_images_from_files_and_byte_ranges(tmp_path):
 def test_other_formats_are_converted():
     picture = embed_image("x", lambda _: _png(20, 20, "WEBP"))
     assert picture.pixelated and picture.uri.startswith("data:image/jpeg;base64,")
+
+
+def test_what_is_transparent_is_white_on_the_page():
+    buffer = io.BytesIO()
+    Image.new("RGBA", (20, 20), (0, 0, 0, 0)).save(buffer, "WEBP", lossless=True)
+    picture = embed_image("x", lambda _: buffer.getvalue())
+    shown = Image.open(io.BytesIO(base64.b64decode(picture.uri.partition(",")[2])))
+    assert shown.getextrema() == ((255, 255),) * 3
 
 
 @pytest.mark.parametrize("content", [b"", b"<svg onload='x'/>", b"\x89PNG\r\n\x1a\nbroken", b"\xff\xd8\xff\xe0cut"])

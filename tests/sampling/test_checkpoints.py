@@ -11,7 +11,10 @@ CONFIG = EngineConfig(kv_cache_bytes=64 << 20, max_num_seqs=16)
 
 
 def test_fields_that_a_processor_lacks_change_no_answer(tiny_llava, scene_images, tmp_path):
-    rows = [{"prompt": chat_prompt(f"What is {n}?"), "images": [image]} for n, image in enumerate(scene_images)]
+    rows = [
+        {"id": f"vqav2:val:{n}", "prompt": chat_prompt(f"What is {n}?"), "images": [image]}
+        for n, image in enumerate(scene_images)
+    ]
 
     def ask(folder):
         engine = VllmEngine(str(folder), CONFIG, seed=0)

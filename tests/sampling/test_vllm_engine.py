@@ -34,7 +34,7 @@ def renderer(tiny_llava):
 
 def render(renderer, rows, seed=0):
     """(prompt, images) pairs -> requests with distinct seeds."""
-    inputs = renderer.render([{"prompt": prompt, "images": images} for prompt, images in rows])
+    inputs = renderer.render([{"id": "vqav2:val:1", "prompt": prompt, "images": images} for prompt, images in rows])
     return [Request(rendered, seed + 1000 * number) for number, rendered in enumerate(inputs)]
 
 

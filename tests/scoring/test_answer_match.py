@@ -47,7 +47,7 @@ def test_official_rules_are_those_of_the_corpus():
     mmmu = ask_choice("mmmu", {"gold": ["B"]})
     assert both("I say (B) to that", mmmu) == ((0.0, True), (1.0, False))
     assert both("B. air", mmmu) == ((1.0, False), (0.0, True))
-    assert both("I say it is B", ask_choice("mmbench")) == ((0.0, True), (1.0, False))
+    assert both("Look at B", ask_choice("mmbench")) == ((0.0, True), (1.0, False))
     assert both("the answer is a tie", ask_choice("mmbench", gold_index=0)) == ((0.0, True), (1.0, False))
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inbol_ray.scoring.choice_parsers import parse_choice
+from inbol_ray.scoring.choice_parsers import leading_choice, parse_choice
 
 CHOICES = ["rock", "air", "A man", "u.s. army"]
 
@@ -44,7 +44,6 @@ CHOICES = ["rock", "air", "A man", "u.s. army"]
         ("A and B", None),
         ("I don't know", None),
         ("rock or air", None),
-        ("**B**", None),
         ("B-52", None),
         ("", None),
         ("  ", None),
@@ -72,6 +71,153 @@ def test_ours(reply, index):
     ],
 )
 def test_ours_on_numbers_and_texts(reply, choices, index):
+    assert parse_choice(reply, choices) == index
+
+
+COLOURS = ["red", "blue", "green", "yellow"]
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "A. red\nB. blue\nC. green\nD. yellow",
+        "A. red B. blue C. green D. yellow",
+        "(A) red (B) blue",
+        "A) red, B) blue",
+        "A: red\nB: blue",
+        "A\nB\nC\nD",
+        "Answer: A. red\nB. blue\nC. green",
+        "(A) or (B)",
+        "A or B",
+        "either A or C",
+        "A/B",
+        "A, B",
+        "A & B",
+        "A. red or B. blue",
+        "B) or C)",
+        "The answer is A or B",
+        "The answer is either A or C.",
+        "Answer: A/B",
+        "The answer is A. red or B. blue",
+        "The answer is red or blue",
+        "A and B are correct",
+        "It could be A, B or C",
+        "Answer: (A)(B)",
+        "ANSWER: AB",
+        "A和B",
+        "答案是A或B",
+        "\uff21\u3001\uff22",
+    ],
+)
+def test_several_options_are_none(reply):
+    assert parse_choice(reply, COLOURS) is None
+    assert leading_choice(reply, COLOURS) is None
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "A. blue",
+        "(A) blue",
+        "blue (A)",
+        "The answer is A. blue",
+        "Answer: A (blue)",
+        "B) green",
+        "A. red. The answer is B",
+    ],
+)
+def test_a_letter_and_the_text_of_another_option_are_none(reply):
+    assert parse_choice(reply, COLOURS) is None
+
+
+@pytest.mark.parametrize(
+    ("reply", "index"),
+    [
+        ("A... no wait, B", 1),
+        ("The answer is A. Wait, no, the answer is B.", 1),
+        ("A. Actually, B", 1),
+        ("A, I mean C", 2),
+        ("A... no wait", None),
+        ("not A, but C", 2),
+        ("It is not A. It is B.", 1),
+        ("不是A，而是B", 1),
+        ("The answer is not A", None),
+        ("neither A nor B", None),
+    ],
+)
+def test_what_is_taken_back_does_not_count(reply, index):
+    assert parse_choice(reply, COLOURS) == index
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        *(
+            "**B**",
+            "*B*",
+            "__B__",
+            "`B`",
+            "### B",
+            "- B",
+            "**B. blue**",
+            "**B**. blue",
+            "**Answer:** B",
+            "**Answer: B**",
+        ),
+        *("[B]", "{B}", "<B>", "(b)", '"B"', "'B'", "b. blue", "b) blue", "blue (B)", "B, blue", "B - blue", "B blue"),
+        *(r"\boxed{B}", "$B$", r"\(B\)", r"$\mathbf{B}$", r"Answer: $\boxed{\text{B}}$", r"\boxed{\text{(B) blue}}"),
+        *("Answer: B", "answer: b", "Answer:\n\nB. blue", "Final Answer: (B)", "Answer: B (blue)", "Answer: blue"),
+        *("The correct option is B", "the correct answer is b.", "The correct choice is (B) blue.", "Option B"),
+        *("B is correct. A is wrong because it is red.", "A is wrong. B is correct.", "B is the correct answer"),
+        "The answer is B, A is wrong",
+        "The answer is B. Note that A is a common distractor.",
+        "I considered (A), but it is incorrect. Final answer: B.",
+        "I think the answer is B because A is red",
+        "A. red\nB. blue\nC. green\nD. yellow\n\nAnswer: B",
+        "B\n\nExplanation:\nA. red: the ring is darker\nB. blue: as seen",
+        r"Since \boxed{\langle H\rangle \ll \Delta E}: **Answer: B**",
+        *(
+            "\uff22",
+            "\uff08\uff22\uff09",
+            "\uff22\uff0e blue",
+            "【B】",
+            "【答案】B",
+            "答案是B",
+            "答案：\uff22",
+            "选项B",
+        ),
+        "Let me see.\n\nB",
+        "(A) red (B) blue (C) green (D) yellow\n\n**B**",
+        "The ring is blue.\n**B. blue**",
+        *("Ans: B", "Answer - B", "The ring is blue, so B.", "A: B. blue", "B选项正确"),
+        *("选B", "正确答案为：（B）", "故选B", "选项B是正确的，因为它是蓝色", "A错误，B正确"),
+    ],
+)
+def test_one_option_in_any_dress(reply):
+    assert parse_choice(reply, COLOURS) == 1
+
+
+@pytest.mark.parametrize(
+    ("reply", "choices", "index"),
+    [
+        ("A: Yes", ["No", "Yes"], 1),  # the letter of `Answer`
+        ("A: No", ["No", "Yes"], 0),
+        ("A: B", COLOURS, 1),
+        ("Answer: Yes", ["No", "Yes"], 1),
+        ("答案是蓝色", ["红色", "蓝色"], 1),
+        ("A+", ["B+", "A+"], 1),
+        ("A. B", ["B", "A", "D"], 0),  # options that are letters
+        ("The answer is A. B", ["B", "A", "D"], 0),
+        ("B", ["B", "A", "D"], 1),
+        ("C. A pretty girl is there", ["cat", "dog", "girl"], 2),
+        ("B. Vitamin C", ["Vitamin B", "Vitamin C"], 1),
+        ("A. Vitamin B", ["Vitamin B", "Vitamin C"], 0),
+        ("The answer is A man", COLOURS, None),
+        ("B, I think", [str(number) for number in range(10)], None),
+        ("选项 (B) $3.3\\mathrm{MeV}$。", ["1 MeV", "3.3 MeV"], 1),
+    ],
+)
+def test_options_tell_letters_from_words(reply, choices, index):
     assert parse_choice(reply, choices) == index
 
 
@@ -123,6 +269,12 @@ def test_llava(reply, index):
     assert parse_choice(reply, CHOICES, "llava") == index
 
 
+@settings(max_examples=300)
+@given(REPLIES, OPTIONS)
+def test_ours_names_an_option_or_none_whatever_is_said(reply, choices):
+    assert parse_choice(reply, choices) in [None, *range(len(choices))]
+
+
 @settings(max_examples=500)
 @given(REPLIES, OPTIONS)
 def test_llava_restated(reply, choices):
@@ -133,9 +285,14 @@ def test_llava_restated(reply, choices):
     elif len(reply) >= 3 and reply[:1] in options and reply[1] == "." and reply[2] == " ":
         answer = reply[0]
     else:
-        found = [m for m in re.finditer("The answer is ", reply) if re.match("[A-Z].", reply[m.end() :])]
+        template, found, start = "The answer is ", [], 0
+        while (place := reply.find(template, start)) >= 0:
+            end = place + len(template)
+            matches = re.match("[A-Z].", reply[end:]) is not None
+            found += [end] if matches else []
+            start = end + 2 if matches else place + 1  # what a match took is gone: `The answer is AThe answer is`
         if len(found) == 1:
-            answer = reply[found[0].end()]
+            answer = reply[found[0]]
     valid = options[: len(choices)]
     assert parse_choice(reply, choices, "llava") == (valid.index(answer) if answer in valid else None)
 

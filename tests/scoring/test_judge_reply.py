@@ -2,6 +2,7 @@
 
 import pytest
 
+from inbol_ray.config.sampling import ScoringConfig
 from inbol_ray.rows import Question
 from inbol_ray.scoring import outcome as judging
 from inbol_ray.scoring.outcome import NO_REPLY, Outcome, judge_reply
@@ -34,6 +35,37 @@ CHOICE = ask("mc", choices=["cat", "dog"], gold_index=1, gold_answers=["dog"])
 )
 def test_judge_reply(reply, question, outcome):
     assert judge_reply(reply, question) == outcome
+
+
+@pytest.mark.parametrize("rules", ["ours", "official"])
+@pytest.mark.parametrize(
+    ("reply", "question", "outcome"),
+    [
+        ("<think>The answer is A</think>\nB", CHOICE, Outcome("correct", 1.0, False)),
+        ("<think>I don't know yet.</think>red", VQA, Outcome("correct", 1.0, False)),
+        ("<think>It is red.</think>I don't know.", VQA, Outcome("refused", 0.0, False)),
+        ("<think>It is red, I", VQA, NO_REPLY),
+        ("<think>B</think>\n", CHOICE, NO_REPLY),
+    ],
+)
+def test_a_thought_is_no_reply(reply, question, outcome, rules):
+    assert judge_reply(reply, question, scoring=ScoringConfig(rules=rules)) == outcome
+
+
+@pytest.mark.parametrize("reply", ["**red**", '"Red."', "Answer: red", "The answer is red!", r"\boxed{\text{red}}"])
+@pytest.mark.parametrize(
+    ("kind", "dataset"), [("vqa10", "vqav2"), ("exact", "gqa"), ("open", "own"), ("open", "aokvqa_direct")]
+)
+def test_the_dress_of_an_answer_makes_no_difference_to_our_rules(reply, kind, dataset):
+    question = Question("d:s:1", dataset, "s", ["x.jpg"], "Which?", kind, gold_answers=["red"] * 10)
+    assert judge_reply(reply, question).kind == "correct"
+
+
+def test_the_official_rule_for_direct_answers_compares_them_as_they_stand():
+    question = Question("d:s:1", "aokvqa_direct", "s", ["x.jpg"], "Which?", "open", gold_answers=["red"] * 10)
+    for reply in ("Red", "red.", "**red**"):
+        assert judge_reply(reply, question, scoring=ScoringConfig(rules="official")).kind == "wrong"
+    assert judge_reply("red", question, scoring=ScoringConfig(rules="official")).kind == "correct"
 
 
 def test_no_parser_sees_a_refusal(monkeypatch):

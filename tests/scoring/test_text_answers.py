@@ -99,12 +99,27 @@ def test_gqa_restated(reply, gold):
     ],
 )
 def test_aokvqa_direct_answers(reply, references, score):
-    assert direct_answer_accuracy(reply, references) == pytest.approx(score)
+    assert direct_answer_accuracy(reply, references, normalise=False) == pytest.approx(score)
+
+
+@pytest.mark.parametrize(
+    ("reply", "references", "score"),
+    [
+        ("Cab", ["cab"] * 10, 1.0),
+        ("cab.", ["Cab", "taxi", "taxi"], 1 / 3),
+        ("a cab", ["cab"] * 10, 1.0),
+        ("two", ["2"] * 10, 1.0),
+        ("2", ["two"] * 10, 1.0),
+        ("cabs", ["cab"] * 10, 0.0),
+    ],
+)
+def test_our_rule_for_direct_answers(reply, references, score):
+    assert direct_answer_accuracy(reply, references, normalise=True) == pytest.approx(score)
 
 
 def test_a_direct_answer_needs_references():
     with pytest.raises(DataError, match="at least one reference"):
-        direct_answer_accuracy("cab", [])
+        direct_answer_accuracy("cab", [], normalise=True)
 
 
 ANSWERS = st.sampled_from(["cab", "Cab", "cab ", "taxi", "", "2"])
@@ -113,7 +128,7 @@ ANSWERS = st.sampled_from(["cab", "Cab", "cab ", "taxi", "", "2"])
 @given(ANSWERS, st.lists(ANSWERS, min_size=1, max_size=10))
 def test_aokvqa_restated(reply, references):
     equal = [reference for reference in references if reference == reply.strip()]
-    assert math.isclose(direct_answer_accuracy(reply, references), min(1, len(equal) / 3))
+    assert math.isclose(direct_answer_accuracy(reply, references, normalise=False), min(1, len(equal) / 3))
 
 
 def test_our_own_open_rule_normalises_both_sides():
