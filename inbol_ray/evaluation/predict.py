@@ -4,7 +4,6 @@ Models are the run's own methods and checkpoints from outside. The replies are k
 they stand as soon as they have come; judging them takes seconds and is done over from there.
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +13,14 @@ import pyarrow.parquet as pq
 
 from inbol_ray.artifacts import StageContext
 from inbol_ray.config.evaluation import UNTRAINED_METHODS
-from inbol_ray.corpora.breakdown import question_classes, question_group
-from inbol_ray.evaluation.replies import GreedyReply, answer_requests, request_keys
+from inbol_ray.evaluation.judge import Rules, judge_row
+from inbol_ray.evaluation.replies import answer_requests, request_keys
 from inbol_ray.evaluation.scores import score_group
 from inbol_ray.progress import write_progress
 from inbol_ray.prompts import question_prompt
 from inbol_ray.row_writer import write_rows
 from inbol_ray.rows import PREDICTION, Question
 from inbol_ray.sampling.vllm_engine import Decoding
-from inbol_ray.scoring.outcome import NO_REPLY, judge_reply
 
 
 @dataclass(frozen=True)
@@ -47,10 +45,19 @@ def predict(context: StageContext) -> dict[str, int]:
     requests = requests.append_column("key", request_keys(requests, config, decoding))
     replies = answer_requests(requests, config, decoding, progress=context.progress)
     confidences = _read_confidences(context)
+    rules = Rules(config.sampling.correct_threshold, config.scoring)
 
     def judged() -> Iterator[dict]:
         for (model, row), key in zip(asked, requests["key"].to_pylist(), strict=True):
-            yield _judge(model, row, replies[key], context) | {"base_confidence": confidences.get(row["id"])}
+            judged_row = judge_row(
+                row,
+                replies[key],
+                method=model.name,
+                checkpoint=model.checkpoint,
+                seed=config.seed,
+                rules=rules,
+            )
+            yield judged_row | {"base_confidence": confidences.get(row["id"])}
 
     predictions = sorted(judged(), key=lambda row: (row["method"], row["benchmark"], row["id"]))
     _publish_trust(context, predictions)
@@ -113,33 +120,3 @@ def _read_confidences(context: StageContext) -> dict[str, float]:
         return {}
     answers = pq.read_table(context.inputs["test_confidence"] / "answers.parquet", columns=["id", "confidence"])
     return dict(zip(answers["id"].to_pylist(), answers["confidence"].to_pylist(), strict=True))
-
-
-def _judge(model: Model, row: dict, reply: GreedyReply, context: StageContext) -> dict:
-    """A PREDICTION row."""
-    config = context.config
-    question = Question.from_row(row)
-    outcome = NO_REPLY
-    if not reply.reason:
-        outcome = judge_reply(reply.text, question, config.sampling.correct_threshold, config.scoring)
-    return {
-        "id": question.id,
-        "group": question_group(question),
-        "benchmark": row["benchmark"],
-        "domain": row["domain"],
-        "classes": json.dumps(question_classes(question)),
-        "method": model.name,
-        "seed": config.seed,
-        "checkpoint": model.checkpoint,
-        "images": question.images,
-        "question": question.question,
-        "gold_answers": question.choices[question.gold_index : question.gold_index + 1]
-        if question.answer_kind == "mc" and question.gold_index is not None
-        else sorted(set(question.gold_answers)),
-        # A corpus that does not say and has answers is one of answerable questions.
-        "answerable": question.answerable is not False,
-        "response": reply.detail if reply.reason else reply.text,
-        "outcome": outcome.kind,
-        "unparsed": outcome.unparsed,
-        "score": outcome.score,
-    }

@@ -16,8 +16,8 @@ from stage_context import stage_context
 from inbol_ray.config.corpora import BenchmarkConfig
 from inbol_ray.config.sampling import ClassConfig
 from inbol_ray.config.schema import PipelineConfig
-from inbol_ray.corpora.read import CorpusSource, read_rows
 from inbol_ray.corpora.registry import READERS
+from inbol_ray.corpora.source import CorpusSource, read_rows
 from inbol_ray.corpora.stage import BENCHMARK_QUESTION
 from inbol_ray.errors import EngineError
 from inbol_ray.evaluation import replies
