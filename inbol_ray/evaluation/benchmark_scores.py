@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from inbol_ray.confidence.classes import classify
 from inbol_ray.config.sampling import ClassConfig
 from inbol_ray.evaluation.scores import outcome_codes, score_codes
+from inbol_ray.evaluation.truthful import score_truthful
 from inbol_ray.rows import OUTCOMES
 
 _BADNESS = {"correct": 0, "refused": 1, "wrong": 2, "error": 3}
@@ -45,7 +46,8 @@ def score_benchmarks(predictions: pa.Table, classes: ClassConfig) -> list[dict]:
     """Scores of every method on every benchmark it answered, sorted by seed, method and benchmark.
 
     `score` is the mean of the benchmark's own graded score (VQA accuracy for VQAv2), refusals scoring 0. `knowledge` has
-    the paper's classes by the base model's confidence, where that was sampled. `refusal_f1` takes refusing as the
+    the paper's classes by the base model's confidence, where that was sampled, and `truthful` the quadrants of knowledge
+    with the Truthful Rate. `refusal_f1` takes refusing as the
     prediction that a question is unanswerable, where a benchmark has both kinds. `harmonic_acc` is OVEN's mean of Acc on
     seen and unseen entities.
 
@@ -63,6 +65,9 @@ def score_benchmarks(predictions: pa.Table, classes: ClassConfig) -> list[dict]:
             "answerable": _score(codes, unparsed, answerable),
             "unanswerable": _score(codes, unparsed, ~answerable),
             "refusal_f1": _refusal_f1(codes, answerable),
+            "truthful": score_truthful(
+                codes, table["base_confidence"].to_numpy(zero_copy_only=False).astype(np.float64), answerable, classes
+            ),
             "knowledge": _score_knowledge(table, codes, unparsed, answerable, classes),
             "classes": by_class,
             "harmonic_acc": _harmonic_acc(by_class.get("entities", {})),

@@ -11,9 +11,12 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 
+from inbol_ray.config.sampling import ClassConfig
 from inbol_ray.errors import DataError, RowCountError
 from inbol_ray.evaluation.intervals import t_interval
+from inbol_ray.evaluation.penalty import order_changes, penalty_curves
 from inbol_ray.evaluation.scores import VALUE, Metrics, difference_interval, outcome_codes, score_codes
+from inbol_ray.evaluation.truthful import score_truthful
 from inbol_ray.rows import PREDICTION
 
 SCHEMA_VERSION = 1
@@ -30,6 +33,7 @@ DIFFERENCES = (
     ("ca_dpo", "sft"),
 )
 """(method, baseline) of every paired difference."""
+_DEFAULT_CLASSES = ClassConfig()
 _COLUMNS = tuple(name for name in PREDICTION.names if name not in ("images", "gold_answers", "question", "response"))
 
 
@@ -45,24 +49,29 @@ def build_results(
     *,
     name: str = "",
     provenance: Mapping | None = None,
+    classes: ClassConfig = _DEFAULT_CLASSES,
 ) -> dict:
     """Content of `results.json` from PREDICTION rows and the pipeline's stage records (`stage`, `wall_s`, ...).
 
     `answerable` and `unanswerable` score the questions whose corpus says so; where it does not say, a question is in
     neither. `confidence_bins` (figure 4) holds the questions with a `base_confidence` that are not known to be
     unanswerable, in bins of width 0.1 centred on 0, 0.1, ..., 1. `comparisons` are paired over questions: the same
-    question, two methods.
+    question, two methods. `penalty_curves` and `order_changes` say what another price of a wrong reply than S_trust's
+    would change (`penalty`), `truthful` of a row what `truthful` counts, by the thresholds of `classes`.
 
     Raises: DataError for missing columns or unknown outcomes; RowCountError where a question is there twice, or for
     one method and not for another, because then the methods cannot be compared.
     """
     table = _read_columns(predictions)
     _check_same_questions(table)
+    rows = [_score_cell(cell, *key, classes) for key, cell in _cells(table)]
     return {
         "schema_version": SCHEMA_VERSION,
         "name": name,
-        "results": [_score_cell(cell, *key) for key, cell in _cells(table)],
+        "results": rows,
         "comparisons": _compare(table),
+        "penalty_curves": penalty_curves(rows),
+        "order_changes": _order_changes(rows),
         "confidence_bins": [row for key, cell in _cells(table) for row in _score_bins(cell, *key)],
         "stages": [dict(stage) for stage in stages],
         "provenance": dict(provenance or {}),
@@ -145,12 +154,13 @@ def _cells(table: Mapping[str, np.ndarray]) -> Iterable[tuple[tuple[str, str, in
                     yield (method, domain, seed), _take(table, mask)
 
 
-def _score_cell(cell: Mapping[str, np.ndarray], method: str, domain: str, seed: int) -> dict:
+def _score_cell(cell: Mapping[str, np.ndarray], method: str, domain: str, seed: int, classes: ClassConfig) -> dict:
     return {
         "method": method,
         "domain": domain,
         "seed": seed,
         **_score(cell).to_dict(),
+        "truthful": score_truthful(cell["outcome"], cell["base_confidence"], cell["answerable"] != 0, classes),
         "answerable": _score(_take(cell, cell["answerable"] == 1)).to_dict(),
         "unanswerable": _score(_take(cell, cell["answerable"] == 0)).to_dict(),
         "benchmarks": {
@@ -158,6 +168,18 @@ def _score_cell(cell: Mapping[str, np.ndarray], method: str, domain: str, seed: 
             for name in sorted(set(cell["benchmark"].tolist()))
         },
     }
+
+
+def _order_changes(rows: Sequence[Mapping]) -> list[dict]:
+    groups: dict[tuple[str, int], dict[str, Mapping]] = {}
+    for row in rows:
+        if row["acc"] is not None:
+            groups.setdefault((row["domain"], row["seed"]), {})[row["method"]] = row
+    return [
+        {"domain": domain, "seed": seed} | change
+        for (domain, seed), scores in groups.items()
+        for change in order_changes(scores)
+    ]
 
 
 def _score_bins(cell: Mapping[str, np.ndarray], method: str, domain: str, seed: int) -> list[dict]:

@@ -42,7 +42,7 @@ def publish(config: PipelineConfig, manifests: dict[str, dict]) -> dict:
         "packages": latest["packages"],
     }
     comparable = _answered_by_all(merge_rotations(predictions))
-    results = build_results(comparable, times, name=config.name, provenance=provenance)
+    results = build_results(comparable, times, name=config.name, provenance=provenance, classes=config.classes)
     if config.evaluation.in_domain_test is not None:
         results["in_domain_test"] = score_in_domain_test(predictions, config.evaluation.in_domain_test, config.seed)
     if "test_confidence" in stages:
