@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from inbol_ray.calibration.calibration_error import NUM_BINS, expected_calibration_error
 
@@ -83,18 +85,14 @@ def summarise(rows: Sequence[Mapping], signal: Signal = "first_token") -> list[d
     return summary
 
 
-def answers_with_confidence(predictions: Sequence[Mapping]) -> list[dict]:
+def answers_with_confidence(predictions: pa.Table) -> list[dict]:
     """PREDICTION rows -> rows for `summarise`: the answers, right or wrong, that came with a confidence.
 
     Refusals and errors are no answers, so coverage is a share of the answers that the model gave of itself.
     """
+    columns = predictions.select(["method", "domain", "confidence", "outcome"])
     return [
-        {
-            "method": row["method"],
-            "domain": row["domain"],
-            "confidence": row["confidence"],
-            "wrong": row["outcome"] == "wrong",
-        }
-        for row in predictions
-        if row["confidence"] is not None and row["outcome"] in ("correct", "wrong")
+        {**row, "wrong": row["outcome"] == "wrong"}
+        for row in columns.filter(pc.is_valid(columns["confidence"])).to_pylist()
+        if row["outcome"] in ("correct", "wrong")
     ]

@@ -16,16 +16,17 @@ from inbol_ray.rows import Question, Rejected
 @dataclass(frozen=True)
 class CorpusSource:
     """A configured corpus, the folder or URI that its `root` stands for, where embedded images go, and the seed that a
-    `sample` of it is drawn with."""
+    `sample` of it is drawn with. Without `keep_images` rows refer to embedded images as ever, but no file is written."""
 
     corpus: CorpusConfig
     root: str
     storage: StorageConfig = StorageConfig()
     image_folder: str | None = None
     seed: int = 0
+    keep_images: bool = True
 
     def open(self, wanted_images: Container[str] | None = None) -> CorpusFiles:
-        return CorpusFiles(self.root, self.storage, self.image_folder, wanted_images)
+        return CorpusFiles(self.root, self.storage, self.image_folder, wanted_images if self.keep_images else ())
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def read_rows(source: CorpusSource) -> Iterator[Question | Rejected | NotDrawn]:
                     sample.add(row)
                 else:
                     yield row
-        if files.passed_over:
+        if files.passed_over and source.keep_images:
             _save_images(source, {reference for question in sample.drawn() for reference in question.images})
         yield from sample.drawn()
         yield NotDrawn(sample.num_seen - sample.num_drawn)

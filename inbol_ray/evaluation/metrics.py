@@ -14,7 +14,7 @@ import pyarrow as pa
 from inbol_ray.config.sampling import ClassConfig
 from inbol_ray.errors import DataError, RowCountError
 from inbol_ray.evaluation.intervals import t_interval
-from inbol_ray.evaluation.penalty import order_changes, penalty_curves
+from inbol_ray.evaluation.penalty import changes_by_domain, penalty_curves
 from inbol_ray.evaluation.scores import VALUE, Metrics, difference_interval, outcome_codes, score_codes
 from inbol_ray.evaluation.truthful import score_truthful
 from inbol_ray.rows import PREDICTION
@@ -34,7 +34,8 @@ DIFFERENCES = (
 )
 """(method, baseline) of every paired difference."""
 _DEFAULT_CLASSES = ClassConfig()
-_COLUMNS = tuple(name for name in PREDICTION.names if name not in ("images", "gold_answers", "question", "response"))
+_UNUSED = ("images", "gold_answers", "question", "response", "confidence")
+_COLUMNS = tuple(name for name in PREDICTION.names if name not in _UNUSED)
 
 
 def method_order(methods: Iterable[str]) -> list[str]:
@@ -71,7 +72,7 @@ def build_results(
         "results": rows,
         "comparisons": _compare(table),
         "penalty_curves": penalty_curves(rows),
-        "order_changes": _order_changes(rows),
+        "order_changes": changes_by_domain(rows),
         "confidence_bins": [row for key, cell in _cells(table) for row in _score_bins(cell, *key)],
         "stages": [dict(stage) for stage in stages],
         "provenance": dict(provenance or {}),
@@ -115,6 +116,17 @@ def summarise_seeds(results_per_seed: Sequence[Mapping]) -> dict:
             for row in _seed_differences(rows, seeds, method, baseline, domain, metric)
         ],
     }
+
+
+def shared_questions(predictions: pa.Table) -> pa.Table:
+    """The rows of questions that every method of their seed has: only on those can methods be compared."""
+    names = ("seed", "method", "benchmark", "id")
+    keys = list(zip(*(predictions[name].to_pylist() for name in names), strict=True))
+    questions: dict[int, dict[str, set]] = {}
+    for seed, method, *question in keys:
+        questions.setdefault(seed, {}).setdefault(method, set()).add(tuple(question))
+    shared = {seed: set.intersection(*of_method.values()) for seed, of_method in questions.items()}
+    return predictions.filter(pa.array([tuple(question) in shared[seed] for seed, _, *question in keys], pa.bool_()))
 
 
 def _read_columns(predictions: pa.Table) -> dict[str, np.ndarray]:
@@ -168,18 +180,6 @@ def _score_cell(cell: Mapping[str, np.ndarray], method: str, domain: str, seed: 
             for name in sorted(set(cell["benchmark"].tolist()))
         },
     }
-
-
-def _order_changes(rows: Sequence[Mapping]) -> list[dict]:
-    groups: dict[tuple[str, int], dict[str, Mapping]] = {}
-    for row in rows:
-        if row["acc"] is not None:
-            groups.setdefault((row["domain"], row["seed"]), {})[row["method"]] = row
-    return [
-        {"domain": domain, "seed": seed} | change
-        for (domain, seed), scores in groups.items()
-        for change in order_changes(scores)
-    ]
 
 
 def _score_bins(cell: Mapping[str, np.ndarray], method: str, domain: str, seed: int) -> list[dict]:

@@ -60,3 +60,16 @@ def order_changes(scores: Mapping[str, Mapping[str, float]]) -> list[dict]:
                 below, above = (one, other) if pair[0][0] > pair[1][0] else (other, one)
                 found.append({"penalty": penalty, "ahead_below": below, "ahead_above": above})
     return sorted(found, key=lambda row: row["penalty"])
+
+
+def changes_by_domain(results: Sequence[Mapping]) -> list[dict]:
+    """`order_changes` of the rows of `results` (of `results.json`), for each `domain` and `seed`."""
+    groups: dict[tuple[str, int], dict[str, Mapping]] = {}
+    for row in results:
+        if row["acc"] is not None:
+            groups.setdefault((row["domain"], row["seed"]), {})[row["method"]] = row
+    return [
+        {"domain": domain, "seed": seed} | change
+        for (domain, seed), scores in groups.items()
+        for change in order_changes(scores)
+    ]

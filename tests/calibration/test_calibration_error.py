@@ -1,6 +1,7 @@
 """ECE by hand, at bin edges, with ties, and that the order of rows changes nothing."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -63,6 +64,6 @@ def test_results_have_both_kinds_and_the_number_of_bins():
         {"method": "a", "domain": "in_domain", "confidence": confidence, "outcome": outcome}
         for confidence, outcome in [(1.0, "correct"), (1.0, "wrong"), (0.9, "refused"), (None, "wrong"), (0.5, "error")]
     ]
-    (row,) = summarise(answers_with_confidence(predictions), "reported")
+    (row,) = summarise(answers_with_confidence(pa.Table.from_pylist(predictions)), "reported")
     assert (row["signal"], row["num_questions"], row["error_rate"], row["ece_num_bins"]) == ("reported", 2, 50.0, 15)
     assert row["ece_equal_width"] == row["ece_equal_mass"] == 50.0
