@@ -1,7 +1,7 @@
-"""Scores of predictions: Acc, RefR, S_trust, accuracy when answered, and what several seeds say together.
+"""Scores of predictions: Acc, RefR, S_trust, accuracy when answered, and paired differences.
 
-PREDICTION rows (`inbol_ray.rows`, any number of methods, benchmarks and seeds) -> the content of `results.json`;
-several of those -> the content of `seeds.json`. Every rate, score, difference and interval is in percent.
+PREDICTION rows (`inbol_ray.rows`, any number of methods, benchmarks and seeds) -> the content of `results.json`.
+Every rate, score, difference and interval is in percent.
 
 Source: InBoL (arXiv 2412.11196) Sec. 4; `scores` has the formulas.
 """
@@ -13,7 +13,6 @@ import pyarrow as pa
 
 from inbol_ray.config.sampling import ClassConfig
 from inbol_ray.errors import DataError, RowCountError
-from inbol_ray.evaluation.intervals import t_interval
 from inbol_ray.evaluation.penalty import changes_by_domain, penalty_curves
 from inbol_ray.evaluation.scores import VALUE, Metrics, difference_interval, outcome_codes, score_codes
 from inbol_ray.evaluation.truthful import score_truthful
@@ -76,45 +75,6 @@ def build_results(
         "confidence_bins": [row for key, cell in _cells(table) for row in _score_bins(cell, *key)],
         "stages": [dict(stage) for stage in stages],
         "provenance": dict(provenance or {}),
-    }
-
-
-def summarise_seeds(results_per_seed: Sequence[Mapping]) -> dict:
-    """Content of `seeds.json`: what the results of several seeds (`build_results`, each of one or more) say together.
-
-    `methods`: mean and 95% t-interval over seeds of every score. `differences`: `s_trust` and `acc` of one method
-    minus another at the same seed. `values` stand in the order of `seeds`, None where a seed lacks the score;
-    an interval needs two seeds.
-
-    Raises: DataError when two results share method, domain and seed.
-    """
-    rows: dict[tuple[str, str, int], Mapping] = {}
-    for row in (row for results in results_per_seed for row in results["results"]):
-        key = (row["method"], row["domain"], row["seed"])
-        if key in rows:
-            raise DataError(f"two results for method, domain, seed {key}: give each seed once")
-        rows[key] = row
-    seeds = sorted({seed for _, _, seed in rows})
-    names = {results.get("name", "") for results in results_per_seed}
-    present = method_order(method for method, _, _ in rows)
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "name": names.pop() if len(names) == 1 else "",
-        "seeds": seeds,
-        "methods": [
-            {"method": method, "domain": domain}
-            | {score: _summarise([_get(rows, method, domain, seed, score) for seed in seeds]) for score in SCORES}
-            for domain in DOMAINS
-            for method in present
-            if any((method, domain, seed) in rows for seed in seeds)
-        ],
-        "differences": [
-            row
-            for domain in DOMAINS
-            for method, baseline in DIFFERENCES
-            for metric in ("s_trust", "acc")
-            for row in _seed_differences(rows, seeds, method, baseline, domain, metric)
-        ],
     }
 
 
@@ -247,28 +207,3 @@ def _compare(table: Mapping[str, np.ndarray]) -> list[dict]:
                     | {"interval": list(interval) if interval else None}
                 )
     return rows
-
-
-def _get(rows: Mapping, method: str, domain: str, seed: int, score: str) -> float | None:
-    return rows.get((method, domain, seed), {}).get(score)
-
-
-def _seed_differences(
-    rows: Mapping, seeds: Sequence[int], method: str, baseline: str, domain: str, metric: str
-) -> list[dict]:
-    """The one row of a paired difference, or none where no seed has both methods."""
-    pairs = [(_get(rows, method, domain, seed, metric), _get(rows, baseline, domain, seed, metric)) for seed in seeds]
-    values = [None if one is None or other is None else one - other for one, other in pairs]
-    if all(value is None for value in values):
-        return []
-    return [{"method": method, "baseline": baseline, "domain": domain, "metric": metric, **_summarise(values)}]
-
-
-def _summarise(values: Sequence[float | None]) -> dict:
-    present = [value for value in values if value is not None]
-    interval = t_interval(present)
-    return {
-        "values": list(values),
-        "mean": sum(present) / len(present) if present else None,
-        "interval": list(interval) if interval else None,
-    }

@@ -64,7 +64,10 @@ def predict(context: StageContext) -> dict[str, int]:
     num_predictions = write_rows(context.folder / "predictions.parquet", predictions, PREDICTION)
     num_from_files = sum(judgement.num_rows + judgement.num_without_reply for judgement in from_files)
     context.check_rows(len(asked) + num_from_files, num_predictions)
-    return {"predictions": num_predictions, "errors": sum(row["outcome"] == "error" for row in predictions)}
+    counts = {"predictions": num_predictions, "errors": sum(row["outcome"] == "error" for row in predictions)}
+    if from_files:
+        counts["without_reply"] = sum(judgement.num_without_reply for judgement in from_files)
+    return counts
 
 
 def _judge_files(context: StageContext, rows: list[dict], rules: Rules) -> list[FileJudgement]:

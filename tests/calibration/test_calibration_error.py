@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inbol_ray.calibration.calibration_error import expected_calibration_error
@@ -35,6 +35,7 @@ def test_answers_of_equal_confidence_share_a_bin_of_equal_mass():
     assert expected_calibration_error(confidence_N, np.array([True, True, False, False]), "mass", 4) == 0.0
 
 
+@settings(deadline=None)
 @given(
     rows=st.lists(st.tuples(st.sampled_from([0.0, 0.2, 0.5, 0.9, 1.0]), st.booleans()), min_size=1, max_size=40),
     kind=st.sampled_from(["width", "mass"]),

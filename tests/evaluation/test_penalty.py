@@ -1,7 +1,7 @@
 """S(lambda) against hand-computed numbers and S_trust; where two methods change places."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inbol_ray.evaluation.page_penalty import order_sentence, render_penalty
@@ -11,6 +11,7 @@ from inbol_ray.evaluation.scores import score_group
 RATES = st.tuples(st.floats(0, 100), st.floats(0, 1)).map(lambda pair: (pair[0], (100 - pair[0]) * pair[1]))
 
 
+@settings(deadline=None)
 @given(outcomes=st.lists(st.sampled_from(["correct", "wrong", "refused", "error"]), min_size=1, max_size=30))
 def test_s_trust_is_s_at_1_errors_included(outcomes):
     scores = score_group(outcomes)
@@ -40,6 +41,7 @@ def test_order_of_two_methods():
     assert order_sentence(second) == "Below λ = 0.67 Original is ahead of IDK-IT, above it IDK-IT."
 
 
+@settings(deadline=None)
 @given(one=RATES, other=RATES)
 def test_at_the_change_both_are_equal_and_the_order_is_the_other_one_after_it(one, other):
     penalty = order_change(one, other)

@@ -5,7 +5,7 @@ import json
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inbol_ray.config.machines import StorageConfig
@@ -161,6 +161,7 @@ VALUES = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(row=st.dictionaries(st.sampled_from([*OWN, *CHOICE, "id", "confidence", "seed", "images"]), VALUES))
 def test_any_row_is_read_or_rejected(row, tmp_path_factory):
     path = tmp_path_factory.mktemp("any") / "replies.jsonl"
