@@ -89,7 +89,8 @@ def read_streaming(root: Path) -> dict:
     import ray
 
     from inbol_ray.config.corpora import CorpusConfig
-    from inbol_ray.corpora.read import CorpusSource, read_corpora, stream_tables
+    from inbol_ray.corpora.read import read_corpora, stream_tables
+    from inbol_ray.corpora.source import CorpusSource
 
     ray.init(
         address="local",

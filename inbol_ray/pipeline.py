@@ -17,6 +17,7 @@ from inbol_ray.config.evaluation import UNTRAINED_METHODS
 from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.config.training import PRETRAINING_STEPS
 from inbol_ray.errors import ConfigError, InbolError
+from inbol_ray.evaluation.reply_file import file_digest
 from inbol_ray.images import IMAGES_VERSION
 from inbol_ray.local_copies import set_job_storage
 from inbol_ray.machine import logical_cpus, object_store_bytes, this_machine
@@ -182,6 +183,7 @@ def build_stages(config: PipelineConfig) -> dict[str, Stage]:
         "evaluation.predict:predict",
         {key: dump["evaluation"][key] for key in ("methods", "models", "pairs", "max_tokens", "sample_confidence")}
         | {"scoring": dump["scoring"], "threshold": config.sampling.correct_threshold}
+        | _reply_digests(config)
         | base
         | prompts
         | engine
@@ -218,6 +220,12 @@ def build_stages(config: PipelineConfig) -> dict[str, Stage]:
             signals=signals,
         )
     return stages
+
+
+def _reply_digests(config: PipelineConfig) -> dict:
+    """What files of replies hold, as settings: another content is another evaluation. Raises DataError without a file."""
+    files = {name: model.replies for name, model in config.evaluation.models.items() if model.replies is not None}
+    return {"replies": {name: file_digest(path, config.storage) for name, path in files.items()}} if files else {}
 
 
 def with_ancestors(stages: dict[str, Stage], targets: list[str] | None) -> list[str]:

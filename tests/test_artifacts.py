@@ -182,3 +182,25 @@ def test_where_and_how_fast_a_run_computes_does_not_make_it_stale():
     assert fingerprints("--engine.dtype", "bfloat16") != expected
     corpora = ["--corpora", "[{dataset: vqav2, split: train2014, root: 's3://bucket/vqa'}]"]
     assert fingerprints(*corpora) != fingerprints(*corpora, "--storage.endpoint_url", "http://store:9000")
+
+
+def test_what_a_file_of_replies_holds_belongs_to_the_evaluation_alone(tmp_path):
+    from inbol_ray.config.load import load_config
+    from inbol_ray.errors import DataError
+    from inbol_ray.pipeline import build_stages
+
+    file = tmp_path / "replies.jsonl"
+
+    def fingerprints() -> dict[str, str]:
+        options = ["--evaluation.models", f"{{theirs: {{replies: {file}}}}}"]
+        stages = build_stages(load_config(["--config", "jobs/configs/demo.yaml", *options]))
+        return {name: stage.fingerprint for name, stage in stages.items()}
+
+    with pytest.raises(DataError, match="replies.jsonl: cannot be read"):
+        fingerprints()
+    file.write_text('{"id": "a", "reply": "b"}')
+    first = fingerprints()
+    assert fingerprints() == first
+    file.write_text('{"id": "a", "reply": "c"}')
+    second = fingerprints()
+    assert {name for name in first if first[name] != second[name]} == {"evaluate"}

@@ -10,10 +10,39 @@ from inbol_ray.evaluation.wording import DOMAIN_LABELS, escape, method_label, nu
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 460, 272, 40, 10, 10, 44
 
 
+_NOTES = {
+    "first_token": "Every method answers every question; the answers are kept from the most confident on, by "
+    "1 \u2212 P(refusal) at the first token. Coverage is the share kept, risk the error rate among them.",
+    "reported": "The answers that came with a confidence, refusals left out, kept from the most confident on. Coverage is "
+    "the share of these answers that is kept, risk the error rate among them.",
+}
+_COLUMNS = {
+    "aurc": "AURC",
+    **{f"coverage_at_{100 * risk:g}": f"Cov. at {100 * risk:g}%" for risk in RISKS},
+    "ece_equal_width": "ECE, equal width",
+    "ece_equal_mass": "ECE, equal mass",
+}
+
+
 def render_risk_coverage(rows: Sequence[Mapping]) -> str:
-    """Curves and table by domain; empty without rows."""
+    """Curves and tables, by where confidences come from and by domain; empty without rows."""
     if not rows:
         return ""
+    blocks = "".join(
+        _block([row for row in rows if row["signal"] == signal], note)
+        for signal, note in _NOTES.items()
+        if any(row["signal"] == signal for row in rows)
+    )
+    return (
+        "<section><h2>How much can it answer at which risk?</h2><p class='note'>AURC is the mean risk over all coverages, "
+        "lower is better; Cov. is the coverage at a risk. ECE is the expected calibration error: how far confidences are "
+        f"from the share of right answers, on average, in {rows[0]['ece_num_bins']} bins of equal width or of equal "
+        f"mass.</p>{blocks}</section>"
+    )
+
+
+def _block(rows: Sequence[Mapping], note: str) -> str:
+    """The curves of one kind of confidence."""
     methods = method_order(row["method"] for row in rows)
     legend = "".join(f"<li>{legend_mark(method_style(m, methods))}{escape(method_label(m))}</li>" for m in methods)
     domains = [domain for domain in DOMAINS if any(row["domain"] == domain for row in rows)]
@@ -23,10 +52,8 @@ def render_risk_coverage(rows: Sequence[Mapping]) -> str:
         for domain in domains
     )
     return (
-        "<section><h2>How much can it answer at which risk?</h2><p class='note'>Every method answers every question; the "
-        "answers are kept from the most confident on, by 1 \u2212 P(refusal) at the first token. Coverage is the share kept, "
-        "risk the error rate among them. AURC is the mean risk over all coverages, lower is better; the other columns give the coverage (Cov.) at a risk.</p>"
-        f'<ul class="keys" style="margin:0 0 1.2rem">{legend}</ul><div class="pair">{panels}</div></section>'
+        f'<p class=\'note\'>{note}</p><ul class="keys" style="margin:0 0 1.2rem">{legend}</ul>'
+        f'<div class="pair">{panels}</div>'
     )
 
 
@@ -56,14 +83,13 @@ def _panel(rows: Sequence[Mapping], domain: str, methods: Sequence[str]) -> str:
 
 def _table(rows: Sequence[Mapping], methods: Sequence[str], domain: str) -> str:
     cells = {row["method"]: row for row in rows if row["domain"] == domain}
-    columns = ["aurc", *(f"coverage_at_{100 * risk:g}" for risk in RISKS)]
-    names = ["AURC", *(f"Cov. at {100 * risk:g}%" for risk in RISKS)]
-    head = "".join(f'<th scope="col">{name}</th>' for name in ("Method", *names))
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("Method", *_COLUMNS.values()))
     body = "".join(
         f'<tr><th scope="row">{escape(method_label(method))}</th>'
-        + "".join(f"<td>{number(cells.get(method, {}).get(key))}</td>" for key in columns)
+        + "".join(f"<td>{number(cells[method][key])}</td>" for key in _COLUMNS)
         + "</tr>"
         for method in methods
+        if method in cells
     )
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 

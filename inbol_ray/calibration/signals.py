@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 from inbol_ray.artifacts import StageContext
 from inbol_ray.config.evaluation import UNTRAINED_METHODS
 from inbol_ray.corpora.read import read_corpora, stream_tables
-from inbol_ray.corpora.stage import corpus_source, keep_questions
+from inbol_ray.corpora.source import corpus_source
+from inbol_ray.corpora.stage import keep_questions
 from inbol_ray.prompts import question_prompt
 from inbol_ray.row_writer import write_rows
 from inbol_ray.rows import Question, Rejected

@@ -9,20 +9,33 @@ from inbol_ray.config.section import OpenFraction, Section
 
 UNTRAINED_METHODS = ("original", "refusal_prompt")
 """Methods that need no training: the model as it is, without and with the refusal instruction."""
+SOURCES = ("checkpoint", "replies")
+"""Where an outside model's replies come from."""
 PaperMethod = Literal["original", "refusal_prompt", "sft", "idk_it", "ca_dpo"]
 
 
 class OutsideModel(Section):
-    """A checkpoint that this run does not train."""
+    """A model that this run does not train: exactly one of its sources is given."""
 
-    checkpoint: str
+    checkpoint: str | None = None
     """Local folder or hub name in the hub's llava-hf layout."""
+    replies: str | None = None
+    """File of replies that came from elsewhere (`evaluation/reply_file.py` has the format): nothing is asked."""
     refusal_instruction: bool = False
     """Ask with the refusal prompt."""
     size: Literal["7b", "13b"] | None = None
     """Size of LLaVA-1.5; null means that the paper has no figure to compare with."""
     method: PaperMethod = "original"
     """Row of the paper's tables to compare with, where `size` is given."""
+
+    @model_validator(mode="after")
+    def _has_one_source(self) -> "OutsideModel":
+        given = [name for name in SOURCES if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"expected exactly one of {', '.join(SOURCES)}; found {' and '.join(given) or 'none'}")
+        if self.replies is not None and self.refusal_instruction:
+            raise ValueError("refusal_instruction has no effect on replies that are there already; remove it")
+        return self
 
 
 class InDomainTest(Section):
@@ -50,7 +63,7 @@ class EvaluationConfig(Section):
     methods: list[str] = ["original", "refusal_prompt", "sft", "idk_it", "ca_dpo"]
     """Rows of the table: `original`, `refusal_prompt`, and names of `training` entries."""
     models: dict[str, OutsideModel] = {}
-    """More rows: checkpoints from outside, by the name that results give them."""
+    """More rows: checkpoints from outside or files of replies, by the name that results give them."""
     pairs: list[tuple[str, str]] | None = None
     """(method or model, dataset) pairs to evaluate; null means every one on every benchmark."""
     size: Literal["7b", "13b"] | None = None

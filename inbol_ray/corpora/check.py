@@ -16,8 +16,8 @@ from inbol_ray.config.corpora import BenchmarkConfig, CorpusConfig
 from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.corpora.disk_index import DiskIndex
 from inbol_ray.corpora.leakage import EvaluationKeys, Leaks, with_keys
-from inbol_ray.corpora.read import NOT_DRAWN, CorpusSource, read_corpora, stream_tables
-from inbol_ray.corpora.stage import corpus_source
+from inbol_ray.corpora.read import NOT_DRAWN, read_corpora, stream_tables
+from inbol_ray.corpora.source import CorpusSource, corpus_source
 from inbol_ray.errors import InbolError
 from inbol_ray.images import ImageError, load_image, pixel_rule
 from inbol_ray.local_copies import written_to

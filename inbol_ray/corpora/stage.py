@@ -11,10 +11,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from inbol_ray.artifacts import StageContext
-from inbol_ray.config.corpora import TOYWORLD_PREFIX, CorpusConfig
+from inbol_ray.config.corpora import CorpusConfig
 from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.corpora.leakage import KEYS, EvaluationKeys, Leaks, with_keys
-from inbol_ray.corpora.read import NOT_DRAWN, CorpusSource, read_corpora, stream_tables
+from inbol_ray.corpora.read import NOT_DRAWN, read_corpora, stream_tables
+from inbol_ray.corpora.source import corpus_source
 from inbol_ray.errors import LeakageError
 from inbol_ray.row_writer import RowWriter
 from inbol_ray.rows import QUESTION, Rejected
@@ -75,16 +76,6 @@ def _read(context: StageContext, corpora: Sequence[CorpusConfig]) -> Iterator[pa
     rows = read_corpora([corpus_source(corpus, config, toyworld, f"{context.uri}/images") for corpus in corpora])
     for table in stream_tables(with_keys(rows, compare_content=config.leakage.compare_content)):
         yield keep_questions(context, table)
-
-
-def corpus_source(
-    corpus: CorpusConfig, config: PipelineConfig, toyworld: str | None, image_folder: str
-) -> CorpusSource:
-    """Where a corpus is read from; `toyworld:NAME` is a folder of the toy world, whose artifact's URI is `toyworld`."""
-    root = corpus.root
-    if root.startswith(TOYWORLD_PREFIX):
-        root = f"{toyworld}/corpora/{root.removeprefix(TOYWORLD_PREFIX)}"
-    return CorpusSource(corpus, root, config.storage, image_folder, config.seed)
 
 
 def raise_if_leaking(leaks: Leaks, config: PipelineConfig) -> None:

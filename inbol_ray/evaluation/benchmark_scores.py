@@ -20,6 +20,7 @@ from inbol_ray.config.sampling import ClassConfig, ScoringConfig
 from inbol_ray.evaluation.own_scores import score_own
 from inbol_ray.evaluation.right_replies import is_right, right_rate, score_pairs
 from inbol_ray.evaluation.scores import outcome_codes, score_codes
+from inbol_ray.evaluation.truthful import score_truthful
 from inbol_ray.rows import OUTCOMES
 from inbol_ray.scoring.answer_match import OURS
 
@@ -49,11 +50,12 @@ def score_benchmarks(predictions: pa.Table, classes: ClassConfig, scoring: Scori
     """Scores of every method on every benchmark it answered, sorted by seed, method and benchmark.
 
     `score` is the mean of the benchmark's own graded score (VQA accuracy for VQAv2), refusals scoring 0. `knowledge` has
-    the paper's classes by the base model's confidence, where that was sampled. `refusal_f1` takes refusing as the
-    prediction that a question is unanswerable, where a benchmark has both kinds; `answerability_acc` is how many were
-    answered or refused as they should be, whatever the answer. `harmonic_acc` is OVEN's mean of Acc on seen and unseen
-    entities, which its own code rounds to two decimals first (`rules: official`), `own` what else a benchmark alone has.
-    Every group of scores has its `right_rate`, and `pairs` that of questions that count together.
+    the paper's classes by the base model's confidence, where that was sampled, and `truthful` the quadrants of knowledge
+    with the Truthful Rate. `refusal_f1` takes refusing as the prediction that a question is unanswerable, where a
+    benchmark has both kinds; `answerability_acc` is how many were answered or refused as they should be, whatever the
+    answer. `harmonic_acc` is OVEN's mean of Acc on seen and unseen entities, which its own code rounds to two decimals
+    first (`rules: official`), `own` what else a benchmark alone has. Every group of scores has its `right_rate`, and
+    `pairs` that of questions that count together.
 
     Source: InBoL (arXiv 2412.11196) Sec. 4; VizWiz's answerability metric; oven_eval.py (harmonic mean).
     """
@@ -69,6 +71,9 @@ def score_benchmarks(predictions: pa.Table, classes: ClassConfig, scoring: Scori
             "unanswerable": _score(codes, unparsed, answerable, ~answerable),
             "refusal_f1": _refusal_f1(codes, answerable),
             "answerability_acc": _answerability_acc(codes, answerable),
+            "truthful": score_truthful(
+                codes, table["base_confidence"].to_numpy(zero_copy_only=False).astype(np.float64), answerable, classes
+            ),
             "knowledge": _score_knowledge(table, codes, unparsed, answerable, classes),
             "classes": by_class,
             "harmonic_acc": _harmonic_acc(by_class.get("entities", {}), scoring.rules == "official"),

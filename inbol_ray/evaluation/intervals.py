@@ -41,6 +41,29 @@ def resample_counts(counts: Sequence[int] | np.ndarray) -> np.ndarray:
     return np.random.default_rng(_SEED).multinomial(total, counts / total, size=NUM_RESAMPLES)
 
 
+def resample_totals(kinds_KC: np.ndarray, counts_K: np.ndarray, stream: int) -> np.ndarray:
+    """Sums of the columns of bootstrap resamples, (NUM_RESAMPLES, C): `counts_K` items are of each kind, with the values
+    `kinds_KC`. Samples that are drawn apart, such as two benchmarks, each need a `stream` of their own, from 1."""
+    total = int(counts_K.sum())
+    rng = np.random.default_rng([_SEED, stream])
+    return np.concatenate(
+        [rng.multinomial(total, counts_K / total, size=size) @ kinds_KC for size in _chunks(len(counts_K))]
+    )
+
+
+def swap_totals(kinds_KC: np.ndarray, swapped_KC: np.ndarray, counts_K: np.ndarray, stream: int) -> np.ndarray:
+    """`resample_totals` of a randomisation instead: each item keeps its values or takes `swapped_KC`, by a fair coin."""
+    rng = np.random.default_rng([_SEED, stream])
+    draws = (rng.binomial(counts_K, 0.5, size=(size, len(counts_K))) for size in _chunks(len(counts_K)))
+    return np.concatenate([counts_K @ kinds_KC + swapped @ (swapped_KC - kinds_KC) for swapped in draws])
+
+
+def _chunks(num_kinds: int) -> list[int]:
+    """Sizes of parts of NUM_RESAMPLES draws that take some 30 MB each."""
+    size = max(1, 4_000_000 // num_kinds)
+    return [min(size, NUM_RESAMPLES - start) for start in range(0, NUM_RESAMPLES, size)]
+
+
 def bootstrap_interval(values: np.ndarray) -> Interval:
     """Percentile interval of a statistic from its value on every resample.
 

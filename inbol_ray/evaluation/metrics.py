@@ -1,7 +1,7 @@
-"""Scores of predictions: Acc, RefR, S_trust, accuracy when answered, and what several seeds say together.
+"""Scores of predictions: Acc, RefR, S_trust, accuracy when answered, and paired differences.
 
-PREDICTION rows (`inbol_ray.rows`, any number of methods, benchmarks and seeds) -> the content of `results.json`;
-several of those -> the content of `seeds.json`. Every rate, score, difference and interval is in percent.
+PREDICTION rows (`inbol_ray.rows`, any number of methods, benchmarks and seeds) -> the content of `results.json`.
+Every rate, score, difference and interval is in percent.
 
 Source: InBoL (arXiv 2412.11196) Sec. 4; `scores` has the formulas.
 """
@@ -11,9 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 
+from inbol_ray.config.sampling import ClassConfig
 from inbol_ray.errors import DataError, RowCountError
-from inbol_ray.evaluation.intervals import t_interval
+from inbol_ray.evaluation.penalty import changes_by_domain, penalty_curves
 from inbol_ray.evaluation.scores import VALUE, Metrics, difference_interval, outcome_codes, score_codes
+from inbol_ray.evaluation.truthful import score_truthful
 from inbol_ray.rows import PREDICTION
 
 SCHEMA_VERSION = 1
@@ -30,7 +32,9 @@ DIFFERENCES = (
     ("ca_dpo", "sft"),
 )
 """(method, baseline) of every paired difference."""
-_COLUMNS = tuple(name for name in PREDICTION.names if name not in ("images", "gold_answers", "question", "response"))
+_DEFAULT_CLASSES = ClassConfig()
+_UNUSED = ("images", "gold_answers", "question", "response", "confidence")
+_COLUMNS = tuple(name for name in PREDICTION.names if name not in _UNUSED)
 
 
 def method_order(methods: Iterable[str]) -> list[str]:
@@ -45,67 +49,44 @@ def build_results(
     *,
     name: str = "",
     provenance: Mapping | None = None,
+    classes: ClassConfig = _DEFAULT_CLASSES,
 ) -> dict:
     """Content of `results.json` from PREDICTION rows and the pipeline's stage records (`stage`, `wall_s`, ...).
 
     `answerable` and `unanswerable` score the questions whose corpus says so; where it does not say, a question is in
     neither. `confidence_bins` (figure 4) holds the questions with a `base_confidence` that are not known to be
     unanswerable, in bins of width 0.1 centred on 0, 0.1, ..., 1. `comparisons` are paired over questions: the same
-    question, two methods.
+    question, two methods. `penalty_curves` and `order_changes` say what another price of a wrong reply than S_trust's
+    would change (`penalty`), `truthful` of a row what `truthful` counts, by the thresholds of `classes`.
 
     Raises: DataError for missing columns or unknown outcomes; RowCountError where a question is there twice, or for
     one method and not for another, because then the methods cannot be compared.
     """
     table = _read_columns(predictions)
     _check_same_questions(table)
+    rows = [_score_cell(cell, *key, classes) for key, cell in _cells(table)]
     return {
         "schema_version": SCHEMA_VERSION,
         "name": name,
-        "results": [_score_cell(cell, *key) for key, cell in _cells(table)],
+        "results": rows,
         "comparisons": _compare(table),
+        "penalty_curves": penalty_curves(rows),
+        "order_changes": changes_by_domain(rows),
         "confidence_bins": [row for key, cell in _cells(table) for row in _score_bins(cell, *key)],
         "stages": [dict(stage) for stage in stages],
         "provenance": dict(provenance or {}),
     }
 
 
-def summarise_seeds(results_per_seed: Sequence[Mapping]) -> dict:
-    """Content of `seeds.json`: what the results of several seeds (`build_results`, each of one or more) say together.
-
-    `methods`: mean and 95% t-interval over seeds of every score. `differences`: `s_trust` and `acc` of one method
-    minus another at the same seed. `values` stand in the order of `seeds`, None where a seed lacks the score;
-    an interval needs two seeds.
-
-    Raises: DataError when two results share method, domain and seed.
-    """
-    rows: dict[tuple[str, str, int], Mapping] = {}
-    for row in (row for results in results_per_seed for row in results["results"]):
-        key = (row["method"], row["domain"], row["seed"])
-        if key in rows:
-            raise DataError(f"two results for method, domain, seed {key}: give each seed once")
-        rows[key] = row
-    seeds = sorted({seed for _, _, seed in rows})
-    names = {results.get("name", "") for results in results_per_seed}
-    present = method_order(method for method, _, _ in rows)
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "name": names.pop() if len(names) == 1 else "",
-        "seeds": seeds,
-        "methods": [
-            {"method": method, "domain": domain}
-            | {score: _summarise([_get(rows, method, domain, seed, score) for seed in seeds]) for score in SCORES}
-            for domain in DOMAINS
-            for method in present
-            if any((method, domain, seed) in rows for seed in seeds)
-        ],
-        "differences": [
-            row
-            for domain in DOMAINS
-            for method, baseline in DIFFERENCES
-            for metric in ("s_trust", "acc")
-            for row in _seed_differences(rows, seeds, method, baseline, domain, metric)
-        ],
-    }
+def shared_questions(predictions: pa.Table) -> pa.Table:
+    """The rows of questions that every method of their seed has: only on those can methods be compared."""
+    names = ("seed", "method", "benchmark", "id")
+    keys = list(zip(*(predictions[name].to_pylist() for name in names), strict=True))
+    questions: dict[int, dict[str, set]] = {}
+    for seed, method, *question in keys:
+        questions.setdefault(seed, {}).setdefault(method, set()).add(tuple(question))
+    shared = {seed: set.intersection(*of_method.values()) for seed, of_method in questions.items()}
+    return predictions.filter(pa.array([tuple(question) in shared[seed] for seed, _, *question in keys], pa.bool_()))
 
 
 def _read_columns(predictions: pa.Table) -> dict[str, np.ndarray]:
@@ -145,12 +126,13 @@ def _cells(table: Mapping[str, np.ndarray]) -> Iterable[tuple[tuple[str, str, in
                     yield (method, domain, seed), _take(table, mask)
 
 
-def _score_cell(cell: Mapping[str, np.ndarray], method: str, domain: str, seed: int) -> dict:
+def _score_cell(cell: Mapping[str, np.ndarray], method: str, domain: str, seed: int, classes: ClassConfig) -> dict:
     return {
         "method": method,
         "domain": domain,
         "seed": seed,
         **_score(cell).to_dict(),
+        "truthful": score_truthful(cell["outcome"], cell["base_confidence"], cell["answerable"] != 0, classes),
         "answerable": _score(_take(cell, cell["answerable"] == 1)).to_dict(),
         "unanswerable": _score(_take(cell, cell["answerable"] == 0)).to_dict(),
         "benchmarks": {
@@ -225,28 +207,3 @@ def _compare(table: Mapping[str, np.ndarray]) -> list[dict]:
                     | {"interval": list(interval) if interval else None}
                 )
     return rows
-
-
-def _get(rows: Mapping, method: str, domain: str, seed: int, score: str) -> float | None:
-    return rows.get((method, domain, seed), {}).get(score)
-
-
-def _seed_differences(
-    rows: Mapping, seeds: Sequence[int], method: str, baseline: str, domain: str, metric: str
-) -> list[dict]:
-    """The one row of a paired difference, or none where no seed has both methods."""
-    pairs = [(_get(rows, method, domain, seed, metric), _get(rows, baseline, domain, seed, metric)) for seed in seeds]
-    values = [None if one is None or other is None else one - other for one, other in pairs]
-    if all(value is None for value in values):
-        return []
-    return [{"method": method, "baseline": baseline, "domain": domain, "metric": metric, **_summarise(values)}]
-
-
-def _summarise(values: Sequence[float | None]) -> dict:
-    present = [value for value in values if value is not None]
-    interval = t_interval(present)
-    return {
-        "values": list(values),
-        "mean": sum(present) / len(present) if present else None,
-        "interval": list(interval) if interval else None,
-    }

@@ -15,6 +15,7 @@ from inbol_ray.config.sampling import ClassConfig
 from inbol_ray.evaluation.estimators import render_estimators
 from inbol_ray.evaluation.gallery import Example, choose_examples, embed_image
 from inbol_ray.evaluation.metrics import DOMAINS, method_order
+from inbol_ray.evaluation.page_penalty import render_penalty
 from inbol_ray.evaluation.page_scores import render_differences, render_hero, render_scores
 from inbol_ray.evaluation.page_style import STYLE
 from inbol_ray.evaluation.plots import bin_points, confidence_histogram, legend_mark, line_panel, method_style
@@ -64,6 +65,7 @@ def render_page(
         "</header>",
         render_scores(results),
         render_differences(results),
+        render_penalty(results),
         _confidence_section(results, classes),
         render_risk_coverage(results.get("risk_coverage", [])),
         _histogram_section(confidences, classes),

@@ -3,6 +3,7 @@
 Content of `results.json` and lists of confidences -> SVG text. Axes: confidence in [0, 1], rates in percent.
 """
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -130,6 +131,41 @@ def roc_panel(curves: Sequence[Sequence[tuple[float, float]]], described: str) -
         f"{_svg_open(_WIDTH, _HEIGHT, described)}{ticks}"
         f'<path class="grid" d="M{left} {base}L{_WIDTH - _RIGHT} {_TOP}"/>{lines}'
         f'<text class="x title" x="{left + width / 2:.1f}" y="{_HEIGHT - 8}">False positives</text></svg>'
+    )
+
+
+def penalty_panel(curves: Sequence[tuple[int, Sequence[tuple[float, float]]]], described: str) -> str:
+    """S by lambda, a line a method: (style, points as (lambda, S in percent)). The dashed line is S_trust's lambda = 1."""
+    points = [point for _, curve in curves for point in curve]
+    most = max(penalty for penalty, _ in points)
+    step = next(size for size in (25, 50, 100, 200) if size * 6 >= 100 - min(score for _, score in points))
+    low = -step * math.ceil(-min(0.0, *(score for _, score in points)) / step)
+    base, width = _HEIGHT - _BOTTOM, _WIDTH - _LEFT - _RIGHT
+
+    def x(penalty: float) -> float:
+        return _LEFT + width * penalty / most
+
+    def y(score: float) -> float:
+        return base - (base - _TOP) * (score - low) / (100 - low)
+
+    rows = "".join(
+        f'<path class="{"axis" if score == 0 else "grid"}" d="M{_LEFT} {y(score):.1f}H{_WIDTH - _RIGHT}"/>'
+        f'<text class="y" x="{_LEFT - 7}" y="{y(score) + 4:.1f}">{number(score).removesuffix(".0")}</text>'
+        for score in range(low, 101, step)
+    )
+    ticks = "".join(
+        f'<text class="x" x="{x(penalty):.1f}" y="{base + 17}">{penalty}</text>' for penalty in range(int(most) + 1)
+    )
+    lines = "".join(
+        f'<g class="m{style}"><path class="line" d="M'
+        + "L".join(f"{x(penalty):.1f} {y(score):.1f}" for penalty, score in curve)
+        + '"/></g>'
+        for style, curve in curves
+    )
+    return (
+        f"{_svg_open(_WIDTH, _HEIGHT, described)}{rows}{ticks}"
+        f'<path class="grid" stroke-dasharray="4 3" d="M{x(1):.1f} {_TOP}V{base}"/>{lines}'
+        f'<text class="x title" x="{_LEFT + width / 2:.1f}" y="{_HEIGHT - 8}">\u03bb, price of a wrong reply</text></svg>'
     )
 
 

@@ -1,10 +1,9 @@
 """Stage: the greedy reply of every (model, benchmark) pair to every question, judged -> PREDICTION rows.
 
-Models are the run's own methods and checkpoints from outside. The replies are kept in `evaluation.replies`' store, where
-they stand as soon as they have come; judging them takes seconds and is done over from there.
+Models are the run's own methods, checkpoints from outside, and files of replies from elsewhere. What engines reply is kept
+in `evaluation.replies`' store, where it stands as soon as it has come; judging takes seconds and is done over from there.
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +13,15 @@ import pyarrow.parquet as pq
 
 from inbol_ray.artifacts import StageContext
 from inbol_ray.config.evaluation import UNTRAINED_METHODS
-from inbol_ray.corpora.breakdown import question_classes, question_group, question_pair
-from inbol_ray.evaluation.replies import GreedyReply, answer_requests, request_keys
+from inbol_ray.evaluation.file_predictions import FileJudgement, judge_file
+from inbol_ray.evaluation.judge import Rules, judge_row
+from inbol_ray.evaluation.replies import answer_requests, request_keys
 from inbol_ray.evaluation.scores import score_group
 from inbol_ray.progress import write_progress
 from inbol_ray.prompts import question_prompt
 from inbol_ray.row_writer import write_rows
 from inbol_ray.rows import PREDICTION, Question
 from inbol_ray.sampling.vllm_engine import Decoding
-from inbol_ray.scoring.outcome import NO_REPLY, judge_reply
 
 
 @dataclass(frozen=True)
@@ -37,11 +36,14 @@ class Model:
 def predict(context: StageContext) -> dict[str, int]:
     """Writes `predictions.parquet`. Reads `benchmarks`, a checkpoint a trained method and `test_confidence` (figure 4).
 
-    A question that an engine could not answer stays in the table with the outcome `error`.
+    A question that an engine could not answer, or a file has no reply to, stays in the table with the outcome `error`;
+    rows of a file that cannot be used are rejected.
     """
     config = context.config
     rows = pq.read_table(context.inputs["benchmarks"] / "benchmarks.parquet").to_pylist()
-    asked = [(model, row) for model in _models(context) for row in rows if _is_wanted(context, model, row)]
+    asked = [(model, row) for model in _models(context) for row in rows if _is_wanted(context, model.name, row)]
+    rules = Rules(config.sampling.correct_threshold, config.scoring)
+    from_files = _judge_files(context, rows, rules)  # before engines start: a file may turn out to be useless
     decoding = Decoding(1, 0.0, config.evaluation.max_tokens)
     requests = _build_requests(asked, context)
     requests = requests.append_column("key", request_keys(requests, config, decoding))
@@ -50,13 +52,37 @@ def predict(context: StageContext) -> dict[str, int]:
 
     def judged() -> Iterator[dict]:
         for (model, row), key in zip(asked, requests["key"].to_pylist(), strict=True):
-            yield _judge(model, row, replies[key], context) | {"base_confidence": confidences.get(row["id"])}
+            yield judge_row(
+                row, replies[key], method=model.name, checkpoint=model.checkpoint, seed=config.seed, rules=rules
+            )
+        for judgement in from_files:
+            yield from judgement.predictions
 
-    predictions = sorted(judged(), key=lambda row: (row["method"], row["benchmark"], row["id"]))
+    judged_rows = (row | {"base_confidence": confidences.get(row["id"])} for row in judged())
+    predictions = sorted(judged_rows, key=lambda row: (row["method"], row["benchmark"], row["id"]))
     _publish_trust(context, predictions)
     num_predictions = write_rows(context.folder / "predictions.parquet", predictions, PREDICTION)
-    context.check_rows(len(asked), num_predictions)
-    return {"predictions": num_predictions, "errors": sum(row["outcome"] == "error" for row in predictions)}
+    num_from_files = sum(judgement.num_rows + judgement.num_without_reply for judgement in from_files)
+    context.check_rows(len(asked) + num_from_files, num_predictions)
+    counts = {"predictions": num_predictions, "errors": sum(row["outcome"] == "error" for row in predictions)}
+    if from_files:
+        counts["without_reply"] = sum(judgement.num_without_reply for judgement in from_files)
+    return counts
+
+
+def _judge_files(context: StageContext, rows: list[dict], rules: Rules) -> list[FileJudgement]:
+    """Replies of the models that are files; of a file with a column `model`, those under the model's name."""
+    config = context.config
+    judgements = []
+    for name, model in config.evaluation.models.items():
+        if model.replies is not None:
+            wanted = [row for row in rows if _is_wanted(context, name, row)]
+            judgement = judge_file(
+                model.replies, wanted, config.storage, rules, model=name, seed=config.seed, only_this_model=True
+            )
+            context.reject(judgement.rejected)
+            judgements.append(judgement)
+    return judgements
 
 
 def _publish_trust(context: StageContext, predictions: list[dict]) -> None:
@@ -80,7 +106,9 @@ def _models(context: StageContext) -> list[Model]:
         for name in evaluation.methods
     ]
     outside = [
-        Model(name, _absolute(model.checkpoint), model.refusal_instruction) for name, model in evaluation.models.items()
+        Model(name, _absolute(model.checkpoint), model.refusal_instruction)
+        for name, model in evaluation.models.items()
+        if model.checkpoint is not None
     ]
     return methods + outside
 
@@ -90,9 +118,9 @@ def _absolute(checkpoint: str) -> str:
     return str(Path(checkpoint).resolve()) if Path(checkpoint).is_dir() else checkpoint
 
 
-def _is_wanted(context: StageContext, model: Model, row: dict) -> bool:
+def _is_wanted(context: StageContext, model: str, row: dict) -> bool:
     pairs = context.config.evaluation.pairs
-    return pairs is None or (model.name, row["benchmark"]) in pairs
+    return pairs is None or (model, row["benchmark"]) in pairs
 
 
 def _build_requests(asked: list[tuple[Model, dict]], context: StageContext) -> pa.Table:
@@ -113,34 +141,3 @@ def _read_confidences(context: StageContext) -> dict[str, float]:
         return {}
     answers = pq.read_table(context.inputs["test_confidence"] / "answers.parquet", columns=["id", "confidence"])
     return dict(zip(answers["id"].to_pylist(), answers["confidence"].to_pylist(), strict=True))
-
-
-def _judge(model: Model, row: dict, reply: GreedyReply, context: StageContext) -> dict:
-    """A PREDICTION row."""
-    config = context.config
-    question = Question.from_row(row)
-    outcome = NO_REPLY
-    if not reply.reason:
-        outcome = judge_reply(reply.text, question, config.sampling.correct_threshold, config.scoring)
-    return {
-        "id": question.id,
-        "group": question_group(question),
-        "pair": question_pair(question),
-        "benchmark": row["benchmark"],
-        "domain": row["domain"],
-        "classes": json.dumps(question_classes(question)),
-        "method": model.name,
-        "seed": config.seed,
-        "checkpoint": model.checkpoint,
-        "images": question.images,
-        "question": question.question,
-        "gold_answers": question.choices[question.gold_index : question.gold_index + 1]
-        if question.answer_kind == "mc" and question.gold_index is not None
-        else sorted(set(question.gold_answers)),
-        # A corpus that does not say and has answers is one of answerable questions.
-        "answerable": question.answerable is not False,
-        "response": reply.detail if reply.reason else reply.text,
-        "outcome": outcome.kind,
-        "unparsed": outcome.unparsed,
-        "score": outcome.score,
-    }

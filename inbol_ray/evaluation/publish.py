@@ -5,17 +5,17 @@ Not a stage: it takes seconds, and the times it reports are not part of any arti
 
 import json
 
-import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from inbol_ray.artifacts import open_store
+from inbol_ray.calibration.risk_coverage import answers_with_confidence, summarise
 from inbol_ray.calibration.stage import RISK_COVERAGE
 from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.evaluation.benchmark_scores import merge_rotations, score_benchmarks
 from inbol_ray.evaluation.estimators import compare_estimators
 from inbol_ray.evaluation.in_domain_test import score_in_domain_test
-from inbol_ray.evaluation.metrics import build_results
+from inbol_ray.evaluation.metrics import build_results, shared_questions
 from inbol_ray.evaluation.paper_tables import build_tables, render_tables
 from inbol_ray.evaluation.refusal_tables import build_refusal_table, render_refusal_table
 from inbol_ray.evaluation.report import render_terminal_table, write_report
@@ -42,15 +42,18 @@ def publish(config: PipelineConfig, manifests: dict[str, dict]) -> dict:
         "git_commit": latest["git_commit"],
         "packages": latest["packages"],
     }
-    comparable = _answered_by_all(merge_rotations(predictions))
-    results = build_results(comparable, times, name=config.name, provenance=provenance)
+    comparable = shared_questions(merge_rotations(predictions))
+    results = build_results(comparable, times, name=config.name, provenance=provenance, classes=config.classes)
     if config.evaluation.in_domain_test is not None:
         results["in_domain_test"] = score_in_domain_test(predictions, config.evaluation.in_domain_test, config.seed)
     if "test_confidence" in stages:
         test_answers = pq.read_table(store.folder(stages["test_confidence"]) / "answers.parquet")
         results["estimators"] = compare_estimators(predictions, test_answers)
+    curves = summarise(answers_with_confidence(predictions), "reported")
     if "calibrate" in manifests:
-        results["risk_coverage"] = json.loads((store.folder(stages["calibrate"]) / RISK_COVERAGE).read_text())
+        curves = json.loads((store.folder(stages["calibrate"]) / RISK_COVERAGE).read_text()) + curves
+    if curves:
+        results["risk_coverage"] = curves
     with written_to(config.output_dir, config.storage) as out_dir:
         write_report(
             results,
@@ -95,13 +98,3 @@ def publish_benchmarks(config: PipelineConfig) -> dict:
     print(markdown)
     print(f"Every benchmark: {config.output_dir}/benchmarks.json   Tables: {config.output_dir}/tables.md")
     return content
-
-
-def _answered_by_all(predictions: pa.Table) -> pa.Table:
-    """The benchmarks that every method answered: only on those can methods be compared on the page."""
-    methods: dict[str, set[str]] = {}
-    for benchmark, method in zip(*(predictions[name].to_pylist() for name in ("benchmark", "method")), strict=True):
-        methods.setdefault(benchmark, set()).add(method)
-    num_methods = len(set().union(*methods.values())) if methods else 0
-    shared = [benchmark for benchmark, present in methods.items() if len(present) == num_methods]
-    return predictions.filter(pc.is_in(predictions["benchmark"], pa.array(shared, pa.string())))

@@ -12,12 +12,12 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from inbol_ray.config.schema import PipelineConfig
+from inbol_ray.evaluation.judge import GreedyReply
 from inbol_ray.images import IMAGES_VERSION, pixel_rule
 from inbol_ray.local_copies import local_copy
 from inbol_ray.provenance import package_versions
@@ -26,14 +26,6 @@ from inbol_ray.sampling.generate import generate
 from inbol_ray.sampling.parts import list_parts
 from inbol_ray.sampling.vllm_engine import Decoding
 from inbol_ray.storage import is_remote
-
-
-class GreedyReply(NamedTuple):
-    """The text of a reply; where there is none, `reason` (a slug) and `detail` say why."""
-
-    text: str
-    reason: str
-    detail: str
 
 
 def answer_requests(

@@ -17,7 +17,7 @@ from inbol_ray.evaluation.page import render_page
 from inbol_ray.evaluation.wording import DOMAIN_LABELS, duration, headline, method_label, number, seeds_of, span
 from inbol_ray.images import read_image_bytes
 
-_HEADS = {"acc": "Acc", "refr": "RefR", "s_trust": "S_trust", "answered_acc": "Ans.Acc"}
+HEADS = {"acc": "Acc", "refr": "RefR", "s_trust": "S_trust", "answered_acc": "Ans.Acc"}
 _PARTS = (("", "all questions"), ("answerable", "answerable questions"), ("unanswerable", "unanswerable questions"))
 
 
@@ -37,11 +37,11 @@ def render_terminal_table(results: Mapping) -> str:
             for domain in domains:
                 row = cells.get((method, seed, domain), {})
                 grid[-1] += _terminal_cells(row.get(part, {}) if part else row)
-        lines += _align(grid, domains, group=len(heads)) + [""]
+        lines += align(grid, domains, group=len(heads)) + [""]
     if results["stages"]:
         lines += _stage_lines(results["stages"]) + [""]
     sentence, evidence = headline(results)
-    return _ascii("\n".join([*lines, sentence, *([evidence] if evidence else [])])) + "\n"
+    return ascii_text("\n".join([*lines, sentence, *([evidence] if evidence else [])])) + "\n"
 
 
 def write_report(
@@ -77,17 +77,17 @@ def render_seeds_table(summary: Mapping, markdown: bool = False) -> str:
     for domain in [d for d in DOMAINS if any(row["domain"] == d for row in summary["methods"])]:
         scores = [["method", "score", *seeds, "mean", "95% interval"]]
         for row in [row for row in summary["methods"] if row["domain"] == domain]:
-            scores += [[method_label(row["method"]), _HEADS[score], *_seed_cells(row[score])] for score in SCORES]
+            scores += [[method_label(row["method"]), HEADS[score], *_seed_cells(row[score])] for score in SCORES]
         blocks.append((f"Scores {DOMAIN_LABELS[domain]} (percent)", scores))
         gaps = [["difference", "score", *seeds, "mean", "95% interval"]]
         for row in [row for row in summary["differences"] if row["domain"] == domain]:
             label = f"{method_label(row['method'])} - {method_label(row['baseline'])}"
-            gaps.append([label, _HEADS[row["metric"]], *_seed_cells(row, signed=True)])
+            gaps.append([label, HEADS[row["metric"]], *_seed_cells(row, signed=True)])
         if len(gaps) > 1:
             blocks.append((f"Paired differences {DOMAIN_LABELS[domain]} (points, same seed)", gaps))
     if markdown:
-        return "\n".join(f"## {title}\n\n{_markdown(grid)}\n" for title, grid in blocks)
-    return _ascii("\n".join("\n".join([title, *_align(_thin(grid)), ""]) for title, grid in blocks))
+        return "\n".join(f"## {title}\n\n{markdown_table(grid)}\n" for title, grid in blocks)
+    return ascii_text("\n".join("\n".join([title, *align(_thin(grid)), ""]) for title, grid in blocks))
 
 
 def write_seeds_report(summary: Mapping, out_dir: Path) -> str:
@@ -105,7 +105,7 @@ def _write_json(content: Mapping, path: Path) -> None:
     path.write_text(json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _ascii(text: str) -> str:
+def ascii_text(text: str) -> str:
     """Plain signs, for logs and terminals of any encoding."""
     for sign, plain in (("\N{MINUS SIGN}", "-"), ("\N{EN DASH}", "-"), ("\u2019", "'")):
         text = text.replace(sign, plain)
@@ -129,13 +129,17 @@ def _thin(grid: list[list[str]]) -> list[list[str]]:
     return [[("" if i and row[0] == grid[i - 1][0] else row[0]), *row[1:]] for i, row in enumerate(grid)]
 
 
-def _align(grid: list[list[str]], domains: Sequence[str] = (), group: int = 0) -> list[str]:
-    """Rows as lines, first column left and the others right aligned; `domains` head groups of `group` columns."""
+def align(grid: list[list[str]], domains: Sequence[str] = (), group: int = 0, left: bool = False) -> list[str]:
+    """Rows as lines, first column left and the others right aligned, or all `left`; `domains` head groups of `group`
+    columns."""
     widths = [max(len(row[column]) for row in grid) for column in range(len(grid[0]))]
     gaps = [0, *(4 if group and column % group == 1 else 2 for column in range(1, len(widths)))]
 
     def line(row: Sequence[str]) -> str:
-        cells = [row[0].ljust(widths[0]), *(text.rjust(w) for text, w in zip(row[1:], widths[1:], strict=True))]
+        cells = [
+            row[0].ljust(widths[0]),
+            *(text.ljust(w) if left else text.rjust(w) for text, w in zip(row[1:], widths[1:], strict=True)),
+        ]
         return "".join(" " * gap + cell for gap, cell in zip(gaps, cells, strict=True)).rstrip()
 
     heads, place = "", widths[0]
@@ -151,10 +155,11 @@ def _align(grid: list[list[str]], domains: Sequence[str] = (), group: int = 0) -
 def _stage_lines(stages: Sequence[Mapping]) -> list[str]:
     total = sum(stage["wall_s"] for stage in stages)
     rows = [[str(stage["stage"]), duration(stage["wall_s"])] for stage in stages]
-    return _align([["stage", "wall time"], *rows, ["total", duration(total)]])
+    return align([["stage", "wall time"], *rows, ["total", duration(total)]])
 
 
-def _markdown(grid: list[list[str]]) -> str:
+def markdown_table(grid: list[list[str]]) -> str:
+    """A Markdown table; the first row is its head."""
     rule = ["---", "---", *("---:" for _ in grid[0][2:])]
     safe = [[cell.replace("|", "\\|").replace("<", "&lt;") for cell in row] for row in grid]
     return "\n".join("| " + " | ".join(row) + " |" for row in [safe[0], rule, *safe[1:]])

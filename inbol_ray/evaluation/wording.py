@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from inbol_ray.evaluation.intervals import Interval
-from inbol_ray.evaluation.metrics import DOMAINS, method_order, summarise_seeds
+from inbol_ray.evaluation.metrics import DOMAINS, method_order
+from inbol_ray.evaluation.seeds import summarise_seeds
 
 MINUS = "\N{MINUS SIGN}"
 DOMAIN_LABELS = {"in_domain": "in-domain", "out_of_domain": "out-of-domain"}

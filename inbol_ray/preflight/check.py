@@ -33,7 +33,11 @@ def check_run(config: PipelineConfig, stages: Sequence[Stage], store: Store) -> 
         methods = {name: method for name, method in config.training.items() if name in names}
     if "evaluate" in names:
         models = config.evaluation.models
-        uses |= {f"evaluation.models.{name}.checkpoint": model.checkpoint for name, model in models.items()}
+        uses |= {
+            f"evaluation.models.{name}.checkpoint": model.checkpoint
+            for name, model in models.items()
+            if model.checkpoint is not None
+        }
     check_checkpoints(uses, config.storage, methods)
     if methods:
         from inbol_ray.preflight.disk import check_disk

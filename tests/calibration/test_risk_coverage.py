@@ -39,4 +39,5 @@ def test_the_section_shows_every_method_and_escapes():
     assert [row["num_questions"] for row in summary] == [50, 50]
     page = render_risk_coverage(summary)
     assert "<script>" not in page and page.count('class="line" d=') == 4 and "Cov. at 10%" in page  # two in the legend
+    assert "ECE, equal width" in page and "in 15 bins" in page
     assert render_risk_coverage([]) == ""

@@ -38,7 +38,7 @@ def population(trained_model, tmp_path_factory):
     from inbol_ray.config.corpora import CorpusConfig, ToyWorldConfig
     from inbol_ray.config.machines import EngineConfig, StorageConfig
     from inbol_ray.config.model import PromptConfig
-    from inbol_ray.corpora.read import CorpusSource, read_rows
+    from inbol_ray.corpora.source import CorpusSource, read_rows
     from inbol_ray.prompts import chat_prompt, render_question
     from inbol_ray.sampling.chat_engine import SAMPLE_TEMPERATURE, agreement_rate
     from inbol_ray.sampling.vllm_engine import Decoding

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from inbol_ray.config.corpora import CorpusConfig
-from inbol_ray.corpora.read import CorpusSource, read_rows
+from inbol_ray.corpora.source import CorpusSource, read_rows
 from inbol_ray.rows import QUESTION, REJECTED, Question, Rejected
 
 NUM_GOOD = 1000

@@ -9,8 +9,8 @@ from benchmark_files import SPLITS
 from inbol_ray.config.corpora import CorpusConfig
 from inbol_ray.config.machines import StorageConfig
 from inbol_ray.corpora.corpus_files import CorpusFiles
-from inbol_ray.corpora.read import CorpusSource, read_rows
 from inbol_ray.corpora.registry import READERS
+from inbol_ray.corpora.source import CorpusSource, read_rows
 from inbol_ray.errors import DataError
 from inbol_ray.rows import Question, Rejected
 

@@ -17,7 +17,8 @@ from inbol_ray.config.machines import StorageConfig
 from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.corpora.check import check_corpora
 from inbol_ray.corpora.leakage import with_keys
-from inbol_ray.corpora.read import BLOCK_BYTES, CORPUS_ROW, CorpusSource, read_corpora, stream_tables
+from inbol_ray.corpora.read import BLOCK_BYTES, CORPUS_ROW, read_corpora, stream_tables
+from inbol_ray.corpora.source import CorpusSource
 from inbol_ray.corpora.stage import build_benchmarks, build_questions, check_leakage
 from inbol_ray.errors import DataError, InbolError, LeakageError
 from inbol_ray.images import load_image

@@ -14,8 +14,8 @@ from inbol_ray.config.corpora import CorpusConfig
 from inbol_ray.config.load import load_config
 from inbol_ray.config.machines import StorageConfig
 from inbol_ray.corpora.breakdown import question_pair
-from inbol_ray.corpora.read import CorpusSource, NotDrawn, read_rows
 from inbol_ray.corpora.sample import StratifiedSample
+from inbol_ray.corpora.source import CorpusSource, NotDrawn, read_rows
 from inbol_ray.pipeline import build_stages
 from inbol_ray.rows import Question, Rejected
 

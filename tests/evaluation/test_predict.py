@@ -18,10 +18,10 @@ from stage_context import stage_context
 from inbol_ray.config.corpora import BenchmarkConfig
 from inbol_ray.config.sampling import ClassConfig
 from inbol_ray.config.schema import PipelineConfig
-from inbol_ray.corpora.read import CorpusSource, read_rows
 from inbol_ray.corpora.registry import READERS
+from inbol_ray.corpora.source import CorpusSource, read_rows
 from inbol_ray.corpora.stage import BENCHMARK_QUESTION
-from inbol_ray.errors import EngineError
+from inbol_ray.errors import DataError, EngineError
 from inbol_ray.evaluation import replies
 from inbol_ray.evaluation.benchmark_scores import score_benchmarks
 from inbol_ray.evaluation.predict import predict
@@ -149,6 +149,7 @@ def run(corpora, tmp_path, model_folder, monkeypatch):
         pq.write_table(table, folder / "benchmarks" / "benchmarks.parquet")
         context = stage_context(folder, config, benchmarks=folder / "benchmarks")
         counts = predict(context)
+        context.close()
         found = pq.read_table(folder / "predictions.parquet").to_pylist()
         assert counts["predictions"] == len(found)
         return {(row["method"], row["id"]): row for row in found}
@@ -272,3 +273,38 @@ def test_rotations_and_classes_come_with_the_predictions(run):
     assert groups["mmbench:dev_en:1000007"] == groups["mmbench:dev_en:7"] == "mmbench:dev_en:7"
     assert groups["gqa:testdev_balanced:00"] is None
     assert json.loads(found["original", "gqa:testdev_balanced:01"]["classes"])["form"] == "open"
+
+
+def test_a_file_of_replies_stands_beside_checkpoints_and_nothing_is_asked_for_it(run, tmp_path):
+    file = tmp_path / "theirs.jsonl"
+    rows = [
+        {"id": "gqa:testdev_balanced:00", "reply": "No.", "model": "theirs", "confidence": 0.75},
+        {"id": "gqa:testdev_balanced:00", "reply": "Yes.", "model": "another"},
+        {"id": "nowhere", "reply": "Yes."},
+        {"id": "gqa:testdev_balanced:01", "reply": "Yes.", "seed": 7},
+    ]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    engine = Engine(lambda row: "no")
+    found = run(engine, ("gqa", "vqav2"), models={"theirs": {"replies": str(file)}})
+    assert {checkpoint for call in engine.calls for checkpoint in call["checkpoint"].to_pylist()} == {
+        row["checkpoint"] for (method, _), row in found.items() if method == "original"
+    }
+    theirs = {id: row for (method, id), row in found.items() if method == "theirs"}
+    assert {id: row["outcome"] for id, row in theirs.items()} == {
+        "gqa:testdev_balanced:00": "correct",
+        "gqa:testdev_balanced:01": "error",  # vqav2, to which it has no reply at all, is not missing
+    }
+    first = theirs["gqa:testdev_balanced:00"]
+    assert (first["confidence"], first["checkpoint"]) == (0.75, f"replies:{file}")
+    assert found["original", "gqa:testdev_balanced:00"]["confidence"] is None
+    rejected = pq.read_table(next(tmp_path.glob("stage*")) / "rejected.parquet")["reason"].to_pylist()
+    assert sorted(rejected) == ["other_model", "other_model", "unknown_id"]
+
+
+def test_a_useless_file_of_replies_is_told_before_engines_start(run, tmp_path):
+    file = tmp_path / "theirs.jsonl"
+    file.write_text('{"id": "gqa:testdev_balanced:00", "reply": "No.", "model": "another"}')
+    engine = Engine(lambda row: "no")
+    with pytest.raises(DataError, match="found 'another' and 0, expected 'theirs' and 0"):
+        run(engine, ("gqa",), models={"theirs": {"replies": str(file)}})
+    assert not engine.calls

@@ -14,8 +14,9 @@ from PIL import Image
 
 from inbol_ray.config.sampling import ClassConfig
 from inbol_ray.evaluation.gallery import choose_examples, embed_image
-from inbol_ray.evaluation.metrics import METHODS, build_results, summarise_seeds
+from inbol_ray.evaluation.metrics import METHODS, build_results
 from inbol_ray.evaluation.report import render_seeds_table, render_terminal_table, write_report, write_seeds_report
+from inbol_ray.evaluation.seeds import summarise_seeds
 from inbol_ray.evaluation.wording import duration, escape, headline, number
 from inbol_ray.images import read_image_bytes
 from inbol_ray.rows import PREDICTION

@@ -70,6 +70,11 @@ def test_only_what_the_stages_load_is_checked(tiny_llava, tmp_path):
         check(config, ["confidence"])
     with pytest.raises(CheckpointError, match=r"^2 problems .*\n.*\n  evaluation.models.a.checkpoint: /nowhere"):
         check(config, ["confidence", "evaluate"])
+    (tmp_path / "replies.jsonl").write_text("{}")
+    models = {"a": {"replies": str(tmp_path / "replies.jsonl")}}
+    from_file = {"benchmarks": [], "methods": ["original"], "models": models}
+    with pytest.raises(CheckpointError, match="^1 problem "):  # a file of replies is no checkpoint
+        check(pipeline_config(tmp_path, tmp_path / "missing", evaluation=from_file), ["evaluate"])
     demo = load_config(["--config", "jobs/configs/demo.yaml", "--output_dir", str(tmp_path)])
     check(demo)  # a toy world makes its own base model
 
