@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from inbol_ray.artifacts import Stage
+from inbol_ray.config.evaluation import EvaluationConfig
 from inbol_ray.config.machines import EngineConfig
 from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.errors import ConfigError, ResourcesError
@@ -60,9 +61,13 @@ def stage_asks(stage: Stage, config: PipelineConfig) -> list[Ask]:
             (method.min_workers, "min_workers") if method.min_workers else (method.num_workers, "num_workers")
         )
         return [Ask("training workers", count, worker, f"training.{stage.name}.{setting}"), reader]
-    if stage.name in ENGINE_STAGES:
+    if stage.name in ENGINE_STAGES and not (stage.name == "evaluate" and _asks_no_engine(config.evaluation)):
         return engine_asks(config.engine, config.engine.min_engines or config.engine.num_engines)
     return [reader]
+
+
+def _asks_no_engine(evaluation: EvaluationConfig) -> bool:
+    return not evaluation.methods and all(model.checkpoint is None for model in evaluation.models.values())
 
 
 def engine_asks(engine: EngineConfig, count: int) -> list[Ask]:

@@ -180,9 +180,10 @@ def build_stages(config: PipelineConfig) -> dict[str, Stage]:
         "evaluate",
         "answer the benchmarks",
         "evaluation.predict:predict",
-        {key: dump["evaluation"][key] for key in ("methods", "models", "pairs", "max_tokens", "sample_confidence")}
+        {key: dump["evaluation"][key] for key in ("methods", "pairs", "max_tokens", "sample_confidence")}
+        | {"models": {name: model.result_settings() for name, model in config.evaluation.models.items()}}
         | {"scoring": dump["scoring"], "threshold": config.sampling.correct_threshold}
-        | base
+        | (base if config.evaluation.methods else {"images_version": IMAGES_VERSION})
         | prompts
         | engine
         | seed,

@@ -1,28 +1,50 @@
 """What is evaluated and calibrated."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, PositiveInt, model_validator
 
 from inbol_ray.config.corpora import BenchmarkConfig
+from inbol_ray.config.endpoint import EndpointConfig
 from inbol_ray.config.section import OpenFraction, Section
 
 UNTRAINED_METHODS = ("original", "refusal_prompt")
 """Methods that need no training: the model as it is, without and with the refusal instruction."""
 PaperMethod = Literal["original", "refusal_prompt", "sft", "idk_it", "ca_dpo"]
+Source = Literal["checkpoint", "endpoint"]
+"""Where the replies of a model come from: fields of `OutsideModel`, and keys of `evaluation.sources.SOURCES`."""
 
 
 class OutsideModel(Section):
-    """A checkpoint that this run does not train."""
+    """A model that this run does not train: exactly one of `checkpoint` and `endpoint`."""
 
-    checkpoint: str
+    checkpoint: str | None = None
     """Local folder or hub name in the hub's llava-hf layout."""
+    endpoint: EndpointConfig | None = None
+    """An OpenAI-compatible server, which is asked the same questions in the same words."""
     refusal_instruction: bool = False
     """Ask with the refusal prompt."""
     size: Literal["7b", "13b"] | None = None
     """Size of LLaVA-1.5; null means that the paper has no figure to compare with."""
     method: PaperMethod = "original"
     """Row of the paper's tables to compare with, where `size` is given."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "OutsideModel":
+        given = [name for name in get_args(Source) if getattr(self, name) is not None]
+        if len(given) != 1:
+            names = ", ".join(get_args(Source))
+            raise ValueError(f"a model needs exactly one of {names}; found {' and '.join(given) or 'none'}")
+        return self
+
+    @property
+    def source(self) -> Source:
+        return next(name for name in get_args(Source) if getattr(self, name) is not None)
+
+    def result_settings(self) -> dict[str, Any]:
+        """What a finished evaluation of it depends on, as JSON values."""
+        dump = self.model_dump(mode="json", exclude={"endpoint"})
+        return dump | ({"endpoint": self.endpoint.result_settings()} if self.endpoint else {})
 
 
 class InDomainTest(Section):
@@ -50,7 +72,7 @@ class EvaluationConfig(Section):
     methods: list[str] = ["original", "refusal_prompt", "sft", "idk_it", "ca_dpo"]
     """Rows of the table: `original`, `refusal_prompt`, and names of `training` entries."""
     models: dict[str, OutsideModel] = {}
-    """More rows: checkpoints from outside, by the name that results give them."""
+    """More rows: models from outside, by the name that results give them."""
     pairs: list[tuple[str, str]] | None = None
     """(method or model, dataset) pairs to evaluate; null means every one on every benchmark."""
     size: Literal["7b", "13b"] | None = None

@@ -269,4 +269,4 @@ def _type_name(annotation) -> str:
         return f"{origin.__name__}[{', '.join(map(_type_name, arguments))}]"
     if annotation is types.NoneType:
         return "null"
-    return "section" if issubclass(annotation, BaseModel) else annotation.__name__
+    return "section" if isinstance(annotation, type) and issubclass(annotation, BaseModel) else annotation.__name__

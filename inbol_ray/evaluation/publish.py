@@ -18,6 +18,7 @@ from inbol_ray.evaluation.in_domain_test import score_in_domain_test
 from inbol_ray.evaluation.metrics import build_results
 from inbol_ray.evaluation.paper_tables import build_tables, render_tables
 from inbol_ray.evaluation.report import render_terminal_table, write_report
+from inbol_ray.evaluation.usage import read_usage, render_usage
 from inbol_ray.local_copies import written_to
 from inbol_ray.pipeline import build_stages
 
@@ -48,6 +49,8 @@ def publish(config: PipelineConfig, manifests: dict[str, dict]) -> dict:
     if "test_confidence" in stages:
         test_answers = pq.read_table(store.folder(stages["test_confidence"]) / "answers.parquet")
         results["estimators"] = compare_estimators(predictions, test_answers)
+    if usage := read_usage(store.folder(stages["evaluate"])):
+        results["endpoints"] = usage
     if "calibrate" in manifests:
         results["risk_coverage"] = json.loads((store.folder(stages["calibrate"]) / RISK_COVERAGE).read_text())
     with written_to(config.output_dir, config.storage) as out_dir:
@@ -70,7 +73,8 @@ def publish_benchmarks(config: PipelineConfig) -> dict:
     """Score a finished evaluation a (model, benchmark) pair, write `benchmarks.json` and the paper's tables as
     `tables.md`, and print those; returns the content of `benchmarks.json`."""
     store = open_store(config)
-    predictions = pq.read_table(store.folder(build_stages(config)["evaluate"]) / "predictions.parquet")
+    folder = store.folder(build_stages(config)["evaluate"])
+    predictions, usage = pq.read_table(folder / "predictions.parquet"), read_usage(folder)
     scores = score_benchmarks(predictions, config.classes)
     test = config.evaluation.in_domain_test
     in_domain_test = score_in_domain_test(predictions, test, config.seed) if test else []
@@ -82,9 +86,10 @@ def publish_benchmarks(config: PipelineConfig) -> dict:
         "prompts": config.prompts.model_dump(mode="json"),
         "scores": scores,
         **({"in_domain_test": in_domain_test} if test else {}),
+        **({"endpoints": usage} if usage else {}),
         "tables": tables,
     }
-    markdown = render_tables(tables)
+    markdown = render_tables(tables) + render_usage(usage)
     with written_to(config.output_dir, config.storage) as out_dir:
         (out_dir / "benchmarks.json").write_text(json.dumps(content, indent=1))
         (out_dir / "tables.md").write_text(markdown)

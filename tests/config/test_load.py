@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 import sys
@@ -197,6 +198,38 @@ def test_every_job_has_help_and_refuses_a_bad_config(job):
 def test_an_evaluation_of_nothing_is_refused_at_once(option, value, match):
     with pytest.raises(ConfigError, match=match):
         load_config(["--config", DEMO, f"--{option}", value])
+
+
+ENDPOINT = {"url": "http://127.0.0.1:8000/v1", "model": "m"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "match"),
+    [
+        ({"url": "ftp://h/v1"}, "http or https"),
+        ({"url": "https:///v1"}, "http or https"),
+        ({"url": "http://h:x/v1"}, "http or https"),
+        ({"url": "http://h/v1 "}, "http or https"),
+        ({"url": "https://me:canary@h/v1"}, "holds credentials"),
+        ({"url": "https://h/v1?key=canary"}, "holds credentials"),
+        ({"url": "https://h/v1/chat/completions"}, "base URL, without"),
+        ({"api_key_env": "sk-canary"}, "name of an environment variable"),
+        ({"api_key": "canary"}, "a key does not belong"),
+        ({"extra_body": {"temperature": 1}}, "extra_body: .'temperature'. are set"),
+        ({"price_per_million_input_tokens": 1}, "both|neither"),
+    ],
+)
+def test_an_endpoint_is_well_formed_and_a_secret_is_not_repeated(fields, match):
+    value = json.dumps({"far": {"endpoint": ENDPOINT | fields}})
+    with pytest.raises(ConfigError, match=f"^evaluation.models.far.endpoint: .*({match})") as error:
+        load_config(["--config", DEMO, "--evaluation.models", value])
+    assert "canary" not in str(error.value)
+
+
+def test_a_model_has_exactly_one_source():
+    for model, found in (({}, "none"), ({"checkpoint": "x", "endpoint": ENDPOINT}, "checkpoint and endpoint")):
+        with pytest.raises(ConfigError, match=f"evaluation.models.far: a model needs exactly one of .* found {found}"):
+            load_config(["--config", DEMO, "--evaluation.models", json.dumps({"far": model})])
 
 
 def test_outside_models_need_no_training():
