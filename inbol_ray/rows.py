@@ -162,8 +162,10 @@ PREDICTION = _schema(
     ("unparsed", pa.bool_()),
     ("score", pa.float32()),
     ("base_confidence", pa.float32()),
+    ("confidence", pa.float64()),
 )
-"""One greedy reply of one method to one test question. `base_confidence` is null where it was not sampled.
+"""One greedy reply of one method to one test question. `base_confidence` is null where it was not sampled, and
+`confidence`, the chance in [0, 1] that the reply is right, where nobody gave it along with the reply.
 
 `group` is null but for MMBench's rotations of one question, which share it; the unrotated one has it as its `id`.
 `classes` is a JSON object of what the benchmark breaks its results down by, for example `{"subject": "Art"}`.

@@ -18,6 +18,7 @@ from inbol_ray.evaluation.metrics import DOMAINS, method_order
 from inbol_ray.evaluation.page_scores import render_differences, render_hero, render_scores
 from inbol_ray.evaluation.page_style import STYLE
 from inbol_ray.evaluation.plots import bin_points, confidence_histogram, legend_mark, line_panel, method_style
+from inbol_ray.evaluation.usage import render_usage_section
 from inbol_ray.evaluation.wording import (
     DOMAIN_LABELS,
     duration,
@@ -69,6 +70,7 @@ def render_page(
         _histogram_section(confidences, classes),
         render_estimators(results.get("estimators", [])),
         _gallery_section(groups, read_image),
+        render_usage_section(results.get("endpoints", [])),
         _stages_section(results["stages"]),
         _provenance_section(results, predictions),
     ]

@@ -111,4 +111,6 @@ def _judge(model: Model, row: dict, reply: GreedyReply, context: StageContext) -
         "outcome": outcome.kind,
         "unparsed": outcome.unparsed,
         "score": outcome.score,
+        # Of a refusal, or of no reply, it says nothing about being right.
+        "confidence": reply.confidence if outcome.kind in ("correct", "wrong") else None,
     }

@@ -9,6 +9,7 @@ lacks, and one with a benchmark or a model more asks only what is new. What was 
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -32,7 +33,8 @@ from inbol_ray.storage import is_remote
 class GreedyReply(NamedTuple):
     """The text of a reply; where there is none, `reason` (a slug) and `detail` say why.
 
-    `finish`, the numbers of tokens and their log-probabilities are known where a server tells them.
+    `finish`, the numbers of tokens and `confidence` are known where a server tells them. `confidence` is the reply's
+    length-normalised probability, exp(mean token log-probability).
     """
 
     text: str
@@ -41,7 +43,7 @@ class GreedyReply(NamedTuple):
     finish: Finish = ""
     input_tokens: int | None = None
     output_tokens: int | None = None
-    token_logprobs: tuple[float, ...] = ()
+    confidence: float | None = None
 
 
 def answer_requests(
@@ -136,6 +138,7 @@ def _stored(folder: str, config: PipelineConfig, wanted: set[str]) -> Iterator[t
 
 
 def _reply(row: dict) -> GreedyReply:
+    logprobs = row["token_logprobs"][0] if row["token_logprobs"] else ()
     return GreedyReply(
         text=row["responses"][0] if row["responses"] else "",
         reason=row["reason"],
@@ -143,7 +146,8 @@ def _reply(row: dict) -> GreedyReply:
         finish=row["finish"],
         input_tokens=row["input_tokens"],
         output_tokens=row["output_tokens"],
-        token_logprobs=tuple(row["token_logprobs"][0]) if row["token_logprobs"] else (),
+        # A server may round a log-probability to just above 0.
+        confidence=math.exp(min(0.0, sum(logprobs) / len(logprobs))) if logprobs else None,
     )
 
 

@@ -7,6 +7,7 @@ runs the same through vLLM. Files, readers, parts and judging are real.
 
 import base64
 import json
+import math
 from pathlib import Path
 
 import pyarrow as pa
@@ -297,7 +298,9 @@ def test_what_a_server_says_of_its_reply_is_judged_and_counted(run, tmp_path):
     def behave(_number, body):
         if "the image" in question_of(body).lower():
             return 400, {"error": {"message": "no such thing"}}
-        return 200, completion("Red.", refusal="Red." if "What" in question_of(body) else None, finish="length")
+        refusal = "Red." if "What" in question_of(body) else None
+        logprobs = {"content": [{"logprob": math.log(0.25)}, {"logprob": 0.0}]}
+        return 200, completion("Red.", refusal=refusal, finish="length", logprobs=logprobs)
 
     prices = {"price_per_million_input_tokens": 1000.0, "price_per_million_output_tokens": 10_000.0}
     with chat_server(behave) as server:
@@ -306,6 +309,7 @@ def test_what_a_server_says_of_its_reply_is_judged_and_counted(run, tmp_path):
     by_outcome = {}
     for row in found.values():
         by_outcome.setdefault(row["outcome"], []).append(row)
+        assert row["confidence"] == (pytest.approx(0.5) if row["outcome"] in ("correct", "wrong") else None)
         assert row["checkpoint"] == f"m at {server.url}"
     (usage,) = json.loads((tmp_path / "stage0" / "usage.json").read_text())
     answered = len(found) - usage["rejected"]

@@ -63,6 +63,20 @@ def test_every_pair_is_in_the_benchmarks(config):
     assert json.loads((Path(config.output_dir) / "benchmarks.json").read_text()) == content
 
 
+def test_what_endpoints_were_asked_stands_in_every_file(config):
+    usage = {"model": "far", "endpoint": "m at http://h/v1", "requests": 1200, "rejected": 1, "input_tokens": 34567}
+    usage |= {"output_tokens": 8, "untold": 0, "cut_off": 2, "told_refusals": 3, "cost": 0.25}
+    (Store(f"{config.output_dir}/artifacts").folder(build_stages(config)["evaluate"]) / "usage.json").write_text(
+        json.dumps([usage])
+    )
+    manifest = {"wall_s": 1.0, "counts": {}, "rejected": {}, "artifact": "x", "git_commit": None, "packages": {}}
+    assert publish(config, {"evaluate": manifest})["endpoints"] == [usage]
+    out_dir = Path(config.output_dir)
+    assert json.loads((out_dir / "benchmarks.json").read_text())["endpoints"] == [usage]
+    assert "| far | 1,200 | 1 | 34,567 | 8 | 0 | 2 | 3 | 0.2500 |" in (out_dir / "tables.md").read_text()
+    assert "<td>34,567</td>" in (out_dir / "report.html").read_text()
+
+
 def test_an_in_domain_test_makes_nothing_stale_and_stands_in_every_file(config):
     evaluation = config.evaluation.model_copy(update={"in_domain_test": InDomainTest(questions=2, unanswerable=1)})
     tested = config.model_copy(update={"evaluation": evaluation})
