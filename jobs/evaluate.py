@@ -13,7 +13,7 @@ def main() -> None:
     from inbol_ray.pipeline import run_job, run_stages
 
     def run() -> None:
-        run_stages(config, ["evaluate"])
+        run_stages(config, ["judge" if config.scoring.judge else "evaluate"])
         publish_benchmarks(config)
 
     run_job(run)

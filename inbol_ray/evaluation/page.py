@@ -29,6 +29,7 @@ from inbol_ray.evaluation.wording import (
     rich,
     seeds_of,
 )
+from inbol_ray.judging.agreement import render_agreement_section
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 _OUTCOMES = {
@@ -70,6 +71,7 @@ def render_page(
         _histogram_section(confidences, classes),
         render_estimators(results.get("estimators", [])),
         _gallery_section(groups, read_image),
+        render_agreement_section(results.get("judge")),
         render_usage_section(results.get("endpoints", [])),
         _stages_section(results["stages"]),
         _provenance_section(results, predictions),

@@ -19,6 +19,7 @@ from inbol_ray.evaluation.metrics import build_results
 from inbol_ray.evaluation.paper_tables import build_tables, render_tables
 from inbol_ray.evaluation.report import render_terminal_table, write_report
 from inbol_ray.evaluation.usage import read_usage, render_usage
+from inbol_ray.judging.agreement import compare_with_judge, render_agreement
 from inbol_ray.local_copies import written_to
 from inbol_ray.pipeline import build_stages
 
@@ -51,6 +52,8 @@ def publish(config: PipelineConfig, manifests: dict[str, dict]) -> dict:
         results["estimators"] = compare_estimators(predictions, test_answers)
     if usage := read_usage(store.folder(stages["evaluate"])):
         results["endpoints"] = usage
+    if compared := compare_with_verdicts(config, predictions):
+        results["judge"] = compared
     if "calibrate" in manifests:
         results["risk_coverage"] = json.loads((store.folder(stages["calibrate"]) / RISK_COVERAGE).read_text())
     with written_to(config.output_dir, config.storage) as out_dir:
@@ -81,7 +84,7 @@ def publish_benchmarks(config: PipelineConfig) -> dict:
     tables = build_tables(scores, config.evaluation, in_domain_test)
     content = {
         "name": config.name,
-        "scoring": config.scoring.model_dump(mode="json"),
+        "scoring": config.scoring.rule_settings(),
         "correct_threshold": config.sampling.correct_threshold,
         "prompts": config.prompts.model_dump(mode="json"),
         "scores": scores,
@@ -89,7 +92,9 @@ def publish_benchmarks(config: PipelineConfig) -> dict:
         **({"endpoints": usage} if usage else {}),
         "tables": tables,
     }
-    markdown = render_tables(tables) + render_usage(usage)
+    compared = compare_with_verdicts(config, predictions)
+    content |= {"judge": compared} if compared else {}
+    markdown = render_tables(tables) + render_usage(usage) + render_agreement(compared)
     with written_to(config.output_dir, config.storage) as out_dir:
         (out_dir / "benchmarks.json").write_text(json.dumps(content, indent=1))
         (out_dir / "tables.md").write_text(markdown)
@@ -97,6 +102,16 @@ def publish_benchmarks(config: PipelineConfig) -> dict:
     print(markdown)
     print(f"Every benchmark: {config.output_dir}/benchmarks.json   Tables: {config.output_dir}/tables.md")
     return content
+
+
+def compare_with_verdicts(config: PipelineConfig, predictions: pa.Table) -> dict | None:
+    """`compare_with_judge` of a finished run; None where no judge is configured."""
+    stages = build_stages(config)
+    if "judge" not in stages:
+        return None
+    return compare_with_judge(
+        predictions, pq.read_table(open_store(config).folder(stages["judge"]) / "verdicts.parquet")
+    )
 
 
 def _answered_by_all(predictions: pa.Table) -> pa.Table:

@@ -45,9 +45,12 @@ def outside_model(name: str, model: OutsideModel) -> Model:
     """A model of `evaluation.models`."""
     if model.endpoint is not None:
         return Model(name, model, model.endpoint.name)
-    # Engines run in other folders than the driver; a hub name stays as it is.
-    folder = Path(model.checkpoint)
-    return Model(name, model, str(folder.resolve()) if folder.is_dir() else model.checkpoint)
+    return Model(name, model, resolve_checkpoint(model.checkpoint))
+
+
+def resolve_checkpoint(checkpoint: str) -> str:
+    """Engines run in other folders than the driver; a hub name stays as it is."""
+    return str(Path(checkpoint).resolve()) if Path(checkpoint).is_dir() else checkpoint
 
 
 def find_replies(asked: Asked, config: PipelineConfig, progress: str | None) -> list[GreedyReply]:
@@ -93,7 +96,8 @@ def _ask_endpoints(asked: Asked, config: PipelineConfig, progress: str | None) -
         users = [_user_text(*asked[place], config) for place in places]
         images = [asked[place][1]["images"] for place in places]
         ids = [asked[place][1]["id"] for place in places]
-        found = ask_endpoint(endpoint, ids, users, images, config, config.evaluation.max_tokens, progress)
+        system, max_tokens = config.prompts.system, config.evaluation.max_tokens
+        found = ask_endpoint(endpoint, ids, users, images, system, config, max_tokens, progress)
         replies |= zip(places, found, strict=True)
     return [replies[place] for place in range(len(asked))]
 
@@ -108,11 +112,12 @@ def ask_endpoint(
     ids: Sequence[str],
     users: Sequence[str],
     images: Sequence[Sequence[str]],
+    system: str | None,
     config: PipelineConfig,
     max_tokens: int,
     progress: str | None = None,
 ) -> list[GreedyReply]:
-    """The greedy reply to each text with its images, under `prompts.system`; stored ones are not asked for again.
+    """The greedy reply to each text with its images, under the system text; stored ones are not asked for again.
 
     Raises EndpointError.
     """
@@ -121,7 +126,7 @@ def ask_endpoint(
         "id": pa.array(ids, pa.string()),
         "checkpoint": pa.array([endpoint.name] * len(ids), pa.string()),
         "user": pa.array(users, pa.string()),
-        "system": pa.array([config.prompts.system] * len(ids), pa.string()),
+        "system": pa.array([system] * len(ids), pa.string()),
         "images": pa.array(images, pa.list_(pa.string())),
     }
     requests = pa.table(columns)

@@ -29,6 +29,7 @@ def check_run(config: PipelineConfig, stages: Sequence[Stage], store: Store) -> 
     if names & set(ENGINE_STAGES):
         check_quantization(config.engine)
     uses = {}
+    endpoints: dict[str, EndpointConfig] = {}
     methods: dict[str, MethodConfig] = {}
     if config.base_model.kind == "checkpoint" and any("base_model" in stage.settings for stage in stages):
         uses[BASE] = config.base_model.path
@@ -36,7 +37,12 @@ def check_run(config: PipelineConfig, stages: Sequence[Stage], store: Store) -> 
     if "evaluate" in names:
         models = {f"evaluation.models.{name}": model for name, model in config.evaluation.models.items()}
         uses |= {f"{name}.checkpoint": model.checkpoint for name, model in models.items() if model.checkpoint}
-        check_api_keys({f"{name}.endpoint": model.endpoint for name, model in models.items() if model.endpoint})
+        endpoints |= {f"{name}.endpoint": model.endpoint for name, model in models.items() if model.endpoint}
+    if "judge" in names:
+        judge = config.scoring.judge
+        uses |= {"scoring.judge.checkpoint": judge.checkpoint} if judge.checkpoint else {}
+        endpoints |= {"scoring.judge.endpoint": judge.endpoint} if judge.endpoint else {}
+    check_api_keys(endpoints)
     check_checkpoints(uses, config.storage, methods)
     if methods:
         from inbol_ray.preflight.disk import check_disk

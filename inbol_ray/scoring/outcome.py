@@ -41,6 +41,13 @@ def judge_reply(
         return NO_REPLY
     if detect_refusal(reply, question).refused:
         return _REFUSED
+    return judge_answer(reply, question, correct_threshold, scoring)
+
+
+def judge_answer(
+    reply: str, question: Question, correct_threshold: float = 0.5, scoring: ScoringConfig = OURS
+) -> Outcome:
+    """Judge a reply that does not refuse, as `judge_reply` does. Raises DataError as it does."""
     if question.answerable is False:
         return Outcome("wrong", 0.0, is_unparsed(reply, question, scoring))
     score, unparsed = score_answer(reply, question, scoring)

@@ -155,6 +155,7 @@ def test_help_shows_types_bounds_defaults_and_documentation():
     assert "--sampling.num_samples: int > 0 = 10" in text and "Responses a question, N." in text
     assert "--toyworld: section | null = null" in text and "--training.NAME.learning_rate: float > 0 (required)" in text
     assert "--engine.kv_cache_bytes: int > 0 | null = null" in text and "  corpora[].split: str (required)" in text
+    assert "--scoring.judge.for: refusal | correctness | both" in text
     assert text.count("--training.NAME.learning_rate:") == 1
 
 

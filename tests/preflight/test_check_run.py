@@ -147,6 +147,18 @@ def test_an_endpoints_missing_key_comes_before_the_first_stage(tiny_llava, tmp_p
     assert build_stages(with_endpoints(config, url="http://h:1/v1"))["evaluate"] != evaluate
 
 
+def test_a_judge_is_checked_with_the_rest(tiny_llava, tmp_path, monkeypatch):
+    monkeypatch.delenv("JUDGE_KEY", raising=False)
+    far = {"endpoint": {"url": "http://h/v1", "model": "m", "api_key_env": "JUDGE_KEY"}}
+    config = pipeline_config(tmp_path, tiny_llava, scoring={"judge": {"for": "refusal"} | far})
+    check(config, ["evaluate"])
+    with pytest.raises(ConfigError, match="^scoring.judge.endpoint.api_key_env: .*JUDGE_KEY is not set"):
+        check(config, ["judge"])
+    config = pipeline_config(tmp_path, tiny_llava, scoring={"judge": {"for": "refusal", "checkpoint": "/nowhere"}})
+    with pytest.raises(CheckpointError, match="\n  scoring.judge.checkpoint: /nowhere"):
+        check(config, ["judge"])
+
+
 def with_endpoints(config, **fields):
     values = config.model_dump()
     for model in values["evaluation"]["models"].values():
