@@ -91,15 +91,15 @@ class EndpointClient:
                 status, headers, data = await self._post(body)
                 if status == 200:
                     return read_reply(data)
+                words, code = self._read_error(data)
             except aiohttp.ClientSSLError as error:
                 raise self._stop(f"its certificate is not accepted: {error}") from None
             except MalformedReplyError as error:
-                failure = self._redact(str(error))
+                failure = f"{error}: {self._read_error(data)[0]}"
             except (aiohttp.ClientError, OSError, asyncio.IncompleteReadError) as error:  # TimeoutError is an OSError
                 failure = f"{type(error).__name__}: {error}".rstrip(": ")
             else:
-                words, code = read_error(data)
-                failure, retry_after = f"status {status}: {self._redact(words)}", headers.get("Retry-After")
+                failure, retry_after = f"status {status}: {words}", headers.get("Retry-After")
                 if self._is_adapted(status, words, body):
                     continue
                 if 300 <= status < 400:
@@ -124,7 +124,7 @@ class EndpointClient:
             async for chunk in response.content.iter_any():
                 data += chunk
                 if len(data) > MAX_RESPONSE_BYTES:
-                    raise MalformedReplyError(f"a response of more than {MAX_RESPONSE_BYTES} bytes")
+                    raise aiohttp.ClientPayloadError(f"more than {MAX_RESPONSE_BYTES} bytes")
             return response.status, response.headers, bytes(data)
 
     def _adapted(self, body: dict) -> dict:
@@ -144,8 +144,9 @@ class EndpointClient:
     def _stop(self, why: str) -> EndpointError:
         return EndpointError(f"{self._endpoint.name}: {why}")
 
-    def _redact(self, words: str) -> str:
-        return words.replace(self._key, "[API key]") if self._key else words
+    def _read_error(self, data: bytes) -> tuple[str, str]:
+        """`read_error` without the key, which is taken out first: a shortened message could hold a part of it."""
+        return read_error(data.replace(self._key.encode(), b"[API key]") if self._key else data)
 
 
 def read_api_key(endpoint: EndpointConfig) -> str | None:

@@ -97,8 +97,7 @@ def read_reply(body: bytes) -> Reply:
             output_tokens=_count(usage.get("completion_tokens")),
         )
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-        said = body[:MAX_WORDS].decode(errors="replace")
-        raise MalformedReplyError(f"no chat completion ({type(error).__name__}) in {said!r}") from None
+        raise MalformedReplyError(f"a response that is no chat completion ({type(error).__name__})") from None
     if refusal or finish == "content_filter":
         reply.finish = "refusal"
     elif finish in ("stop", "length"):

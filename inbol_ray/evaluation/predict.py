@@ -1,7 +1,7 @@
 """Stage: the greedy reply of every (model, benchmark) pair to every question, judged -> PREDICTION rows.
 
-Models are the run's own methods and models from outside (`sources`). The replies are kept in `evaluation.replies`' store, where
-they stand as soon as they have come; judging them takes seconds and is done over from there.
+Models are the run's own methods and models from outside (`sources`). The replies are kept in `evaluation.replies`'
+store, where they stand as soon as they have come; judging them takes seconds and is done over from there.
 """
 
 import json
@@ -23,7 +23,8 @@ from inbol_ray.scoring.outcome import NO_REPLY, Outcome, judge_reply
 
 
 def predict(context: StageContext) -> dict[str, int]:
-    """Writes `predictions.parquet`, and `usage.json` where an endpoint was asked. Reads `benchmarks`, a checkpoint a trained method and `test_confidence` (figure 4).
+    """Writes `predictions.parquet`, and `usage.json` where an endpoint was asked. Reads `benchmarks`, a checkpoint a
+    trained method and `test_confidence` (figure 4).
 
     A question that an engine could not answer stays in the table with the outcome `error`.
     """

@@ -256,13 +256,15 @@ def test_a_killed_run_goes_on_without_asking_twice(answer, tmp_path):
     assert twice == {f"question {last}"} and len(server.asked) == count + 1
 
 
-@pytest.mark.parametrize("status", [400, 401, 500])
+@pytest.mark.parametrize("status", [200, 400, 401, 500])
 def test_the_key_goes_to_the_server_and_nowhere_else(answer, tmp_path, monkeypatch, capfd, caplog, status):
     """A server that repeats the key in what it says."""
     monkeypatch.setenv(VARIABLE, KEY)
 
     def behave(number, body):
-        return status, {"error": {"message": f"bad request with key {KEY}"}}
+        # The second copy stands where a shortened message ends.
+        message = f"bad request with key {KEY} ".ljust(295) + KEY
+        return (200, f"no JSON {KEY}".encode()) if status == 200 else (status, {"error": {"message": message}})
 
     said = ""
     with chat_server(behave) as server:
@@ -273,7 +275,7 @@ def test_the_key_goes_to_the_server_and_nowhere_else(answer, tmp_path, monkeypat
     assert {headers["Authorization"] for headers in server.headers} == {f"Bearer {KEY}"}
     assert said or status == 400
     kept = json.dumps(stored(tmp_path)) + said + "".join(capfd.readouterr()) + caplog.text
-    assert "[API key]" in kept and KEY not in kept and KEY not in json.dumps(server.bodies)
+    assert "[API key]" in kept and KEY[:4] not in kept and KEY not in json.dumps(server.bodies)
     for path in tmp_path.rglob("*"):
         assert path.is_dir() or KEY.encode() not in path.read_bytes()
 
