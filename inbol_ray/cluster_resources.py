@@ -18,7 +18,7 @@ from inbol_ray.errors import ConfigError, ResourcesError
 NODE_TYPES_VARIABLE = "INBOL_RAY_NODE_TYPES"
 """JSON list of NodeType fields: how far the cluster's autoscaler may go. Ray itself tells a job nothing about that.
 Every cluster file in `cluster/` sets it."""
-ENGINE_STAGES = ("unanswerable", "confidence", "test_confidence", "evaluate", "signals")
+ENGINE_STAGES = ("unanswerable", "confidence", "test_confidence", "evaluate", "judge", "signals")
 """Stages that run a pool of vLLM engines."""
 COUNTED = ("CPU", "GPU")
 HEAD_RESOURCE = "node:__internal_head__"
@@ -60,9 +60,17 @@ def stage_asks(stage: Stage, config: PipelineConfig) -> list[Ask]:
             (method.min_workers, "min_workers") if method.min_workers else (method.num_workers, "num_workers")
         )
         return [Ask("training workers", count, worker, f"training.{stage.name}.{setting}"), reader]
-    if stage.name in ENGINE_STAGES:
+    if stage.name in ENGINE_STAGES and not _asks_no_engine(stage, config):
         return engine_asks(config.engine, config.engine.min_engines or config.engine.num_engines)
     return [reader]
+
+
+def _asks_no_engine(stage: Stage, config: PipelineConfig) -> bool:
+    """Whether all that a stage asks is behind endpoints, or nothing is asked."""
+    if stage.name == "judge":
+        return config.scoring.judge.checkpoint is None
+    models = config.evaluation.models.values()
+    return stage.name == "evaluate" and not config.evaluation.methods and all(one.checkpoint is None for one in models)
 
 
 def engine_asks(engine: EngineConfig, count: int) -> list[Ask]:

@@ -39,3 +39,7 @@ class TrainingDivergedError(InbolError, ArithmeticError):
 
 class EngineError(InbolError, RuntimeError):
     """Engines died more often than the configuration allows, or cannot be started."""
+
+
+class EndpointError(InbolError, ConnectionError):
+    """A model's server refuses to work with us (key, model, address), or gave no reply however often it was asked."""

@@ -3,9 +3,9 @@
 reference (what `storage.reference_to` made, or `path#offset:length` for a byte range of a larger file)
     -> bytes -> square RGB `PIL.Image`
 
-How pixels become RGB is `pixels.to_rgb`'s; pictures of published corpora keep the rule that their published figures were
-made with (`pixel_rule`). Images come from outside: the pixel count is checked in the header before anything is decoded, only the formats below
-are opened, and every fault becomes an `ImageError` that names the reference.
+How pixels become RGB is `pixels.to_rgb`'s; pictures of published corpora keep the rule that their published figures
+were made with (`pixel_rule`). Images come from outside: the pixel count is checked in the header before anything is
+decoded, only the formats below are opened, and every fault becomes an `ImageError` that names the reference.
 """
 
 import io

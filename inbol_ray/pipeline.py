@@ -19,6 +19,7 @@ from inbol_ray.config.training import PRETRAINING_STEPS
 from inbol_ray.errors import ConfigError, InbolError
 from inbol_ray.evaluation.reply_file import file_digest
 from inbol_ray.images import IMAGES_VERSION
+from inbol_ray.judging.prompt import JUDGE_PROMPT_VERSION
 from inbol_ray.local_copies import set_job_storage
 from inbol_ray.machine import logical_cpus, object_store_bytes, this_machine
 from inbol_ray.preflight.check import check_run
@@ -34,6 +35,7 @@ def build_stages(config: PipelineConfig) -> dict[str, Stage]:
     """Every stage by name, each after the stages it reads."""
     dump = config.model_dump(mode="json")
     seed = {"seed": config.seed}
+    scoring = config.scoring.rule_settings()
     prompts = {"prompts": dump["prompts"], "prompts_version": PROMPTS_VERSION}
     # The rest of the section says where and how fast engines run: changing it must not make finished work stale.
     engine = {"engine": config.engine.reply_settings()}
@@ -122,7 +124,7 @@ def build_stages(config: PipelineConfig) -> dict[str, Stage]:
         checkpoint=original,
     )
     drawn = (
-        {"scoring": dump["scoring"]}
+        {"scoring": scoring}
         | ({"classes": dump["classes"]} if config.sampling.adaptive else {})
         | base
         | prompts
@@ -181,10 +183,11 @@ def build_stages(config: PipelineConfig) -> dict[str, Stage]:
         "evaluate",
         "answer the benchmarks",
         "evaluation.predict:predict",
-        {key: dump["evaluation"][key] for key in ("methods", "models", "pairs", "max_tokens", "sample_confidence")}
-        | {"scoring": dump["scoring"], "threshold": config.sampling.correct_threshold}
+        {key: dump["evaluation"][key] for key in ("methods", "pairs", "max_tokens", "sample_confidence")}
+        | {"models": {name: model.result_settings() for name, model in config.evaluation.models.items()}}
         | _reply_digests(config)
-        | base
+        | {"scoring": scoring, "threshold": config.sampling.correct_threshold}
+        | (base if config.evaluation.methods else {"images_version": IMAGES_VERSION})
         | prompts
         | engine
         | seed,
@@ -194,13 +197,25 @@ def build_stages(config: PipelineConfig) -> dict[str, Stage]:
         original=original,
         **{name: methods[name] for name in trained},
     )
+    if config.scoring.judge is not None:
+        by_checkpoint = config.scoring.judge.checkpoint is not None
+        add(
+            "judge",
+            "ask a judge about the replies",
+            "judging.stage:judge_predictions",
+            {"judge": config.scoring.judge.result_settings(), "judge_prompt_version": JUDGE_PROMPT_VERSION}
+            | {"scoring": scoring, "threshold": config.sampling.correct_threshold}
+            | (engine | seed if by_checkpoint else {}),
+            evaluate=stages["evaluate"],
+            benchmarks=benchmarks,
+        )
     if config.calibration is not None:
         asked = [*trained, *(name for name in config.calibration.methods if name not in (*trained, "original"))]
         measured = {"num_samples": config.calibration.num_samples, "methods": config.calibration.methods} | {
             "test_methods": config.evaluation.methods,
             "max_tokens": config.evaluation.max_tokens,
             "threshold": config.sampling.correct_threshold,
-            "scoring": dump["scoring"],
+            "scoring": scoring,
         }
         signals = add(
             "signals",
@@ -223,7 +238,8 @@ def build_stages(config: PipelineConfig) -> dict[str, Stage]:
 
 
 def _reply_digests(config: PipelineConfig) -> dict:
-    """What files of replies hold, as settings: another content is another evaluation. Raises DataError without a file."""
+    """What files of replies hold, as settings: another content is another evaluation. Raises DataError without a
+    file."""
     files = {name: model.replies for name, model in config.evaluation.models.items() if model.replies is not None}
     return {"replies": {name: file_digest(path, config.storage) for name, path in files.items()}} if files else {}
 

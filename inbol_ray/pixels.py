@@ -1,8 +1,8 @@
 """From any pixel format to 8-bit RGB: an image as its file holds it -> the same picture as `RGB`. Pure functions.
 
 PIL's own `convert("RGB")` drops transparency, so that what lies beneath shows (mostly black), and cuts 16-bit grey off
-at 255, so that nearly all of it is white. `published` keeps just that, since published figures were made with it; `white`
-is for pictures of one's own.
+at 255, so that nearly all of it is white. `published` keeps just that, since published figures were made with it;
+`white` is for pictures of one's own.
 """
 
 import struct
@@ -38,9 +38,10 @@ class PixelFormatError(ValueError):
 def to_rgb(image: Image.Image, rule: PixelRule = "white") -> Image.Image:
     """RGB picture, upright by EXIF. `published` is PIL's conversion as it is.
 
-    `white` lays what is transparent (alpha, or a colour or palette entry that the file names) on white and scales 16-bit
-    grey so that 65,535 is white. CMYK and the like are converted without their colour profile, as PIL does. Raises
-    PixelFormatError for whole numbers or fractions without a range (modes I and F), which `published` would cut off.
+    `white` lays what is transparent (alpha, or a colour or palette entry that the file names) on white and scales
+    16-bit grey so that 65,535 is white. CMYK and the like are converted without their colour profile, as PIL does.
+    Raises PixelFormatError for whole numbers or fractions without a range (modes I and F), which `published` would cut
+    off.
     """
     image.load()  # a file that is cut off is found here
     is_bmp = image.format == "BMP"

@@ -104,7 +104,8 @@ TEMPLATES: dict[str, Template] = {
 }
 """By dataset, `PLAIN` for all others. Source: LLaVA docs/Evaluation.md; MMMU's blank line is lmms-eval's; MM-UPD's
 instructions are its own (AtsuMiyai/UPD, llava_vqa_updbench.py); MoHoBench has none (DSTTSD/MoHoBench,
-vllm_generation.py), KIE-HVQA's questions hold theirs, TUBench's invite `Unanswerable` (NLPCode/TUBench, utils/*/prompt.json)."""
+vllm_generation.py), KIE-HVQA's questions hold theirs, TUBench's invite `Unanswerable` (NLPCode/TUBench,
+utils/*/prompt.json)."""
 
 REFUSALS: dict[int, tuple[str, ...]] = {
     1: (
@@ -156,8 +157,8 @@ def add_answer_suffix(user: str) -> str:
     """A user's free text with the answer instruction that `render_question` gives a question of its form.
 
     Lettered options (`A. cat`, `B. dog`, a line each) call for the letter, all else for a word or phrase; text that ends
-    with one of these instructions keeps it. What a corpus's own template adds (MMMU, VizWiz) or asks for instead (MM-UPD)
-    no text shows.
+    with one of these instructions keeps it. What a corpus's own template adds (MMMU, VizWiz) or asks for instead
+    (MM-UPD) no text shows.
     """
     if user.rstrip().endswith((SHORT_ANSWER_SUFFIX, CHOICE_SUFFIX)):
         return user

@@ -22,7 +22,8 @@ PAIRS = (("correct", "refusal"), ("correct", "incorrect"), ("refusal", "incorrec
 OUTCOMES: tuple[str, ...] = ("correct", "wrong", "refused", "error")
 OWN_DATASET = "own"
 MADE_DATASETS = ("mismatch", "generated")
-"""Of questions that no corpus holds: their ids end in the id of the question whose image they show, with `_` for `:`."""
+"""Of questions that no corpus holds: their ids end in the id of the question whose image they show, with `_` for
+`:`."""
 
 
 @dataclass(slots=True)
@@ -180,10 +181,12 @@ PREDICTION = _schema(
     ("base_confidence", pa.float32()),
     ("confidence", pa.float64()),
 )
-"""One greedy reply of one method to one test question. `base_confidence` is null where it was not sampled, and
-`confidence`, the chance in [0, 1] that the reply is right, where nobody gave it along with the reply.
+"""One greedy reply of one method to one test question. `base_confidence` is null where it was not sampled.
+`confidence`, the chance in [0, 1] that an answer is right, came with it from its file or its endpoint; elsewhere it is
+null.
 
-`group` is null but for rotations of one question (MMBench, MM-UPD), which share it; the unrotated one has it as its `id`.
-`pair` is null but for questions of which all must be right to count (MM-UPD's standard question and its unsolvable twin).
-`classes` is a JSON object of what the benchmark breaks its results down by, for example `{"subject": "Art"}`.
+`group` is null but for rotations of one question (MMBench, MM-UPD), which share it; the unrotated one has it as its
+`id`. `pair` is null but for questions of which all must be right to count (MM-UPD's standard question and its
+unsolvable twin). `classes` is a JSON object of what the benchmark breaks its results down by, for example `{"subject":
+"Art"}`.
 """

@@ -2,7 +2,8 @@
 
 usage: python jobs/compare.py A B [--output_dir DIR]
 
-A and B are output folders of runs or predictions.parquet files, local or s3://, each with `:METHOD` where it has several:
+A and B are output folders of runs or predictions.parquet files, local or s3://, each with `:METHOD` where it has
+several:
 
     python jobs/compare.py build/demo:ca_dpo build/demo:idk_it
     python jobs/compare.py build/scored/predictions.parquet:gpt build/demo:ca_dpo

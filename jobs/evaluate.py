@@ -1,7 +1,8 @@
 """Answer every configured benchmark with every model, judge the replies, and print the paper's tables (section 4).
 
-Models are the run's own methods and checkpoints from outside (`evaluation.models`); `evaluation.pairs` picks some pairs.
-What they need is computed first where it is missing, and no question that has a reply is asked again.
+Models are the run's own methods and those of `evaluation.models`: checkpoints, endpoints and files of replies;
+`evaluation.pairs` picks some pairs. What they need is computed first where it is missing, and no question that has a
+reply is asked again.
 """
 
 from inbol_ray.config.load import parse_job_args
@@ -13,7 +14,7 @@ def main() -> None:
     from inbol_ray.pipeline import run_job, run_stages
 
     def run() -> None:
-        run_stages(config, ["evaluate"])
+        run_stages(config, ["judge" if config.scoring.judge else "evaluate"])
         publish_benchmarks(config)
 
     run_job(run)

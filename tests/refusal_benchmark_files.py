@@ -1,4 +1,5 @@
-"""The benchmarks of refusal, small and of our own making, in their official form: rows, and writers of whole corpora."""
+"""The benchmarks of refusal, small and of our own making, in their official form: rows, and writers of whole
+corpora."""
 
 import base64
 import json

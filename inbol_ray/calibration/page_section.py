@@ -13,8 +13,9 @@ _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 460, 272, 40, 10, 10, 44
 _NOTES = {
     "first_token": "Every method answers every question; the answers are kept from the most confident on, by "
     "1 \u2212 P(refusal) at the first token. Coverage is the share kept, risk the error rate among them.",
-    "reported": "The answers that came with a confidence, refusals left out, kept from the most confident on. Coverage is "
-    "the share of these answers that is kept, risk the error rate among them.",
+    "reported": "The answers that came with a confidence (what a file of replies says, or the length-normalised "
+    "probability of an endpoint\u2019s reply), refusals left out, kept from the most confident on. Coverage is the share of "
+    "these answers that is kept, risk the error rate among them.",
 }
 _COLUMNS = {
     "aurc": "AURC",

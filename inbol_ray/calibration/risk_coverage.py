@@ -19,8 +19,8 @@ from inbol_ray.calibration.calibration_error import NUM_BINS, expected_calibrati
 
 RISKS = (0.05, 0.1, 0.2)
 Signal = Literal["first_token", "reported"]
-"""Where confidences come from: 1 - P(refusal) at the first token of an answer that was forced, or whoever made the
-replies gave them along."""
+"""Where confidences come from: 1 - P(refusal) at the first token of an answer that was forced, or they came with the
+replies: a file's own figures, the length-normalised probabilities of an endpoint's."""
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,9 @@ ANSWERED = ("correct", "wrong")
 def self_consistency(question: Question, responses: Sequence[str], outcomes: Sequence[str]) -> float:
     """Share of the samples that give the most frequent answer; a refusal or an empty reply is none.
 
-    Two replies are one answer when, thinking aside, they choose the same option or, elsewhere, are equal after VQA normalisation.
-    Source: majority share of self-consistency (arXiv 2203.11171) Sec. 2; equality and the place of refusals ours.
+    Two replies are one answer when, thinking aside, they choose the same option or, elsewhere, are equal after VQA
+    normalisation. Source: majority share of self-consistency (arXiv 2203.11171) Sec. 2; equality and the place of
+    refusals ours.
     """
     answers = Counter(
         _meaning(question, response)

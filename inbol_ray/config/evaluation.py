@@ -1,24 +1,27 @@
 """What is evaluated and calibrated."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, PositiveInt, model_validator
 
 from inbol_ray.config.corpora import BenchmarkConfig
+from inbol_ray.config.endpoint import EndpointConfig
 from inbol_ray.config.section import OpenFraction, Section
 
 UNTRAINED_METHODS = ("original", "refusal_prompt")
 """Methods that need no training: the model as it is, without and with the refusal instruction."""
-SOURCES = ("checkpoint", "replies")
-"""Where an outside model's replies come from."""
 PaperMethod = Literal["original", "refusal_prompt", "sft", "idk_it", "ca_dpo"]
+Source = Literal["checkpoint", "endpoint", "replies"]
+"""Where the replies of a model come from: fields of `OutsideModel`."""
 
 
 class OutsideModel(Section):
-    """A model that this run does not train: exactly one of its sources is given."""
+    """A model that this run does not train: exactly one of `checkpoint`, `endpoint` and `replies`."""
 
     checkpoint: str | None = None
     """Local folder or hub name in the hub's llava-hf layout."""
+    endpoint: EndpointConfig | None = None
+    """An OpenAI-compatible server, which is asked the same questions in the same words."""
     replies: str | None = None
     """File of replies that came from elsewhere (`evaluation/reply_file.py` has the format): nothing is asked."""
     refusal_instruction: bool = False
@@ -30,12 +33,22 @@ class OutsideModel(Section):
 
     @model_validator(mode="after")
     def _has_one_source(self) -> "OutsideModel":
-        given = [name for name in SOURCES if getattr(self, name) is not None]
+        given = [name for name in get_args(Source) if getattr(self, name) is not None]
         if len(given) != 1:
-            raise ValueError(f"expected exactly one of {', '.join(SOURCES)}; found {' and '.join(given) or 'none'}")
+            names = ", ".join(get_args(Source))
+            raise ValueError(f"a model needs exactly one of {names}; found {' and '.join(given) or 'none'}")
         if self.replies is not None and self.refusal_instruction:
             raise ValueError("refusal_instruction has no effect on replies that are there already; remove it")
         return self
+
+    @property
+    def source(self) -> Source:
+        return next(name for name in get_args(Source) if getattr(self, name) is not None)
+
+    def result_settings(self) -> dict[str, Any]:
+        """What a finished evaluation of it depends on, as JSON values; of a file of replies, its content too."""
+        dump = self.model_dump(mode="json", exclude={"endpoint"})
+        return dump | ({"endpoint": self.endpoint.result_settings()} if self.endpoint else {})
 
 
 class InDomainTest(Section):
@@ -63,7 +76,7 @@ class EvaluationConfig(Section):
     methods: list[str] = ["original", "refusal_prompt", "sft", "idk_it", "ca_dpo"]
     """Rows of the table: `original`, `refusal_prompt`, and names of `training` entries."""
     models: dict[str, OutsideModel] = {}
-    """More rows: checkpoints from outside or files of replies, by the name that results give them."""
+    """More rows: checkpoints from outside, endpoints or files of replies, by the name that results give them."""
     pairs: list[tuple[str, str]] | None = None
     """(method or model, dataset) pairs to evaluate; null means every one on every benchmark."""
     size: Literal["7b", "13b"] | None = None

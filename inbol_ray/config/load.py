@@ -223,6 +223,7 @@ def _describe(model: type[BaseModel], prefix: str, shown: set[str]) -> list[str]
     lines, inner = ["", (model.__doc__ or "").strip().splitlines()[0]], []
     for name, field in model.model_fields.items():
         default = " (required)" if field.is_required() else f" = {_default(field.default)}"
+        name = field.alias or name
         line = f"  {prefix or '--'}{name}: {_type_name(field.annotation)}{_bounds(field.metadata)}{default}"
         if line in shown:
             continue
@@ -269,4 +270,4 @@ def _type_name(annotation) -> str:
         return f"{origin.__name__}[{', '.join(map(_type_name, arguments))}]"
     if annotation is types.NoneType:
         return "null"
-    return "section" if issubclass(annotation, BaseModel) else annotation.__name__
+    return "section" if isinstance(annotation, type) and issubclass(annotation, BaseModel) else annotation.__name__

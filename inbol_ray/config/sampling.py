@@ -1,9 +1,10 @@
 """How the model's knowledge is sampled, judged and divided into classes, and unanswerable questions are made."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
+from inbol_ray.config.judge import JudgeConfig
 from inbol_ray.config.section import Fraction, Section
 
 CorpusShares = Literal["proportional", "equal"]
@@ -56,6 +57,13 @@ class ScoringConfig(Section):
     benchmark's own code to the digit, quirks included. Results name the rule they used."""
     entity_match: Literal["contains", "exact"] = "contains"
     """Whether an entity's name must be the whole first sentence of the reply, or be in it."""
+    judge: JudgeConfig | None = None
+    """A model that judges evaluation's replies too: the report says how far it agrees and what it would change; scores
+    stay those of the rules. null asks none."""
+
+    def rule_settings(self) -> dict[str, Any]:
+        """What the rules' own outcomes depend on, as JSON values."""
+        return self.model_dump(mode="json", exclude={"judge"})
 
 
 class UnanswerableConfig(Section):

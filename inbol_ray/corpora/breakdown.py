@@ -1,4 +1,5 @@
-"""What a benchmark breaks its results down by, beside answerability: Question -> {class: value}, its group and its pair.
+"""What a benchmark breaks its results down by, beside answerability: Question -> {class: value}, its group and its
+pair.
 
 Everything comes from `Question.meta`, as its reader leaves it there; a corpus without an entry has no classes.
 """

@@ -4,9 +4,9 @@
     {root}/metadata.jsonl or .csv         the same fields with `file_name` for `image`, a path from that file's folder; also
                                           below {root}/{split}                               (maifoundations/HumbleBench)
 
-The one split is `train`. `question` holds the question and five lines of options, `A. ...` to `E. ...`, the last of which
-is `None of the above`; `label` is the right letter. Where it is E the question should be refused; the option is a refusal
-wherever it is chosen. Datasets:
+The one split is `train`. `question` holds the question and five lines of options, `A. ...` to `E. ...`, the last of
+which is `None of the above`; `label` is the right letter. Where it is E the question should be refused; the option is a
+refusal wherever it is chosen. Datasets:
 
     humblebench       as it stands
     humblebench_e     HumbleBench-E: the right option is taken out where there is one, so that E is always right

@@ -3,16 +3,16 @@
     {root}/kie_hocr.jsonl     id, image, problem, answer
     {root}/{image}            or with `data` for a leading `images`, where the release is said to keep them
 
-The one split is `test`. `problem` is the whole prompt, with `<image>` at its place: it asks for a JSON object that tells
-characters that are clear, characters that are not clear enough, and the final text apart. `answer` is text that holds such
-an object; one that is no JSON is rejected, and some are known not to be. A question of which nothing can be read should be
-refused, in words or by an object that holds nothing; all others can be answered.
+The one split is `test`. `problem` is the whole prompt, with `<image>` at its place: it asks for a JSON object that
+tells characters that are clear, characters that are not clear enough, and the final text apart. `answer` is text that
+holds such an object; one that is no JSON is rejected, and some are known not to be. A question of which nothing can be
+read should be refused, in words or by an object that holds nothing; all others can be answered.
 
 Official figures, over all replies: character accuracy and similarity (1 - edit distance / the longer length) of each of
 the three texts. They are in `own`; `score` is the mean of the three similarities. Ours: a reply is correct if that mean
 reaches `sampling.correct_threshold`. Replies are long: `evaluation.max_tokens` must be some hundreds.
-Unverified: neither the data nor the whole of eval.py was at hand. Fields and the folder `data` come from a public script
-that runs them, the three keys from it and the paper's prompt, the two formulas from the beginning of eval.py.
+Unverified: neither the data nor the whole of eval.py was at hand. Fields and the folder `data` come from a public
+script that runs them, the three keys from it and the paper's prompt, the two formulas from the beginning of eval.py.
 Source: KIE-HVQA release (Hugging Face bytedance-research/KIE-HVQA, eval.py; arXiv 2506.20168 App. A).
 """
 

@@ -11,9 +11,9 @@ asks `_base`'s questions with an instruction that offers `F`, a letter without a
 
 `type` is `standard` (solvable) or `upd`. A solvable question and its twin share their `index`: they are a pair, which
 counts only if both are right (dual accuracy). `index` modulo a million is the question, the rest says which rotation of
-its options a row is, as in MMBench: all rotations must be right. An unsolvable question is right if it is refused, by the
-option, the letter or in words; for `mmaad` and `mmiasd` also if the reply names the masked answer, as the official judge
-counts it. As in the official code, an option that is empty, `nan` or `None` is missing.
+its options a row is, as in MMBench: all rotations must be right. An unsolvable question is right if it is refused, by
+the option, the letter or in words; for `mmaad` and `mmiasd` also if the reply names the masked answer, as the official
+judge counts it. As in the official code, an option that is empty, `nan` or `None` is missing.
 
 Ours: the official scorer asks GPT-3.5 which option a free reply means; here a choice is parsed, a refusal in words is
 found by the detector and `_REFUSALS`, and the masked answer must be named literally. Unverified: the whole files were

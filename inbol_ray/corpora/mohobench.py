@@ -6,8 +6,8 @@
     {root}/data-*-of-*.arrow, also below {root}/data      the same fields with `image` embedded (dsttsd/mohobench_dataset)
 
 The one split is `test`. `category` is `Context_Dependent`, `False_Premises`, `Subjective_or_Philosophical` or
-`Vague_Description`; its results are the refusal rate, whole and by category. The id is the question's `id` where there is
-one, else the row's number. The prompt is the question alone, as in the official code.
+`Vague_Description`; its results are the refusal rate, whole and by category. The id is the question's `id` where there
+is one, else the row's number. The prompt is the question alone, as in the official code.
 
 Ours: the official refusal rate is judged by a model, which also lets a reply pass that only says how open the question
 is (an implicit refusal); the detector counts refusals in words. The official scores of rationality and helpfulness need
@@ -31,7 +31,8 @@ CATEGORIES = ("Context_Dependent", "False_Premises", "Subjective_or_Philosophica
 
 
 def read_mohobench(files: CorpusFiles, split: str) -> Iterator[Question | Rejected]:
-    """All questions, in file order, with `answerable=False`. Raises DataError where the file is missing or unreadable."""
+    """All questions, in file order, with `answerable=False`. Raises DataError where the file is missing or
+    unreadable."""
     check_split(files, _DATASET, split, _SPLIT)
     patterns = ("data/mohobench.json", "mohobench.json", "data-*-of-*.arrow", "data/data-*-of-*.arrow")
     description = "MoHoBench's questions"

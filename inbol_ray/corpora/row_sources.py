@@ -1,7 +1,7 @@
 """Where the rows of a corpus stand: JSON, JSON lines, TSV, Parquet or Arrow files -> AnnotationRow, a few at a time.
 
-Only the rows in hand are in memory: JSON is walked item by item (`json_stream`), Parquet is read in small batches, Arrow
-in those that it was written in.
+Only the rows in hand are in memory: JSON is walked item by item (`json_stream`), Parquet is read in small batches,
+Arrow in those that it was written in.
 """
 
 import codecs
@@ -36,9 +36,9 @@ def find_rows(
 ) -> Iterator[AnnotationRow]:
     """Rows of the files that match the first pattern that any file matches; the extension says how they are read.
 
-    `.json` is a list of rows, or with `top_level="object"` an object of rows by id; a list in a `.jsonl` is read as well,
-    and so are lines of rows in a `.json`. Raises DataError at once where no file is found, and while reading where one
-    cannot be read.
+    `.json` is a list of rows, or with `top_level="object"` an object of rows by id; a list in a `.jsonl` is read as
+    well, and so are lines of rows in a `.json`. Raises DataError at once where no file is found, and while reading
+    where one cannot be read.
     """
     names = files.find(*patterns, description=description)
     return _rows_of_files(files, names, id_field, description, top_level)

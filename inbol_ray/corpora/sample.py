@@ -2,8 +2,9 @@
 
 A stratum is what the corpus's results are broken down by (`breakdown`: VQAv2's answer types, ScienceQA's subjects and
 grades, VizWiz's answer types and so on), with the kind of answer and answerability; each keeps its share. Rotations of
-one question (MMBench) and questions that only count together (MM-UPD's pairs) are drawn together and count once. All of it is ours. In memory are ranks alone, of each
-stratum at most as many as are wanted; the questions that may yet be drawn wait on disk.
+one question (MMBench) and questions that only count together (MM-UPD's pairs) are drawn together and count once. All of
+it is ours. In memory are ranks alone, of each stratum at most as many as are wanted; the questions that may yet be
+drawn wait on disk.
 """
 
 import heapq

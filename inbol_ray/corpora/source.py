@@ -16,7 +16,8 @@ from inbol_ray.rows import Question, Rejected
 @dataclass(frozen=True)
 class CorpusSource:
     """A configured corpus, the folder or URI that its `root` stands for, where embedded images go, and the seed that a
-    `sample` of it is drawn with. Without `keep_images` rows refer to embedded images as ever, but no file is written."""
+    `sample` of it is drawn with. Without `keep_images` rows refer to embedded images as ever, but no file is
+    written."""
 
     corpus: CorpusConfig
     root: str

@@ -7,18 +7,17 @@
                                              partly hidden (both parts of the zip in one folder)
 
 The folder that a zip unpacks to may also be the root itself. Datasets `tubench_ucr`, `tubench_uvqa`, `tubench_ugeoqa`,
-`tubench_utabmwp`; the one split is `test`. Labels are `Yes`, `No` or `Unanswerable`. UGeoQA and UTabMWP give two questions
-a file: as it stands, and with a condition left out (UGeoQA) or with the hidden table (UTabMWP), which nothing can answer.
-The `strategy` is how a question was made unanswerable: S1 to S4 (UVQA), S5 to S7 (UCR, of the picture, whose questions may
-have an answer all the same; `original` for the others), S8 (UGeoQA), S9 (UTabMWP). UGeoQA is asked in Chinese, as the
-official code does. Files whose name ends in `_negate_flip` are variants that are passed over.
+`tubench_utabmwp`; the one split is `test`. Labels are `Yes`, `No` or `Unanswerable`. UGeoQA and UTabMWP give two
+questions a file: as it stands, and with a condition left out (UGeoQA) or with the hidden table (UTabMWP), which nothing
+can answer. The `strategy` is how a question was made unanswerable: S1 to S4 (UVQA), S5 to S7 (UCR, of the picture,
+whose questions may have an answer all the same; `original` for the others), S8 (UGeoQA), S9 (UTabMWP). UGeoQA is asked
+in Chinese, as the official code does. Files whose name ends in `_negate_flip` are variants that are passed over.
 
-Official figures: accuracy over all labels (`right_rate` here), over answerable or not (`answerability_acc`) and the F1 of
-`Unanswerable` (`refusal_f1`). Ours: the official code takes a reply without a readable answer for `Yes` or `(a)`, where it
-may be right by luck; here it is wrong. UTabMWP's breakdown by question type, guessed from words, is not made. Unverified:
-UCR,
-UVQA and UTabMWP were not at hand, and their form is what the official code reads; UGeoQA was read whole (974 questions).
-Source: TUBench release (NLPCode/TUBench, README.md, vlms/gpt4.py, evaluations/).
+Official figures: accuracy over all labels (`right_rate` here), over answerable or not (`answerability_acc`) and the F1
+of `Unanswerable` (`refusal_f1`). Ours: the official code takes a reply without a readable answer for `Yes` or `(a)`,
+where it may be right by luck; here it is wrong. UTabMWP's breakdown by question type, guessed from words, is not made.
+Unverified: UCR, UVQA and UTabMWP were not at hand, and their form is what the official code reads; UGeoQA was read whole
+(974 questions). Source: TUBench release (NLPCode/TUBench, README.md, vlms/gpt4.py, evaluations/).
 """
 
 import json

@@ -7,10 +7,10 @@
 `split` is `train` or `val`. The labels are noisy: three in four questions have a single answer of about ten with a
 keyword of not knowing. `meta` counts both, so that the stricter subsets can be reported.
 
-Dataset `vqav2_idk_filtered` holds the questions of which people agree that they cannot be answered: at least three human
-answers say so, as many as make an answer right in VQA accuracy; `none` does not count, since it answers `how many` and
-`what`. Every other question is rejected as `few_idk_answers`. Unverified: the paper reports a filtered set and does not
-say by what rule; this one is ours.
+Dataset `vqav2_idk_filtered` holds the questions of which people agree that they cannot be answered: at least three
+human answers say so, as many as make an answer right in VQA accuracy; `none` does not count, since it answers `how
+many` and `what`. Every other question is rejected as `few_idk_answers`. Unverified: the paper reports a filtered set
+and does not say by what rule; this one is ours.
 Source: VQAv2-IDK release (ncsoft/idk, README.md); InBoL (arXiv 2412.11196) Sec. 4.
 """
 

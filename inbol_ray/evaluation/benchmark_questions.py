@@ -1,4 +1,5 @@
-"""The questions of benchmarks in this process, without Ray: what a configuration's run has read, or the corpora themselves.
+"""The questions of benchmarks in this process, without Ray: what a configuration's run has read, or the corpora
+themselves.
 
 BenchmarkConfig, or PipelineConfig -> BENCHMARK_QUESTION rows
 """

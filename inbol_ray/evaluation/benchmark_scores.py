@@ -50,12 +50,12 @@ def score_benchmarks(predictions: pa.Table, classes: ClassConfig, scoring: Scori
     """Scores of every method on every benchmark it answered, sorted by seed, method and benchmark.
 
     `score` is the mean of the benchmark's own graded score (VQA accuracy for VQAv2), refusals scoring 0. `knowledge` has
-    the paper's classes by the base model's confidence, where that was sampled, and `truthful` the quadrants of knowledge
-    with the Truthful Rate. `refusal_f1` takes refusing as the prediction that a question is unanswerable, where a
-    benchmark has both kinds; `answerability_acc` is how many were answered or refused as they should be, whatever the
-    answer. `harmonic_acc` is OVEN's mean of Acc on seen and unseen entities, which its own code rounds to two decimals
-    first (`rules: official`), `own` what else a benchmark alone has. Every group of scores has its `right_rate`, and
-    `pairs` that of questions that count together.
+    the paper's classes by the base model's confidence, where that was sampled, and `truthful` the quadrants of
+    knowledge with the Truthful Rate. `refusal_f1` takes refusing as the prediction that a question is unanswerable,
+    where a benchmark has both kinds; `answerability_acc` is how many were answered or refused as they should be,
+    whatever the answer. `harmonic_acc` is OVEN's mean of Acc on seen and unseen entities, which its own code rounds to
+    two decimals first (`rules: official`), `own` what else a benchmark alone has. Every group of scores has its
+    `right_rate`, and `pairs` that of questions that count together.
 
     Source: InBoL (arXiv 2412.11196) Sec. 4; VizWiz's answerability metric; oven_eval.py (harmonic mean).
     """

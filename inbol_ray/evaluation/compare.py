@@ -135,7 +135,8 @@ def _equal_questions(a: pa.Table, b: pa.Table) -> list[bool]:
 
 
 def _clusters(rows: pa.Table) -> np.ndarray:
-    """A number for each row, the same where rows of a benchmark are of one question or share an image, also over a third."""
+    """A number for each row, the same where rows of a benchmark are of one question or share an image, also over a
+    third."""
     parent: dict[tuple, tuple] = {}
 
     def root(node: tuple) -> tuple:

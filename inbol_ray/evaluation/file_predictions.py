@@ -1,8 +1,9 @@
-"""A file of replies and the questions of benchmarks -> judged PREDICTION rows, rejected rows, questions without a reply.
+"""A file of replies and the questions of benchmarks -> judged PREDICTION rows, rejected rows, questions without a
+reply.
 
 Each question has one reply of each model and seed: of several the first counts. A model is taken to have been asked all
-questions of every benchmark that it has a reply to; one that it lacks is an `error` (v = -1, as for a silent model), or is
-left out.
+questions of every benchmark that it has a reply to; one that it lacks is an `error` (v = -1, as for a silent model), or
+is left out.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,7 @@ from typing import Literal
 
 from inbol_ray.config.machines import StorageConfig
 from inbol_ray.errors import DataError
-from inbol_ray.evaluation.judge import GreedyReply, Rules, judge_row
+from inbol_ray.evaluation.prediction_row import GreedyReply, Rules, judge_row
 from inbol_ray.evaluation.reply_file import FileReply, Questions, read_replies
 from inbol_ray.rows import Rejected
 
@@ -22,7 +23,8 @@ NO_REPLY_IN_FILE = "no_reply_in_file"
 
 @dataclass(slots=True)
 class FileJudgement:
-    """What became of a file: its `num_rows` are predictions or rejected; `without_reply` counts by (model, benchmark)."""
+    """What became of a file: its `num_rows` are predictions or rejected; `without_reply` counts by (model,
+    benchmark)."""
 
     num_rows: int = 0
     predictions: list[dict] = field(default_factory=list)
@@ -60,16 +62,16 @@ def judge_file(
         raise DataError(_nothing_usable(path, judgement))
     checkpoint = f"replies:{path}"
     for (method, of_seed, _), reply in found.items():
-        text = GreedyReply(reply.reply, "", "")
-        row = judge_row(reply.question, text, method=method, checkpoint=checkpoint, seed=of_seed, rules=rules)
-        judgement.predictions.append(row | {"confidence": reply.confidence})
+        given = GreedyReply(reply.reply, confidence=reply.confidence)
+        row = judge_row(reply.question, given, method=method, checkpoint=checkpoint, seed=of_seed, rules=rules)
+        judgement.predictions.append(row)
     own = {reply.question["id"]: reply.question for reply in found.values() if reply.is_own}
     for method, of_seed, question in _unanswered(found, [*rows, *own.values()]):
         judgement.without_reply.setdefault((method, question["benchmark"]), []).append(question["id"])
         if missing == "error":
-            text = GreedyReply("", NO_REPLY_IN_FILE, f"{path}: no reply to this question")
-            row = judge_row(question, text, method=method, checkpoint=checkpoint, seed=of_seed, rules=rules)
-            judgement.predictions.append(row | {"confidence": None})
+            nothing = GreedyReply("", NO_REPLY_IN_FILE, f"{path}: no reply to this question")
+            row = judge_row(question, nothing, method=method, checkpoint=checkpoint, seed=of_seed, rules=rules)
+            judgement.predictions.append(row)
     return judgement
 
 
@@ -135,7 +137,8 @@ def _problem(
 def _unanswered(
     found: Mapping[tuple[str, int, str], FileReply], questions: Sequence[Mapping]
 ) -> list[tuple[str, int, Mapping]]:
-    """(model, seed, question) for each question of a benchmark that the model and seed has a reply to, but not to it."""
+    """(model, seed, question) for each question of a benchmark that the model and seed has a reply to, but not to
+    it."""
     asked = dict.fromkeys((method, seed, reply.question["benchmark"]) for (method, seed, _), reply in found.items())
     by_benchmark: dict[str, list[Mapping]] = {}
     for question in questions:

@@ -42,8 +42,9 @@ def resample_counts(counts: Sequence[int] | np.ndarray) -> np.ndarray:
 
 
 def resample_totals(kinds_KC: np.ndarray, counts_K: np.ndarray, stream: int) -> np.ndarray:
-    """Sums of the columns of bootstrap resamples, (NUM_RESAMPLES, C): `counts_K` items are of each kind, with the values
-    `kinds_KC`. Samples that are drawn apart, such as two benchmarks, each need a `stream` of their own, from 1."""
+    """Sums of the columns of bootstrap resamples, (NUM_RESAMPLES, C): `counts_K` items are of each kind, with the
+    values `kinds_KC`. Samples that are drawn apart, such as two benchmarks, each need a `stream` of their own, from
+    1."""
     total = int(counts_K.sum())
     rng = np.random.default_rng([_SEED, stream])
     return np.concatenate(
@@ -52,7 +53,8 @@ def resample_totals(kinds_KC: np.ndarray, counts_K: np.ndarray, stream: int) -> 
 
 
 def swap_totals(kinds_KC: np.ndarray, swapped_KC: np.ndarray, counts_K: np.ndarray, stream: int) -> np.ndarray:
-    """`resample_totals` of a randomisation instead: each item keeps its values or takes `swapped_KC`, by a fair coin."""
+    """`resample_totals` of a randomisation instead: each item keeps its values or takes `swapped_KC`, by a fair
+    coin."""
     rng = np.random.default_rng([_SEED, stream])
     draws = (rng.binomial(counts_K, 0.5, size=(size, len(counts_K))) for size in _chunks(len(counts_K)))
     return np.concatenate([counts_K @ kinds_KC + swapped @ (swapped_KC - kinds_KC) for swapped in draws])

@@ -4,7 +4,6 @@ Content of `results.json` + PREDICTION rows + confidences -> HTML text. Every te
 (questions, replies, names) and passes through `wording.escape`; the page's own policy forbids scripts and fetches.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 
 import pyarrow as pa
@@ -16,19 +15,13 @@ from inbol_ray.evaluation.estimators import render_estimators
 from inbol_ray.evaluation.gallery import Example, choose_examples, embed_image
 from inbol_ray.evaluation.metrics import DOMAINS, method_order
 from inbol_ray.evaluation.page_penalty import render_penalty
+from inbol_ray.evaluation.page_run import render_provenance, render_stages
 from inbol_ray.evaluation.page_scores import render_differences, render_hero, render_scores
 from inbol_ray.evaluation.page_style import STYLE
+from inbol_ray.evaluation.page_usage import render_usage_section
 from inbol_ray.evaluation.plots import bin_points, confidence_histogram, legend_mark, line_panel, method_style
-from inbol_ray.evaluation.wording import (
-    DOMAIN_LABELS,
-    duration,
-    escape,
-    headline,
-    method_label,
-    number,
-    rich,
-    seeds_of,
-)
+from inbol_ray.evaluation.wording import DOMAIN_LABELS, escape, headline, method_label, number, rich, seeds_of
+from inbol_ray.judging.agreement import render_agreement_section
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 _OUTCOMES = {
@@ -71,8 +64,10 @@ def render_page(
         _histogram_section(confidences, classes),
         render_estimators(results.get("estimators", [])),
         _gallery_section(groups, read_image),
-        _stages_section(results["stages"]),
-        _provenance_section(results, predictions),
+        render_agreement_section(results.get("judge")),
+        render_usage_section(results.get("endpoints", [])),
+        render_stages(results["stages"]),
+        render_provenance(results, predictions),
     ]
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -209,41 +204,3 @@ def _reply(method: str, outcome: str, reply: str, unparsed: bool) -> str:
 
 def _clip(text: str) -> str:
     return escape(text if len(text) <= _MAX_TEXT else text[:_MAX_TEXT] + "\u2026")
-
-
-def _stages_section(stages: Sequence[Mapping]) -> str:
-    if not stages:
-        return ""
-    total = sum(stage["wall_s"] for stage in stages)
-    longest = max(stage["wall_s"] for stage in stages) or 1.0
-    rows = "".join(
-        f'<tr><th scope="row">{escape(stage["stage"])}</th><td class="track-cell"><span class="fill" '
-        f'style="width:{100 * stage["wall_s"] / longest:.2f}%"></span></td><td>{duration(stage["wall_s"])}</td></tr>'
-        for stage in stages
-    )
-    return (
-        "<section><h2>Time by stage</h2><table class='times'><thead class='hidden'><tr><th scope='col'>Stage</th>"
-        f"<th scope='col'>Drawn</th><th scope='col'>Wall time</th></tr></thead><tbody>{rows}</tbody><tfoot><tr>"
-        f'<th scope="row">Total</th><td></td><td>{duration(total)}</td></tr></tfoot></table></section>'
-    )
-
-
-def _provenance_section(results: Mapping, predictions: pa.Table) -> str:
-    checkpoints: dict[str, list[str]] = {}
-    for pair in (
-        predictions.select(["method", "checkpoint"]).group_by(["method", "checkpoint"]).aggregate([]).to_pylist()
-    ):
-        checkpoints.setdefault(pair["method"], []).append(str(pair["checkpoint"]))
-    record = {
-        "checkpoints": {method: sorted(checkpoints[method]) for method in method_order(checkpoints)},
-        "seeds": seeds_of(results),
-        "stages": results["stages"],
-        **results.get("provenance", {}),
-    }
-    text = json.dumps(record, indent=2, ensure_ascii=False, default=str)
-    return (
-        f"<section><h2>Provenance</h2><details><summary>Configuration, checkpoints, versions</summary><pre>{escape(text)}"
-        "</pre></details><footer><p>Method: \u201cDrawing the Line: Enhancing Trustworthiness of MLLMs Through the Power "
-        "of Refusal\u201d (arXiv 2412.11196). Numbers: results.json. Every reply: predictions.parquet.</p></footer>"
-        "</section>"
-    )

@@ -6,11 +6,15 @@ outcomes of both sides and clusters, by benchmark -> Difference for each benchma
 - Interval: difference +- c * SE. SE comes from the cluster bootstrap, each benchmark resampled by itself; c is the 95%
   quantile of the largest |deviation| / SE over all comparisons, so that all intervals hold at once (single-step max-T:
   Romano and Wolf, Econometrica 73 (2005) 1237). It takes the correlation of metrics into account; Bonferroni would not.
-- p-value: randomisation test, which swaps the two sides of whole clusters; exact up to the number of draws, counted as in
-  Phipson and Smyth, Stat. Appl. Genet. Mol. Biol. 9 (2010) 39, so never 0. Corrected by Holm, Scand. J. Stat. 6 (1979) 65.
+- p-value: randomisation test, which swaps the two sides of whole clusters; exact up to the number of draws, counted as
+  in Phipson and Smyth, Stat. Appl. Genet. Mol. Biol. 9 (2010) 39, so never 0. Corrected by Holm, Scand. J. Stat. 6
+  (1979) 65.
 - Smallest difference that could have been shown: (c + z_0.8) * SE, two-sided at the corrected level with 80% power.
-- Where resampling cannot move a difference (SE = 0: all clusters alike) Wilson's bound says how large the share of other
-  clusters may be, at the level 5% / comparisons, and these may differ as much as a score can.
+- Where resampling cannot move a difference (SE = 0: all clusters alike) Wilson's bound says how large the share of
+  other clusters may be, at the level 5% / comparisons, and these may differ as much as a score can.
+
+The papers named above, on max-T, randomisation and Holm's correction, are cited from memory: they were not at hand when
+this was written.
 """
 
 from collections.abc import Mapping, Sequence
@@ -59,7 +63,8 @@ class PairedOutcomes:
 
 
 def compare_paired(benchmarks: Mapping[str, PairedOutcomes]) -> tuple[list[Difference], float | None]:
-    """Differences by benchmark, then in all where there are several; and the critical value c, None without intervals."""
+    """Differences by benchmark, then in all where there are several; and the critical value c, None without
+    intervals."""
     parts = {name: _Part(_cluster_sums(pairs), stream) for stream, (name, pairs) in enumerate(benchmarks.items(), 1)}
     cells: list[tuple[str | None, _Part]] = list(parts.items())
     if len(parts) > 1:
@@ -154,7 +159,8 @@ def _cluster_sums(pairs: PairedOutcomes) -> np.ndarray:
 
 
 def _scores(side: np.ndarray) -> np.ndarray:
-    """Acc, RefR, S_trust and answered accuracy in percent, (..., 4), of questions, correct, refused, answered (..., 4)."""
+    """Acc, RefR, S_trust and answered accuracy in percent, (..., 4), of questions, correct, refused, answered (...,
+    4)."""
     questions, correct, refused, answered = np.moveaxis(side.astype(float), -1, 0)
     acc, refr = 100 * correct / questions, 100 * refused / questions
     answered_acc = np.divide(100 * correct, answered, out=np.full_like(correct, np.nan), where=answered > 0)

@@ -19,8 +19,8 @@ IN_DOMAIN = ("vqav2", "scienceqa", "oven")
 OUT_OF_DOMAIN = ("aokvqa", "gqa", "mmmu", "beyondvisqa", "mmbench")
 EXTRINSIC = ("vizwiz", "vqav2_idk")
 FILTERED = "vqav2_idk_filtered"
-"""Beside the published column of `vqav2_idk`, which is of a filtered set as well: the paper does not give its filter, so
-that neither is known to be the paper's set."""
+"""Beside the published column of `vqav2_idk`, which is of a filtered set as well: the paper does not give its filter,
+so that neither is known to be the paper's set."""
 PAPER_COUNTS = {"aokvqa": 1145, "mmmu": 900, "mmbench": 1164, "beyondvisqa": 400}
 """Questions that the paper's percentages imply; VizWiz and VQAv2-IDK do not pin a number."""
 

@@ -24,8 +24,8 @@ def penalised_score(acc: float, refr: float, penalty: float = 1.0) -> float:
 def order_change(one: tuple[float, float], other: tuple[float, float]) -> float | None:
     """The lambda in (0, MAX_PENALTY) at which two methods, each as (Acc, RefR) in percent, change places.
 
-    S is a straight line in lambda, so there is at most one. None where one method is ahead over the whole range, or both
-    are equal throughout.
+    S is a straight line in lambda, so there is at most one. None where one method is ahead over the whole range, or
+    both are equal throughout.
     """
     acc_gap = one[0] - other[0]
     wrong_gap = (100 - sum(one)) - (100 - sum(other))

@@ -135,7 +135,8 @@ def roc_panel(curves: Sequence[Sequence[tuple[float, float]]], described: str) -
 
 
 def penalty_panel(curves: Sequence[tuple[int, Sequence[tuple[float, float]]]], described: str) -> str:
-    """S by lambda, a line a method: (style, points as (lambda, S in percent)). The dashed line is S_trust's lambda = 1."""
+    """S by lambda, a line a method: (style, points as (lambda, S in percent)). The dashed line is S_trust's lambda =
+    1."""
     points = [point for _, curve in curves for point in curve]
     most = max(penalty for penalty, _ in points)
     step = next(size for size in (25, 50, 100, 200) if size * 6 >= 100 - min(score for _, score in points))

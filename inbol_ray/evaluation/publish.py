@@ -5,6 +5,7 @@ Not a stage: it takes seconds, and the times it reports are not part of any arti
 
 import json
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
@@ -16,9 +17,12 @@ from inbol_ray.evaluation.benchmark_scores import merge_rotations, score_benchma
 from inbol_ray.evaluation.estimators import compare_estimators
 from inbol_ray.evaluation.in_domain_test import score_in_domain_test
 from inbol_ray.evaluation.metrics import build_results, shared_questions
+from inbol_ray.evaluation.page_usage import render_usage
 from inbol_ray.evaluation.paper_tables import build_tables, render_tables
 from inbol_ray.evaluation.refusal_tables import build_refusal_table, render_refusal_table
 from inbol_ray.evaluation.report import render_terminal_table, write_report
+from inbol_ray.evaluation.usage import read_usage
+from inbol_ray.judging.agreement import compare_with_judge, render_agreement
 from inbol_ray.local_copies import written_to
 from inbol_ray.pipeline import build_stages
 
@@ -49,6 +53,10 @@ def publish(config: PipelineConfig, manifests: dict[str, dict]) -> dict:
     if "test_confidence" in stages:
         test_answers = pq.read_table(store.folder(stages["test_confidence"]) / "answers.parquet")
         results["estimators"] = compare_estimators(predictions, test_answers)
+    if usage := read_usage(store.folder(stages["evaluate"])):
+        results["endpoints"] = usage
+    if compared := compare_with_verdicts(config, predictions):
+        results["judge"] = compared
     curves = summarise(answers_with_confidence(predictions), "reported")
     if "calibrate" in manifests:
         curves = json.loads((store.folder(stages["calibrate"]) / RISK_COVERAGE).read_text()) + curves
@@ -72,9 +80,12 @@ def publish(config: PipelineConfig, manifests: dict[str, dict]) -> dict:
 
 def publish_benchmarks(config: PipelineConfig) -> dict:
     """Score a finished evaluation a (model, benchmark) pair, write `benchmarks.json` and, as `tables.md`, the paper's
-    tables and that of the benchmarks of refusal, and print those; returns the content of `benchmarks.json`."""
+    tables, that of the benchmarks of refusal, what endpoints were asked and how far a judge agrees, and print those;
+    returns the content of `benchmarks.json`."""
     store = open_store(config)
-    predictions = pq.read_table(store.folder(build_stages(config)["evaluate"]) / "predictions.parquet")
+    folder = store.folder(build_stages(config)["evaluate"])
+    predictions, usage = pq.read_table(folder / "predictions.parquet"), read_usage(folder)
+    compared = compare_with_verdicts(config, predictions)
     scores = score_benchmarks(predictions, config.classes, config.scoring)
     test = config.evaluation.in_domain_test
     in_domain_test = score_in_domain_test(predictions, test, config.seed) if test else []
@@ -82,15 +93,18 @@ def publish_benchmarks(config: PipelineConfig) -> dict:
     refusal_table = build_refusal_table(scores)
     content = {
         "name": config.name,
-        "scoring": config.scoring.model_dump(mode="json"),
+        "scoring": config.scoring.rule_settings(),
         "correct_threshold": config.sampling.correct_threshold,
         "prompts": config.prompts.model_dump(mode="json"),
         "scores": scores,
         **({"in_domain_test": in_domain_test} if test else {}),
+        **({"endpoints": usage} if usage else {}),
+        **({"judge": compared} if compared else {}),
         "tables": tables,
         "refusal_table": refusal_table,
     }
-    markdown = "\n".join(text for text in (render_tables(tables), render_refusal_table(refusal_table)) if text)
+    texts = render_tables(tables), render_refusal_table(refusal_table), render_usage(usage), render_agreement(compared)
+    markdown = "\n".join(filter(None, texts))
     with written_to(config.output_dir, config.storage) as out_dir:
         (out_dir / "benchmarks.json").write_text(json.dumps(content, indent=1))
         (out_dir / "tables.md").write_text(markdown)
@@ -98,3 +112,13 @@ def publish_benchmarks(config: PipelineConfig) -> dict:
     print(markdown)
     print(f"Every benchmark: {config.output_dir}/benchmarks.json   Tables: {config.output_dir}/tables.md")
     return content
+
+
+def compare_with_verdicts(config: PipelineConfig, predictions: pa.Table) -> dict | None:
+    """`compare_with_judge` of a finished run; None where no judge is configured."""
+    stages = build_stages(config)
+    if "judge" not in stages:
+        return None
+    return compare_with_judge(
+        predictions, pq.read_table(open_store(config).folder(stages["judge"]) / "verdicts.parquet")
+    )

@@ -1,23 +1,26 @@
 """Greedy replies that are never asked for twice: a store of every request that an evaluation has answered.
 
-requests -> [those without a stored reply -> `sampling.generate`, one pool of engines an architecture] -> replies by key
+requests -> [those without a stored reply -> `sampling.generate` or an endpoint] -> replies by key
 
-The store is a folder of `sampling.parts`, which engines fill block by block while they run. A request is found in it by
+The store is a folder of `sampling.parts`, which engines and endpoints fill while they run. A request is found in it by
 its key, a digest of all that its reply depends on. So an evaluation that is killed goes on with the examples that it
-lacks, and one with a benchmark or a model more asks only what is new.
+lacks, and one with a benchmark or a model more asks only what is new. What was saved of an unfinished block counts too.
 """
 
 import hashlib
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from inbol_ray.config.endpoint import EndpointConfig
 from inbol_ray.config.schema import PipelineConfig
-from inbol_ray.evaluation.judge import GreedyReply
+from inbol_ray.endpoints.wire import WIRE_VERSION
+from inbol_ray.evaluation.prediction_row import GreedyReply
 from inbol_ray.images import IMAGES_VERSION, pixel_rule
 from inbol_ray.local_copies import local_copy
 from inbol_ray.provenance import package_versions
@@ -35,16 +38,30 @@ def answer_requests(
 
     Raises what `generate` raises; finished blocks stay in the store.
     """
+
+    def ask(missing: pa.Table, folder: str) -> None:
+        groups = list(_by_architecture(missing))
+        for number, group in enumerate(groups, start=1):
+            unit = "replies" if len(groups) == 1 else f"replies of model group {number}/{len(groups)}"
+            checkpoints = group["checkpoint"].unique().to_pylist()
+            generate([group], checkpoints, config, decoding, folder=folder, unit=unit, progress=progress)
+
+    return fetch_replies(requests, config, ask)
+
+
+def fetch_replies(
+    requests: pa.Table, config: PipelineConfig, ask: Callable[[pa.Table, str], None]
+) -> dict[str, GreedyReply]:
+    """Stored replies by key, after `ask` (requests without one, the store's folder) has stored those that are missing.
+
+    Raises what `ask` raises. A key that `ask` stores no reply for is left out.
+    """
     folder = store_folder(config)
     wanted = set(requests["key"].to_pylist())
     replies = dict(_stored(folder, config, wanted))
     missing = _first_of_each_key(requests.filter(pc.invert(pc.is_in(requests["key"], _string_set(replies)))))
-    groups = list(_by_architecture(missing))
-    for number, group in enumerate(groups, start=1):
-        unit = "replies" if len(groups) == 1 else f"replies of model group {number}/{len(groups)}"
-        checkpoints = group["checkpoint"].unique().to_pylist()
-        generate([group], checkpoints, config, decoding, folder=folder, unit=unit, progress=progress)
     if missing.num_rows:
+        ask(missing, folder)
         replies = dict(_stored(folder, config, wanted))
     return replies
 
@@ -72,6 +89,20 @@ def request_keys(requests: pa.Table, config: PipelineConfig, decoding: Decoding)
     )
 
 
+def endpoint_keys(requests: pa.Table, endpoint: EndpointConfig, decoding: Decoding) -> pa.Array:
+    """A digest a request of the server and its model, the texts and images, and the decoding. No package's version is
+    in it: what a server replies does not depend on what is installed here."""
+    common = {"endpoint": endpoint.reply_settings(), "decoding": asdict(decoding), "wire": WIRE_VERSION}
+    start = hashlib.sha256(json.dumps(common, sort_keys=True).encode())
+
+    def key(row: dict) -> str:
+        digest = start.copy()
+        digest.update(json.dumps([row["system"], row["user"], row["images"]]).encode())
+        return digest.hexdigest()
+
+    return pa.array((key(row) for row in requests.to_pylist()), pa.string())
+
+
 def store_folder(config: PipelineConfig) -> str:
     """Where the replies of a run's evaluations are; absolute, because engines run in other folders."""
     root = config.output_dir
@@ -80,14 +111,32 @@ def store_folder(config: PipelineConfig) -> str:
 
 def _stored(folder: str, config: PipelineConfig, wanted: set[str]) -> Iterator[tuple[str, GreedyReply]]:
     for parts in list_parts(folder, config.storage):
-        for block in sorted(parts.finished()):
-            if wanted.isdisjoint(parts.read_requests(block)["key"].to_pylist()):
+        finished = parts.finished()
+        for block in sorted(finished | parts.saved()):
+            keys = parts.read_requests(block)["key"].to_pylist()
+            if wanted.isdisjoint(keys):
                 continue
-            columns = parts.read_block(block).select(["key", "responses", "reason", "detail"])
-            for row in columns.to_pylist():
-                if row["key"] in wanted:
-                    text = row["responses"][0] if row["responses"] else ""
-                    yield row["key"], GreedyReply(text, row["reason"], row["detail"])
+            if block in finished:
+                rows = enumerate(parts.read_block(block).to_pylist())
+            else:
+                rows = ((row["row"], row) for row in parts.read_saved(block).to_pylist())
+            for number, row in rows:
+                if keys[number] in wanted:
+                    yield keys[number], _reply(row)
+
+
+def _reply(row: dict) -> GreedyReply:
+    logprobs = row["token_logprobs"][0] if row["token_logprobs"] else ()
+    return GreedyReply(
+        text=row["responses"][0] if row["responses"] else "",
+        reason=row["reason"],
+        detail=row["detail"],
+        finish=row["finish"],
+        input_tokens=row["input_tokens"],
+        output_tokens=row["output_tokens"],
+        # A server may round a log-probability to just above 0.
+        confidence=math.exp(min(0.0, sum(logprobs) / len(logprobs))) if logprobs else None,
+    )
 
 
 def _first_of_each_key(requests: pa.Table) -> pa.Table:

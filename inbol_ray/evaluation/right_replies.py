@@ -2,8 +2,8 @@
 
 A reply is right if it answers correctly or refuses a question that cannot be answered; an unanswerable question counts
 as answered correctly only where its benchmark says so (MM-UPD's masked answers). Where nothing is unanswerable the rate
-is Acc, where nothing is answerable RefR. Questions that form a pair count only together: a pair is right if every one of
-its questions is. All is over replies after rotations were merged.
+is Acc, where nothing is answerable RefR. Questions that form a pair count only together: a pair is right if every one
+of its questions is. All is over replies after rotations were merged.
 
 Source: MM-UPD's dual accuracy (AtsuMiyai/UPD, calculate_scores.py, dual_results), HumbleBench's and TUBench's accuracy.
 """
@@ -35,8 +35,8 @@ def score_pairs(pairs: Sequence[str | None], right: np.ndarray, classes: Sequenc
     """`num_pairs` and the rate of pairs of which every question is right, whole and by class; None without pairs.
 
     `pairs` (n,) names each question's pair, `right` (n,) says whether its reply is, `classes` (n,) has what results are
-    broken down by; a pair has its first question's. A question whose twin is missing, rejected for example, is left out,
-    as the official join does.
+    broken down by; a pair has its first question's. A question whose twin is missing, rejected for example, is left
+    out, as the official join does.
     """
     members: dict[str, list[int]] = {}
     for number, pair in enumerate(pairs):

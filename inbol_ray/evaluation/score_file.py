@@ -23,8 +23,8 @@ from inbol_ray.errors import DataError
 from inbol_ray.evaluation.benchmark_questions import read_benchmarks, read_configured_benchmarks
 from inbol_ray.evaluation.benchmark_scores import merge_rotations, score_benchmarks
 from inbol_ray.evaluation.file_predictions import FileJudgement, Missing, judge_file
-from inbol_ray.evaluation.judge import Rules
 from inbol_ray.evaluation.metrics import build_results, shared_questions
+from inbol_ray.evaluation.prediction_row import Rules
 from inbol_ray.evaluation.reply_file import file_digest
 from inbol_ray.evaluation.report import render_terminal_table, write_report
 from inbol_ray.local_copies import set_job_storage, written_to
@@ -65,8 +65,8 @@ def score_replies(
     """Judge the replies of one file or several, and score them as an evaluation does.
 
     Rows may name questions of `benchmarks`, or of those of `config`, whose rules of scoring then apply too; without
-    either they bring their questions. A question that a model has no reply to is an error of the model, or left out with
-    `missing="leave_out"`. With `output_dir` (folder or `s3://`) the report is written there: results.json,
+    either they bring their questions. A question that a model has no reply to is an error of the model, or left out
+    with `missing="leave_out"`. With `output_dir` (folder or `s3://`) the report is written there: results.json,
     predictions.parquet, report.html, benchmarks.json, and rejected.parquet where rows were rejected.
 
     Raises DataError where a file cannot be read or holds nothing usable, and MissingInputError for benchmarks of a toy
@@ -102,7 +102,7 @@ def score_replies(
         )
     provenance = {
         "replies": {path: file_digest(path, storage) for path in paths},
-        "scoring": rules.scoring.model_dump(mode="json"),
+        "scoring": rules.scoring.rule_settings(),
         "correct_threshold": rules.correct_threshold,
         "benchmarks": [one.model_dump(mode="json") for one in (config.evaluation.benchmarks if config else benchmarks)],
         "git_commit": git_commit(),

@@ -1,16 +1,18 @@
 """All that a run's stages will load, checked before the first of them starts; all problems are told at once.
 
-stages to run -> the checkpoints and adapters that they name -> problems, one line each -> CheckpointError
+stages to run -> the checkpoints, adapters and API keys that they name -> problems, one line each -> an error
 """
 
 from collections.abc import Mapping, Sequence
 
 from inbol_ray.artifacts import Stage, Store
 from inbol_ray.cluster_resources import ENGINE_STAGES
+from inbol_ray.config.endpoint import EndpointConfig
 from inbol_ray.config.machines import StorageConfig
 from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.config.training import MethodConfig
-from inbol_ray.errors import CheckpointError
+from inbol_ray.endpoints.client import read_api_key
+from inbol_ray.errors import CheckpointError, ConfigError
 from inbol_ray.sampling.engine_settings import check_quantization
 
 BASE = "base_model.path"
@@ -21,28 +23,44 @@ def check_run(config: PipelineConfig, stages: Sequence[Stage], store: Store) -> 
 
     A toy world's base model is made by the run itself: of it there is nothing to check. Raises CheckpointError with
     every problem of every checkpoint, ResourcesError where the models to come do not fit the disk, and ConfigError for a
-    quantization that vLLM does not know.
+    quantization that vLLM does not know or an endpoint's API key that is not there.
     """
     names = {stage.name for stage in stages}
     if names & set(ENGINE_STAGES):
         check_quantization(config.engine)
     uses = {}
+    endpoints: dict[str, EndpointConfig] = {}
     methods: dict[str, MethodConfig] = {}
     if config.base_model.kind == "checkpoint" and any("base_model" in stage.settings for stage in stages):
         uses[BASE] = config.base_model.path
         methods = {name: method for name, method in config.training.items() if name in names}
     if "evaluate" in names:
-        models = config.evaluation.models
-        uses |= {
-            f"evaluation.models.{name}.checkpoint": model.checkpoint
-            for name, model in models.items()
-            if model.checkpoint is not None
-        }
+        models = {f"evaluation.models.{name}": model for name, model in config.evaluation.models.items()}
+        uses |= {f"{name}.checkpoint": model.checkpoint for name, model in models.items() if model.checkpoint}
+        endpoints |= {f"{name}.endpoint": model.endpoint for name, model in models.items() if model.endpoint}
+    if "judge" in names:
+        judge = config.scoring.judge
+        uses |= {"scoring.judge.checkpoint": judge.checkpoint} if judge.checkpoint else {}
+        endpoints |= {"scoring.judge.endpoint": judge.endpoint} if judge.endpoint else {}
+    check_api_keys(endpoints)
     check_checkpoints(uses, config.storage, methods)
     if methods:
         from inbol_ray.preflight.disk import check_disk
 
         check_disk(config, stages, store)
+
+
+def check_api_keys(endpoints: Mapping[str, EndpointConfig]) -> None:
+    """Raise ConfigError, a line each, for endpoints (by their setting) whose key is not in this process'
+    environment."""
+    problems = []
+    for setting, endpoint in endpoints.items():
+        try:
+            read_api_key(endpoint)
+        except ConfigError as error:
+            problems.append(f"{setting}.{error}")
+    if problems:
+        raise ConfigError("\n".join(problems))
 
 
 def check_checkpoints(

@@ -28,6 +28,9 @@ def reply_table(replies: Sequence[Reply]) -> pa.Table:
         [reply.reason for reply in replies],
         [reply.detail for reply in replies],
         [reply.answer_probability for reply in replies],
+        [reply.finish for reply in replies],
+        [reply.input_tokens for reply in replies],
+        [reply.output_tokens for reply in replies],
     ]
     return pa.table(columns, schema=REPLY)
 

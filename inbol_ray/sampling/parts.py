@@ -35,6 +35,9 @@ REPLY = pa.schema(
         pa.field("reason", pa.string()),
         pa.field("detail", pa.string()),
         pa.field("answer_probability", pa.float64()),
+        pa.field("finish", pa.string()),
+        pa.field("input_tokens", pa.int64()),
+        pa.field("output_tokens", pa.int64()),
     ]
 )
 """`vllm_engine.Reply`, column for column; `first_token` is JSON."""
@@ -42,13 +45,14 @@ REPLY = pa.schema(
 SAVED = pa.schema([pa.field("row", pa.int32()), *REPLY])
 """Replies to some requests of a block; `row` counts in the block."""
 
-REPLY_VERSION = 2
+REPLY_VERSION = 3
 """Goes up when REPLY or the meaning of a column changes: parts of another version are not taken for these."""
 
 BLOCKS_PER_ROW_GROUP = 16
 """Of requests.parquet. What is said of each row group stays in the memory of all who read it, so blocks share one."""
 
 _PART = re.compile(r"(\d{8})\.parquet")
+_SAVED_PART = re.compile(r"(\d{8})\.partial\.parquet")
 _REQUESTS = "requests.parquet"
 _FAILURES = "failures"
 _BLOCK_SIZE, _VERSION = b"block_size", b"reply_version"
@@ -118,9 +122,16 @@ class Parts:
 
     def finished(self) -> set[int]:
         """Blocks whose part is there."""
+        return self._blocks_named(_PART)
+
+    def saved(self) -> set[int]:
+        """Blocks of which `save` stored replies, and whose part was not there yet."""
+        return self._blocks_named(_SAVED_PART)
+
+    def _blocks_named(self, pattern: re.Pattern) -> set[int]:
         filesystem, folder = self._place
         infos = filesystem.get_file_info(pafs.FileSelector(folder))
-        return {int(match[1]) for info in infos if (match := _PART.fullmatch(info.base_name))}
+        return {int(match[1]) for info in infos if (match := pattern.fullmatch(info.base_name))}
 
     def is_finished(self, block: int) -> bool:
         filesystem, folder = self._place

@@ -1,6 +1,7 @@
 """Requests -> what vLLM's engine takes: token ids and preprocessed pixels.
 
-columns `id`, `prompt`, `images` -> image files decoded -> vLLM's own renderer -> EngineInput, or a Refusal that says why not
+columns `id`, `prompt`, `images` -> image files decoded -> vLLM's own renderer -> EngineInput, or a Refusal that says
+why not
 
 This is the work that would make an engine wait, so it runs in processes of its own: the engine only ever adds finished
 inputs. A bad row is refused here and never reaches an engine.

@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -62,12 +62,19 @@ class Request:
     seed: int = 0
 
 
+Finish = Literal["", "stop", "length", "refusal"]
+"""How a reply ended; empty where that was not told."""
+
+
 @dataclass
 class Reply:
     """`texts` and `token_logprobs` have one entry a sample; `first_token` maps alternatives of the first sample's first
     token to their log-probability. `answer_probability` is 1 - P(refusal) at the first token of a forced answer.
 
     A request that could not be answered has no texts, and `reason` (a slug) and `detail` say why.
+
+    `finish` and the numbers of tokens are those that a server behind an endpoint tells (`endpoints.wire`): how the
+    first sample ended, "length" where `max_tokens` cut it off, "refusal" where the server says that it is one.
     """
 
     texts: list[str] = field(default_factory=list)
@@ -76,6 +83,9 @@ class Reply:
     reason: str = ""
     detail: str = ""
     answer_probability: float | None = None
+    finish: Finish = ""
+    input_tokens: int | None = None
+    output_tokens: int | None = None
 
     def refuse(self, reason: str, detail: str) -> None:
         self.texts, self.token_logprobs, self.first_token = [], [], {}

@@ -1,8 +1,8 @@
 """How good is an answer? reply, Question -> (score in [0, 1], unparsed), by the rule of the question's corpus.
 
 Under `ours` every text is compared without markdown, LaTeX, surrounding quotes, a leading `Answer:` and final marks
-(`plain_answer`). Refusals are not looked at here (`scoring.refusal`), and a reply without a readable choice stays unparsed: it is never
-replaced by a random letter.
+(`plain_answer`). Refusals are not looked at here (`scoring.refusal`), and a reply without a readable choice stays
+unparsed: it is never replaced by a random letter.
 
 | answer_kind | rule "ours" | rule "official", where it differs |
 |---|---|---|

@@ -58,7 +58,8 @@ def _outside(reply: str) -> str:
 
 
 def _inside(said: str) -> list[str] | None:
-    """Contents of answer marks; one that lacks its start or end reaches from or to the text's own. None without marks."""
+    """Contents of answer marks; one that lacks its start or end reaches from or to the text's own. None without
+    marks."""
     marks = list(_ANSWER.finditer(said))
     if not marks:
         return None

@@ -1,7 +1,8 @@
-"""KIE-HVQA's rule: a reply that tells clear, unclear and all characters apart, against what can be read -> similarities.
+"""KIE-HVQA's rule: a reply that tells clear, unclear and all characters apart, against what can be read ->
+similarities.
 
-Reply and truth are JSON objects with three texts, whose keys' case varies in the release. Blanks do not count. A part that
-a reply lacks scores 0; a reply that is no such object is taken for the text as a whole (`final`).
+Reply and truth are JSON objects with three texts, whose keys' case varies in the release. Blanks do not count. A part
+that a reply lacks scores 0; a reply that is no such object is taken for the text as a whole (`final`).
 
 Source: KIE-HVQA eval.py (calculate_metrics); how it reads a reply that is no JSON was not to be seen, that is ours.
 """

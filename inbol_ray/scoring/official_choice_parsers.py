@@ -1,4 +1,5 @@
-"""The option parsers that benchmarks publish, to the letter: reply, options -> index, or None (unparsed). Pure functions.
+"""The option parsers that benchmarks publish, to the letter: reply, options -> index, or None (unparsed). Pure
+functions.
 
 Where they draw a random letter or ask a judge model, these return None.
 """
@@ -68,8 +69,8 @@ _MMBENCH_ANSWER_IS = re.compile(r"answer\s+is\s+\**([ABCD])", re.IGNORECASE)
 
 
 def parse_mmbench(reply: str, choices: Sequence[str]) -> int | None:
-    """MMBench's rule: one option letter whose first place is among the last four words; `answer is X` with X from A to D
-    in any case, even as the start of a word; else the one option whose text the reply holds, if the reply is at most
+    """MMBench's rule: one option letter whose first place is among the last four words; `answer is X` with X from A to
+    D in any case, even as the start of a word; else the one option whose text the reply holds, if the reply is at most
     twice as long as all options together.
 
     Source: VLMEvalKit matching_util.py (can_infer) without its judge model and random letter; its letter Z is None.

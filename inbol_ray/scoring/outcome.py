@@ -24,7 +24,7 @@ class Outcome:
 
 NO_REPLY = Outcome("error", 0.0, False)
 """For a question that no reply came back to, or one that is empty or only thought: saying nothing is no refusal."""
-_REFUSED = Outcome("refused", 0.0, False)
+REFUSED = Outcome("refused", 0.0, False)
 
 
 def judge_reply(
@@ -45,7 +45,15 @@ def judge_reply(
     if not reply.strip():
         return NO_REPLY
     if refuses(reply, question):
-        return _REFUSED
+        return REFUSED
+    return judge_answer(reply, question, correct_threshold, scoring)
+
+
+def judge_answer(
+    reply: str, question: Question, correct_threshold: float = 0.5, scoring: ScoringConfig = OURS
+) -> Outcome:
+    """Judge what a reply says (`final_text`) that does not refuse, as `judge_reply` does. Raises DataError as it
+    does."""
     if question.answerable is False:
         if names_masked_answer(reply, question):
             return Outcome("correct", 1.0, False)

@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 import sys
@@ -154,6 +155,7 @@ def test_help_shows_types_bounds_defaults_and_documentation():
     assert "--sampling.num_samples: int > 0 = 10" in text and "Responses a question, N." in text
     assert "--toyworld: section | null = null" in text and "--training.NAME.learning_rate: float > 0 (required)" in text
     assert "--engine.kv_cache_bytes: int > 0 | null = null" in text and "  corpora[].split: str (required)" in text
+    assert "--scoring.judge.for: refusal | correctness | both" in text
     assert text.count("--training.NAME.learning_rate:") == 1
 
 
@@ -190,8 +192,6 @@ def test_every_job_has_help_and_refuses_a_bad_config(job):
     ("option", "value", "match"),
     [
         ("evaluation.models", "{sft: {checkpoint: x}}", "names of methods"),
-        ("evaluation.models", "{m: {}}", "exactly one of checkpoint, replies.*found none"),
-        ("evaluation.models", "{m: {checkpoint: x, replies: y}}", "found checkpoint and replies"),
         ("evaluation.models", "{m: {replies: y, refusal_instruction: true}}", "refusal_instruction has no effect"),
         ("evaluation.pairs", "[[sfft, vqav2]]", "'sfft' is no method or model"),
         ("evaluation.pairs", "[[sft, gqa]]", "no benchmark is 'gqa'"),
@@ -207,6 +207,45 @@ def test_every_job_has_help_and_refuses_a_bad_config(job):
 def test_an_evaluation_of_nothing_is_refused_at_once(option, value, match):
     with pytest.raises(ConfigError, match=match):
         load_config(["--config", DEMO, f"--{option}", value])
+
+
+ENDPOINT = {"url": "http://127.0.0.1:8000/v1", "model": "m"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "match"),
+    [
+        ({"url": "ftp://h/v1"}, "http or https"),
+        ({"url": "https:///v1"}, "http or https"),
+        ({"url": "http://h:x/v1"}, "http or https"),
+        ({"url": "http://h/v1 "}, "http or https"),
+        ({"url": "https://me:canary@h/v1"}, "holds credentials"),
+        ({"url": "https://h/v1?key=canary"}, "holds credentials"),
+        ({"url": "https://h/v1/chat/completions"}, "base URL, without"),
+        ({"api_key_env": "sk-canary"}, "name of an environment variable"),
+        ({"api_key": "canary"}, "a key does not belong"),
+        ({"extra_body": {"temperature": 1}}, "extra_body: .'temperature'. are set"),
+        ({"price_per_million_input_tokens": 1}, "both|neither"),
+    ],
+)
+def test_an_endpoint_is_well_formed_and_a_secret_is_not_repeated(fields, match):
+    value = json.dumps({"far": {"endpoint": ENDPOINT | fields}})
+    with pytest.raises(ConfigError, match=f"^evaluation.models.far.endpoint: .*({match})") as error:
+        load_config(["--config", DEMO, "--evaluation.models", value])
+    assert "canary" not in str(error.value)
+
+
+def test_a_model_has_exactly_one_source():
+    both = {"checkpoint": "x", "endpoint": ENDPOINT}
+    for model, found in (
+        ({}, "none"),
+        (both, "checkpoint and endpoint"),
+        (both | {"replies": "y"}, "checkpoint and endpoint and replies"),
+        ({"endpoint": ENDPOINT, "replies": "y"}, "endpoint and replies"),
+    ):
+        expected = f"evaluation.models.far: a model needs exactly one of checkpoint, endpoint, replies; found {found}$"
+        with pytest.raises(ConfigError, match=expected):
+            load_config(["--config", DEMO, "--evaluation.models", json.dumps({"far": model})])
 
 
 def test_outside_models_need_no_training():

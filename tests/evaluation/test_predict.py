@@ -1,10 +1,13 @@
-"""Predictions on every benchmark with a scripted engine: who is asked what, how it is judged, what a kill leaves.
+"""Predictions on every benchmark with a scripted engine or server: who is asked what, how it is judged, what a kill
+leaves.
 
 The engine is scripted because the test needs exact replies and a death on demand; `tests/ray_local/test_evaluation.py`
 runs the same through vLLM. Files, readers, parts and judging are real.
 """
 
+import base64
 import json
+import math
 import string
 from pathlib import Path
 
@@ -12,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from benchmark_files import REFUSAL, SPLITS, write_benchmarks
+from chat_server import chat_server, completion, question_of
 from refusal_benchmark_files import REFUSAL_SPLITS
 from stage_context import stage_context
 
@@ -25,6 +29,7 @@ from inbol_ray.errors import DataError, EngineError
 from inbol_ray.evaluation import replies
 from inbol_ray.evaluation.benchmark_scores import score_benchmarks
 from inbol_ray.evaluation.predict import predict
+from inbol_ray.images import read_image_bytes
 from inbol_ray.prompts import SHORT_ANSWER_SUFFIX, chat_prompt
 from inbol_ray.rows import PREDICTION, Question
 from inbol_ray.sampling.in_hand import reply_table
@@ -127,13 +132,16 @@ def run(corpora, tmp_path, model_folder, monkeypatch):
     base = model_folder("base")
     numbers = iter(range(100))
 
-    def predictions(engine: Engine, datasets=tuple(SPLITS), **evaluation) -> dict[tuple[str, str], dict]:
+    def predictions(
+        engine: Engine, datasets=tuple(SPLITS), prompts: dict | None = None, **evaluation
+    ) -> dict[tuple[str, str], dict]:
         monkeypatch.setattr(replies, "generate", engine)
         config = PipelineConfig.model_validate(
             {
                 "name": "test",
                 "output_dir": str(tmp_path / "out"),
                 "base_model": {"kind": "checkpoint", "path": base},
+                "prompts": prompts or {},
                 "evaluation": {"methods": ["original"], "benchmarks": benchmarks, "sample_confidence": False}
                 | evaluation,
             }
@@ -308,3 +316,65 @@ def test_a_useless_file_of_replies_is_told_before_engines_start(run, tmp_path):
     with pytest.raises(DataError, match="found 'another' and 0, expected 'theirs' and 0"):
         run(engine, ("gqa",), models={"theirs": {"replies": str(file)}})
     assert not engine.calls
+
+
+@pytest.mark.parametrize("system", [None, "vicuna_v1"])
+def test_an_endpoint_gets_the_words_and_images_that_a_checkpoint_gets(run, corpora, system):
+    engine = Engine(lambda row: "no")
+    with chat_server(lambda *_: (200, completion("no"))) as server:
+        endpoint = {"url": server.url, "model": "m"}
+        models = {"far": {"endpoint": endpoint}, "far_prompt": {"endpoint": endpoint, "refusal_instruction": True}}
+        run(engine, methods=["original", "refusal_prompt"], models=models, prompts={"system": system})
+    sent = []
+    for body in server.bodies:
+        user, content = question_of(body), body["messages"][-1]["content"]
+        images = [] if isinstance(content, str) else [part["image_url"]["url"] for part in content[:-1]]
+        told = body["messages"][0]["content"] if len(body["messages"]) > 1 else None
+        data = [base64.b64decode(image.partition(",")[2]) for image in images]
+        sent.append((chat_prompt(user, num_images=len(images), system=told), data))
+        assert (body["max_tokens"], body["temperature"]) == (16, 0)
+    (call,) = engine.calls
+    asked = [(row["prompt"], [read_image_bytes(one) for one in row["images"]]) for row in call.to_pylist()]
+    assert sorted(sent) == sorted(asked) and len(sent) > len(corpora[1])
+
+
+def test_what_a_server_says_of_its_reply_is_judged_and_counted(run, tmp_path):
+    def behave(_number, body):
+        if "the image" in question_of(body).lower():
+            return 400, {"error": {"message": "no such thing"}}
+        refusal = "Red." if "What" in question_of(body) else None
+        logprobs = {"content": [{"logprob": math.log(0.25)}, {"logprob": 0.0}]}
+        return 200, completion("Red.", refusal=refusal, finish="length", logprobs=logprobs)
+
+    prices = {"price_per_million_input_tokens": 1000.0, "price_per_million_output_tokens": 10_000.0}
+    with chat_server(behave) as server:
+        models = {"far": {"endpoint": {"url": server.url, "model": "m"} | prices}}
+        found = run(Engine(pytest.fail), ("vqav2", "vizwiz"), methods=[], models=models)
+    by_outcome = {}
+    for row in found.values():
+        by_outcome.setdefault(row["outcome"], []).append(row)
+        assert row["confidence"] == (pytest.approx(0.5) if row["outcome"] in ("correct", "wrong") else None)
+        assert row["checkpoint"] == f"m at {server.url}"
+    (usage,) = json.loads((tmp_path / "stage0" / "usage.json").read_text())
+    answered = len(found) - usage["rejected"]
+    assert len(by_outcome.get("error", ())) == usage["rejected"]
+    assert usage["told_refusals"] == len(by_outcome["refused"]) > 0
+    assert usage["cut_off"] == answered - usage["told_refusals"]
+    assert (usage["input_tokens"], usage["output_tokens"], usage["untold"]) == (10 * answered, 2 * answered, 0)
+    assert usage["cost"] == pytest.approx(answered * (0.01 + 0.02))
+
+
+def test_a_second_evaluation_asks_an_endpoint_only_what_is_new(run):
+    engine = Engine(pytest.fail)
+    with chat_server(lambda *_: (200, completion("no"))) as server:
+        models = {"far": {"endpoint": {"url": server.url, "model": "m"}}}
+        found = run(engine, ("gqa",), methods=[], models=models)
+        assert len(server.bodies) == len(found) == 2
+        # How fast and under which name it is asked changes no reply.
+        slower = {"endpoint": {"url": server.url, "model": "m", "max_concurrency": 1, "timeout_s": 5}}
+        run(engine, ("gqa", "vizwiz"), methods=[], models={"other": slower})
+        assert len(server.bodies) == 4
+        run(engine, ("gqa",), methods=[], models=models, max_tokens=17)
+        assert len(server.bodies) == 6
+        run(engine, ("gqa",), methods=[], models=models, prompts={"system": "Be short."})
+        assert len(server.bodies) == 8

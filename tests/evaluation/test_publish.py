@@ -6,9 +6,12 @@ from pathlib import Path
 import pytest
 
 from inbol_ray.artifacts import Store
+from inbol_ray.config.endpoint import EndpointConfig
 from inbol_ray.config.evaluation import InDomainTest
+from inbol_ray.config.judge import JudgeConfig
 from inbol_ray.config.load import load_config
 from inbol_ray.evaluation.publish import publish, publish_benchmarks
+from inbol_ray.judging.stage import VERDICT
 from inbol_ray.pipeline import build_stages
 from inbol_ray.row_writer import write_rows
 from inbol_ray.rows import PREDICTION, QUESTION, SAMPLED_ANSWERS
@@ -61,6 +64,46 @@ def test_every_pair_is_in_the_benchmarks(config):
     assert (scores["ca_dpo", "mmbench"]["refr"], scores["ca_dpo", "mmbench"]["vanilla"]["acc"]) == (100.0, 100.0)
     assert content["scoring"] == {"rules": "ours", "entity_match": "contains"}
     assert json.loads((Path(config.output_dir) / "benchmarks.json").read_text()) == content
+
+
+def test_what_endpoints_were_asked_stands_in_every_file(config):
+    usage = {"model": "far", "endpoint": "m at http://h/v1", "requests": 1200, "rejected": 1, "input_tokens": 34567}
+    usage |= {"output_tokens": 8, "untold": 0, "cut_off": 2, "told_refusals": 3, "cost": 0.25}
+    (Store(f"{config.output_dir}/artifacts").folder(build_stages(config)["evaluate"]) / "usage.json").write_text(
+        json.dumps([usage])
+    )
+    manifest = {"wall_s": 1.0, "counts": {}, "rejected": {}, "artifact": "x", "git_commit": None, "packages": {}}
+    assert publish(config, {"evaluate": manifest})["endpoints"] == [usage]
+    out_dir = Path(config.output_dir)
+    assert json.loads((out_dir / "benchmarks.json").read_text())["endpoints"] == [usage]
+    assert "| far | 1,200 | 1 | 34,567 | 8 | 0 | 2 | 3 | 0.2500 |" in (out_dir / "tables.md").read_text()
+    assert "<td>34,567</td>" in (out_dir / "report.html").read_text()
+
+
+def test_a_judge_stands_in_every_file(config):
+    judge = JudgeConfig(judges="refusal", endpoint=EndpointConfig(url="http://h/v1", model="j"))
+    judged = config.model_copy(update={"scoring": config.scoring.model_copy(update={"judge": judge})})
+    folder = Store(f"{config.output_dir}/artifacts").folder(build_stages(judged)["judge"])
+    folder.mkdir(parents=True)
+    row = {"id": "scienceqa:test:0", "method": "ca_dpo", "benchmark": "scienceqa", "kind": "refusal", "judge": "j"}
+    row |= {
+        "prompt_version": 1,
+        "rule": False,
+        "verdict": True,
+        "said": "REFUSED",
+        "outcome": "refused",
+        "unparsed": False,
+    }
+    write_rows(folder / "verdicts.parquet", [row], VERDICT)
+    manifest = {"wall_s": 1.0, "counts": {}, "rejected": {}, "artifact": "x", "git_commit": None, "packages": {}}
+    compared = publish(judged, {"evaluate": manifest})["judge"]
+    assert compared["agreement"][0]["judge_only"] == 1
+    assert compared["scores"][0]["judge"] == {"acc": 0.0, "refr": 100.0, "s_trust": 0.0}
+    out_dir = Path(config.output_dir)
+    assert json.loads((out_dir / "benchmarks.json").read_text())["judge"] == compared
+    assert "## Rules and judge (j, prompt 1)" in (out_dir / "tables.md").read_text()
+    assert "Do the rules and a judge agree?" in (out_dir / "report.html").read_text()
+    assert "judge" not in publish(config, {"evaluate": manifest})
 
 
 def test_an_in_domain_test_makes_nothing_stale_and_stands_in_every_file(config):

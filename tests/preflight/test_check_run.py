@@ -125,3 +125,47 @@ def test_an_unknown_quantization_comes_before_the_first_stage(tiny_llava, tmp_pa
     monkeypatch.setattr("inbol_ray.artifacts.Store.compute", lambda *_: pytest.fail("a stage was started"))
     with pytest.raises(ConfigError, match="engine.quantization is 'fp9'; vLLM knows .*fp8"):
         check(pipeline_config(tmp_path, tiny_llava, engine={"quantization": "fp9"}))
+
+
+def test_an_endpoints_missing_key_comes_before_the_first_stage(tiny_llava, tmp_path, monkeypatch):
+    monkeypatch.setattr("inbol_ray.artifacts.Store.compute", lambda *_: pytest.fail("a stage was started"))
+    for name in ("FIRST_KEY", "SECOND_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    models = {
+        name: {"endpoint": {"url": "http://h/v1", "model": "m", "api_key_env": key}}
+        for name, key in (("a", "FIRST_KEY"), ("b", "SECOND_KEY"), ("c", None))
+    }
+    evaluation = {"benchmarks": [], "methods": [], "models": models}
+    config = pipeline_config(tmp_path, tmp_path / "missing", evaluation=evaluation)  # a base model that nobody asks
+    with pytest.raises(ConfigError) as refusal:
+        check(config, ["evaluate"])
+    first, second = str(refusal.value).splitlines()
+    assert first.startswith("evaluation.models.a.endpoint.api_key_env: ") and "FIRST_KEY is not set" in first
+    assert "SECOND_KEY" in second
+    for name in ("FIRST_KEY", "SECOND_KEY"):
+        monkeypatch.setenv(name, "canary")
+    check(config, ["evaluate"])
+    evaluate = build_stages(config)["evaluate"]
+    assert "canary" not in str(evaluate.settings) + str(config.model_dump())
+    # How and with which key an endpoint is asked makes no finished evaluation stale; its address does.
+    assert build_stages(with_endpoints(config, api_key_env="OTHER", timeout_s=9))["evaluate"] == evaluate
+    assert build_stages(with_endpoints(config, url="http://h:1/v1"))["evaluate"] != evaluate
+
+
+def test_a_judge_is_checked_with_the_rest(tiny_llava, tmp_path, monkeypatch):
+    monkeypatch.delenv("JUDGE_KEY", raising=False)
+    far = {"endpoint": {"url": "http://h/v1", "model": "m", "api_key_env": "JUDGE_KEY"}}
+    config = pipeline_config(tmp_path, tiny_llava, scoring={"judge": {"for": "refusal"} | far})
+    check(config, ["evaluate"])
+    with pytest.raises(ConfigError, match="^scoring.judge.endpoint.api_key_env: .*JUDGE_KEY is not set"):
+        check(config, ["judge"])
+    config = pipeline_config(tmp_path, tiny_llava, scoring={"judge": {"for": "refusal", "checkpoint": "/nowhere"}})
+    with pytest.raises(CheckpointError, match="\n  scoring.judge.checkpoint: /nowhere"):
+        check(config, ["judge"])
+
+
+def with_endpoints(config, **fields):
+    values = config.model_dump()
+    for model in values["evaluation"]["models"].values():
+        model["endpoint"] |= fields
+    return PipelineConfig.model_validate(values)

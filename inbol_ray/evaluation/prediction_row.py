@@ -7,15 +7,25 @@ from typing import NamedTuple
 from inbol_ray.config.sampling import ScoringConfig
 from inbol_ray.corpora.breakdown import question_classes, question_group, question_pair
 from inbol_ray.rows import Question
-from inbol_ray.scoring.outcome import NO_REPLY, judge_reply
+from inbol_ray.sampling.vllm_engine import Finish
+from inbol_ray.scoring.outcome import NO_REPLY, REFUSED, judge_reply
 
 
 class GreedyReply(NamedTuple):
-    """The text of a reply; where there is none, `reason` (a slug) and `detail` say why."""
+    """The text of a reply; where there is none, `reason` (a slug) and `detail` say why.
+
+    `finish` and the numbers of tokens are known where a server tells them. `confidence` is the chance in [0, 1] that
+    the reply is right: what its file says, or of an endpoint's reply the length-normalised probability, exp(mean token
+    log-probability).
+    """
 
     text: str
-    reason: str
-    detail: str
+    reason: str = ""
+    detail: str = ""
+    finish: Finish = ""
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    confidence: float | None = None
 
 
 class Rules(NamedTuple):
@@ -26,13 +36,15 @@ class Rules(NamedTuple):
 
 
 def judge_row(row: Mapping, reply: GreedyReply, *, method: str, checkpoint: str, seed: int, rules: Rules) -> dict:
-    """A PREDICTION row, without confidences. `row` is a question with `benchmark` and `domain` (BENCHMARK_QUESTION).
+    """A PREDICTION row, without the base model's confidence. `row` is a BENCHMARK_QUESTION.
 
     A question without a reply has the outcome `error`, and its `response` says why.
     """
     question = Question.from_row(row)
     outcome = NO_REPLY
-    if not reply.reason:
+    if reply.finish == "refusal":  # the server says so itself, in words or without
+        outcome = REFUSED
+    elif not reply.reason:
         outcome = judge_reply(reply.text, question, rules.correct_threshold, rules.scoring)
     return {
         "id": question.id,
@@ -55,4 +67,6 @@ def judge_row(row: Mapping, reply: GreedyReply, *, method: str, checkpoint: str,
         "outcome": outcome.kind,
         "unparsed": outcome.unparsed,
         "score": outcome.score,
+        # Of a refusal, or of no reply, it says nothing about being right.
+        "confidence": reply.confidence if outcome.kind in ("correct", "wrong") else None,
     }

@@ -1,0 +1,1 @@
+"""A model as a judge of replies, beside the rules."""

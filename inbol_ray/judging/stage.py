@@ -1,0 +1,124 @@
+"""Stage: a model's verdicts on the replies of an evaluation -> VERDICT rows.
+
+predictions + questions -> prompts -> [the store of replies, an engine or an endpoint] -> `verdicts.parquet`
+
+Verdicts are replies like others and lie in the same store, so one is asked for again only where the judge, the prompt
+or the judged reply is another.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from inbol_ray.artifacts import StageContext
+from inbol_ray.config.judge import JudgeConfig, Verdict
+from inbol_ray.config.schema import PipelineConfig
+from inbol_ray.evaluation.prediction_row import GreedyReply
+from inbol_ray.evaluation.replies import answer_requests, request_keys
+from inbol_ray.evaluation.sources import ask_endpoint, resolve_checkpoint
+from inbol_ray.judging.prompt import JUDGE_PROMPT_VERSION, judge_prompt, read_verdict
+from inbol_ray.judging.select import kinds_to_ask
+from inbol_ray.prompts import chat_prompt, clean_text
+from inbol_ray.row_writer import write_rows
+from inbol_ray.rows import Question
+from inbol_ray.sampling.vllm_engine import Decoding
+from inbol_ray.scoring.final_text import final_text
+from inbol_ray.scoring.outcome import REFUSED, Outcome, judge_answer
+
+VERDICT = pa.schema(
+    [
+        ("id", pa.string()),
+        ("method", pa.string()),
+        ("benchmark", pa.string()),
+        ("kind", pa.string()),
+        ("judge", pa.string()),
+        ("prompt_version", pa.int32()),
+        ("rule", pa.bool_()),
+        ("verdict", pa.bool_()),
+        ("said", pa.string()),
+        ("outcome", pa.string()),
+        ("unparsed", pa.bool_()),
+    ]
+)
+"""One question to the judge. `rule` and `verdict` are whether the reply refuses (kind `refusal`) or is right (kind
+`correctness`), as the rules and as the judge have it; `verdict` is null where the judge said anything but its words,
+which `said` holds. `outcome` and `unparsed` are the reply's own once all verdicts on it count."""
+
+
+def judge_predictions(context: StageContext) -> dict[str, int]:
+    """Reads `evaluate` and `benchmarks`, writes `verdicts.parquet`. Raises what the source of the verdicts raises."""
+    config = context.config
+    judge = config.scoring.judge
+    table = pq.read_table(context.inputs["benchmarks"] / "benchmarks.parquet")
+    questions = {row["id"]: Question.from_row(row) for row in table.to_pylist()}
+    predictions = pq.read_table(context.inputs["evaluate"] / "predictions.parquet").to_pylist()
+    asked = [
+        (prediction, kind)
+        for prediction in predictions
+        for kind in kinds_to_ask(prediction, questions[prediction["id"]], judge)
+    ]
+    prompts = [judge_prompt(kind, questions[row["id"]], row["response"]) for row, kind in asked]
+    replies = _ask(judge, [row["id"] for row, _ in asked], prompts, config, context.progress) if asked else []
+    said = [reply.detail if reply.reason else reply.text for reply in replies]
+    verdicts = [
+        None if reply.reason else read_verdict(kind, reply.text)
+        for (_, kind), reply in zip(asked, replies, strict=True)
+    ]
+    by_reply: dict[tuple[str, str], dict[Verdict, bool]] = {}
+    for (row, kind), verdict in zip(asked, verdicts, strict=True):
+        if verdict is not None:
+            by_reply.setdefault((row["method"], row["id"]), {})[kind] = verdict
+
+    def rows():
+        for (row, kind), verdict, words in zip(asked, verdicts, said, strict=True):
+            found = by_reply.get((row["method"], row["id"]), {})
+            outcome = judged_outcome(row, questions[row["id"]], found, config)
+            yield {
+                "id": row["id"],
+                "method": row["method"],
+                "benchmark": row["benchmark"],
+                "kind": kind,
+                "judge": judge.name,
+                "prompt_version": JUDGE_PROMPT_VERSION,
+                "rule": row["outcome"] == ("refused" if kind == "refusal" else "correct"),
+                "verdict": verdict,
+                "said": words,
+                "outcome": outcome.kind,
+                "unparsed": outcome.unparsed,
+            }
+
+    context.check_rows(len(asked), write_rows(context.folder / "verdicts.parquet", rows(), VERDICT))
+    return {"verdicts": len(asked), "without_verdict": verdicts.count(None)}
+
+
+def judged_outcome(
+    prediction: Mapping, question: Question, verdicts: Mapping[Verdict, bool], config: PipelineConfig
+) -> Outcome:
+    """The outcome of a reply once `verdicts` take the place of the rules: refusal first, then correctness."""
+    if verdicts.get("refusal", prediction["outcome"] == "refused"):
+        return REFUSED
+    if "correctness" in verdicts:
+        right = verdicts["correctness"]
+        return Outcome("correct" if right else "wrong", float(right), False)
+    return judge_answer(final_text(prediction["response"]), question, config.sampling.correct_threshold, config.scoring)
+
+
+def _ask(
+    judge: JudgeConfig, ids: Sequence[str], prompts: Sequence[str], config: PipelineConfig, progress: str | None
+) -> list[GreedyReply]:
+    texts = [clean_text(prompt) for prompt in prompts]
+    no_images: list[list[str]] = [[] for _ in texts]
+    if judge.endpoint is not None:
+        return ask_endpoint(judge.endpoint, ids, texts, no_images, None, config, judge.max_tokens, progress)
+    columns = {
+        "id": pa.array(ids, pa.string()),
+        "checkpoint": pa.array([resolve_checkpoint(judge.checkpoint)] * len(texts), pa.string()),
+        "prompt": pa.array([chat_prompt(text, num_images=0) for text in texts], pa.string()),
+        "images": pa.array(no_images, pa.list_(pa.string())),
+    }
+    requests = pa.table(columns)
+    decoding = Decoding(1, 0.0, judge.max_tokens)
+    keys = request_keys(requests, config, decoding)
+    replies = answer_requests(requests.append_column("key", keys), config, decoding, progress=progress)
+    return [replies[key] for key in keys.to_pylist()]
