@@ -10,7 +10,7 @@ export TOKENIZERS_PARALLELISM := false
 # Compiled bytecode makes every start of vLLM three times as fast.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo demo-seeds serve cluster-local cluster-demo test test-all bench-adaptive bench-corpora bench-gpu bench-sampling bench-sampling-memory bench-scoring bench-training bench-serve lint clean
+.PHONY: help setup demo demo-seeds serve cluster-local cluster-demo test test-all bench-adaptive bench-corpora bench-gpu bench-sampling bench-sampling-memory bench-scoring bench-training bench-serve refusal-model lint clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 24
@@ -45,6 +45,9 @@ test: setup  ## lint and all tests but the slow ones
 
 test-all: setup  ## every test that needs no GPU
 	@$(VENV)/python -m pytest -q -m "not gpu" --durations=10 $(ARGS)
+
+refusal-model: setup  ## train the refusal detector again on its labelled replies; inbol_ray/scoring/refusal_weights.npz
+	@$(VENV)/python -m inbol_ray.scoring.refusal_training $(ARGS)
 
 bench-scoring: setup  ## seconds to judge a million replies on one core
 	@$(VENV)/python benchmarks/scoring.py

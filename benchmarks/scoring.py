@@ -1,6 +1,6 @@
 """Seconds that one core needs to judge a million replies; `make bench-scoring`.
 
-Replies are the labelled ones of the tests, nearly half of which refuse: the slow case. `all different` has a number
+Replies are labelled ones that the detector is trained on, short ones, nearly half of which refuse: the slow case. `all different` has a number
 behind each, so that no cache helps; `half different` behind every second one, still less repetition than a model has.
 Writes build/bench/scoring.json.
 """
@@ -8,15 +8,15 @@ Writes build/bench/scoring.json.
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from inbol_ray.rows import Question
-from inbol_ray.scoring.outcome import judge_reply
-from inbol_ray.scoring.refusal import detect_refusal
+from inbol_ray.scoring.outcome import judge_reply, prepare_verdicts
+from inbol_ray.scoring.refusal import detect_refusals
 
 ROOT = Path(__file__).parents[1]
-LABELLED = ROOT / "tests" / "scoring" / "data" / "refusal_replies.jsonl"
+LABELLED = ROOT / "inbol_ray" / "scoring" / "refusal_replies" / "without_question.jsonl"
 RESULT = ROOT / "build" / "bench" / "scoring.json"
 NUM_REPLIES = 1_000_000
 VQA = Question(
@@ -26,10 +26,27 @@ CHOICE = Question(
     "d:s:2", "scienceqa", "s", ["x.jpg"], "Which is it?", "mc", choices=["rock", "air", "a man"], gold_index=1
 )
 
-JUDGES: dict[str, Callable[[str], object]] = {
-    "refusal detection": detect_refusal,
-    "judging a VQA reply": lambda reply: judge_reply(reply, VQA),
-    "judging a choice": lambda reply: judge_reply(reply, CHOICE),
+_TOGETHER = 10_000
+"""Replies that a stage has at hand at a time, about."""
+
+
+def _detect(replies: Sequence[str]) -> None:
+    detect_refusals(replies, [None] * len(replies))
+
+
+def _judge_as(question: Question) -> Callable[[Sequence[str]], None]:
+    def judge(replies: Sequence[str]) -> None:
+        prepare_verdicts((reply, question) for reply in replies)
+        for reply in replies:
+            judge_reply(reply, question)
+
+    return judge
+
+
+JUDGES: dict[str, Callable[[Sequence[str]], None]] = {
+    "refusal detection": _detect,
+    "judging a VQA reply": _judge_as(VQA),
+    "judging a choice": _judge_as(CHOICE),
 }
 
 
@@ -44,10 +61,10 @@ def main() -> None:
     RESULT.write_text(json.dumps(results, indent=1))
 
 
-def _measure(name: str, judge: Callable[[str], object], replies: list[str]) -> dict[str, float]:
+def _measure(name: str, judge: Callable[[Sequence[str]], None], replies: list[str]) -> dict[str, float]:
     started, cpu = time.perf_counter(), time.process_time()
-    for reply in replies:
-        judge(reply)
+    for start in range(0, len(replies), _TOGETHER):
+        judge(replies[start : start + _TOGETHER])
     wall_s, cpu_s = time.perf_counter() - started, time.process_time() - cpu
     print(f"{name:<40} {len(replies):,} replies in {wall_s:5.1f} s ({cpu_s:.1f} s of CPU)", flush=True)
     return {"wall_s": round(wall_s, 2), "cpu_s": round(cpu_s, 2)}

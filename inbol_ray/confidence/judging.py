@@ -17,7 +17,7 @@ from inbol_ray.progress import write_progress
 from inbol_ray.rows import SAMPLED_ANSWERS, Question
 from inbol_ray.sampling.parts import Parts
 from inbol_ray.scoring.answer_match import OURS
-from inbol_ray.scoring.outcome import judge_reply
+from inbol_ray.scoring.outcome import judge_reply, prepare_verdicts
 
 ROWS_PER_TASK = 2_048
 """About a third of a second of work, so that handing out tasks costs little beside it."""
@@ -54,14 +54,21 @@ class Judge:
         """Sampled questions -> a JUDGED table, row for row."""
         part = f"from {batch['id'][0]}"
         write_progress(self.progress, 0, self.num_rows, UNIT, part=part)
-        rows = [self._judge(row) for row in batch.to_pylist()]
+        sampled = batch.to_pylist()
+        questions = [Question.from_row(row) for row in sampled]
+        prepare_verdicts(
+            (response, question)
+            for row, question in zip(sampled, questions, strict=True)
+            for response in row["responses"] or ()
+        )
+        rows = [self._judge(row, question) for row, question in zip(sampled, questions, strict=True)]
         write_progress(self.progress, len(rows), self.num_rows, UNIT, part=part)
         return pa.Table.from_pylist(rows, schema=JUDGED)
 
-    def _judge(self, row: dict) -> dict:
+    def _judge(self, row: dict, question: Question) -> dict:
         if row["reason"]:
             return {name: row[name] for name in ("id", "reason", "detail")}
-        judged = judge_samples(Question.from_row(row), row, self.sampling, self.scoring)
+        judged = judge_samples(question, row, self.sampling, self.scoring)
         return judged | {"reason": "", "detail": ""}
 
 

@@ -15,7 +15,8 @@ from inbol_ray.config.machines import StorageConfig
 from inbol_ray.errors import DataError
 from inbol_ray.evaluation.prediction_row import GreedyReply, Rules, judge_row
 from inbol_ray.evaluation.reply_file import FileReply, Questions, read_replies
-from inbol_ray.rows import Rejected
+from inbol_ray.rows import Question, Rejected
+from inbol_ray.scoring.outcome import prepare_verdicts
 
 Missing = Literal["error", "leave_out"]
 NO_REPLY_IN_FILE = "no_reply_in_file"
@@ -61,6 +62,7 @@ def judge_file(
     if not found:
         raise DataError(_nothing_usable(path, judgement))
     checkpoint = f"replies:{path}"
+    prepare_verdicts((reply.reply, Question.from_row(reply.question)) for reply in found.values())
     for (method, of_seed, _), reply in found.items():
         given = GreedyReply(reply.reply, confidence=reply.confidence)
         row = judge_row(reply.question, given, method=method, checkpoint=checkpoint, seed=of_seed, rules=rules)

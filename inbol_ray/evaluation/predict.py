@@ -18,7 +18,8 @@ from inbol_ray.evaluation.sources import Model, checkpoint_model, find_replies, 
 from inbol_ray.evaluation.usage import count_usage, total_usage, write_usage
 from inbol_ray.progress import write_progress
 from inbol_ray.row_writer import write_rows
-from inbol_ray.rows import PREDICTION
+from inbol_ray.rows import PREDICTION, Question
+from inbol_ray.scoring.outcome import prepare_verdicts
 
 
 def predict(context: StageContext) -> dict[str, int]:
@@ -35,6 +36,12 @@ def predict(context: StageContext) -> dict[str, int]:
     from_files = _judge_files(context, rows, rules)  # before anything is asked: a file may turn out to be useless
     replies = find_replies(asked, config, context.progress)
     confidences = _read_confidences(context)
+
+    prepare_verdicts(
+        (reply.text, Question.from_row(row))
+        for (_, row), reply in zip(asked, replies, strict=True)
+        if not reply.reason and reply.finish != "refusal"
+    )
 
     def judged() -> Iterator[dict]:
         for (model, row), reply in zip(asked, replies, strict=True):

@@ -1,5 +1,6 @@
 """What a reply is worth: reply, Question -> Outcome (correct, wrong, refused or error)."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from inbol_ray.config.sampling import ScoringConfig
@@ -7,6 +8,7 @@ from inbol_ray.rows import OutcomeKind, Question
 from inbol_ray.scoring.answer_match import OURS, is_unparsed, score_answer
 from inbol_ray.scoring.declared import names_masked_answer, refuses
 from inbol_ray.scoring.final_text import final_text
+from inbol_ray.scoring.refusal import detect_refusals
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,13 @@ class Outcome:
 NO_REPLY = Outcome("error", 0.0, False)
 """For a question that no reply came back to, or one that is empty or only thought: saying nothing is no refusal."""
 REFUSED = Outcome("refused", 0.0, False)
+
+
+def prepare_verdicts(replies: Iterable[tuple[str, Question]]) -> None:
+    """Have the refusal detector read many replies together, each with its question, in a tenth of the time that they take one
+    by one; `judge_reply` finds what it said of them."""
+    pairs = [(final_text(reply), question) for reply, question in replies]
+    detect_refusals([reply for reply, _ in pairs], [question for _, question in pairs])
 
 
 def judge_reply(
