@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
-from inbol_ray.config.sampling import ScoringConfig
+from inbol_ray.config.sampling import Rule, ScoringConfig
 from inbol_ray.corpora.breakdown import question_classes, question_group, question_pair
 from inbol_ray.rows import Question
-from inbol_ray.scoring.outcome import NO_REPLY, judge_reply
+from inbol_ray.scoring.outcome import NO_REPLY, Outcome, judge_reply
 
 
 class GreedyReply(NamedTuple):
@@ -31,9 +31,10 @@ def judge_row(row: Mapping, reply: GreedyReply, *, method: str, checkpoint: str,
     A question without a reply has the outcome `error`, and its `response` says why.
     """
     question = Question.from_row(row)
-    outcome = NO_REPLY
+    outcome, by_rule = NO_REPLY, dict.fromkeys(get_args(Rule), NO_REPLY.kind)
     if not reply.reason:
         outcome = judge_reply(reply.text, question, rules.correct_threshold, rules.scoring)
+        by_rule = {rule: _judge_by(rule, reply.text, question, rules).kind for rule in by_rule}
     return {
         "id": question.id,
         "group": question_group(question),
@@ -55,4 +56,9 @@ def judge_row(row: Mapping, reply: GreedyReply, *, method: str, checkpoint: str,
         "outcome": outcome.kind,
         "unparsed": outcome.unparsed,
         "score": outcome.score,
+        "by_rule": by_rule,
     }
+
+
+def _judge_by(rule: Rule, reply: str, question: Question, rules: Rules) -> Outcome:
+    return judge_reply(reply, question, rules.correct_threshold, rules.scoring.model_copy(update={"rules": rule}))

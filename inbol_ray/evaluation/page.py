@@ -19,6 +19,7 @@ from inbol_ray.evaluation.page_penalty import render_penalty
 from inbol_ray.evaluation.page_scores import render_differences, render_hero, render_scores
 from inbol_ray.evaluation.page_style import STYLE
 from inbol_ray.evaluation.plots import bin_points, confidence_histogram, legend_mark, line_panel, method_style
+from inbol_ray.evaluation.rule_scores import render_rules_section
 from inbol_ray.evaluation.wording import (
     DOMAIN_LABELS,
     duration,
@@ -64,6 +65,7 @@ def render_page(
         render_hero(results),
         "</header>",
         render_scores(results),
+        render_rules_section(results.get("rules", [])),
         render_differences(results),
         render_penalty(results),
         _confidence_section(results, classes),

@@ -19,6 +19,7 @@ from inbol_ray.evaluation.metrics import build_results, shared_questions
 from inbol_ray.evaluation.paper_tables import build_tables, render_tables
 from inbol_ray.evaluation.refusal_tables import build_refusal_table, render_refusal_table
 from inbol_ray.evaluation.report import render_terminal_table, write_report
+from inbol_ray.evaluation.rule_scores import render_rules_table, score_rules
 from inbol_ray.local_copies import written_to
 from inbol_ray.pipeline import build_stages
 
@@ -44,6 +45,8 @@ def publish(config: PipelineConfig, manifests: dict[str, dict]) -> dict:
     }
     comparable = shared_questions(merge_rotations(predictions))
     results = build_results(comparable, times, name=config.name, provenance=provenance, classes=config.classes)
+    if rules := score_rules(predictions):
+        results["rules"] = rules
     if config.evaluation.in_domain_test is not None:
         results["in_domain_test"] = score_in_domain_test(predictions, config.evaluation.in_domain_test, config.seed)
     if "test_confidence" in stages:
@@ -72,7 +75,7 @@ def publish(config: PipelineConfig, manifests: dict[str, dict]) -> dict:
 
 def publish_benchmarks(config: PipelineConfig) -> dict:
     """Score a finished evaluation a (model, benchmark) pair, write `benchmarks.json` and, as `tables.md`, the paper's
-    tables and that of the benchmarks of refusal, and print those; returns the content of `benchmarks.json`."""
+    tables, that of the benchmarks of refusal and that of Acc under each rule, and print those; returns the content of `benchmarks.json`."""
     store = open_store(config)
     predictions = pq.read_table(store.folder(build_stages(config)["evaluate"]) / "predictions.parquet")
     scores = score_benchmarks(predictions, config.classes, config.scoring)
@@ -89,8 +92,10 @@ def publish_benchmarks(config: PipelineConfig) -> dict:
         **({"in_domain_test": in_domain_test} if test else {}),
         "tables": tables,
         "refusal_table": refusal_table,
+        "rules": (rules := score_rules(predictions)),
     }
-    markdown = "\n".join(text for text in (render_tables(tables), render_refusal_table(refusal_table)) if text)
+    parts = (render_tables(tables), render_refusal_table(refusal_table), render_rules_table(rules))
+    markdown = "\n".join(text for text in parts if text)
     with written_to(config.output_dir, config.storage) as out_dir:
         (out_dir / "benchmarks.json").write_text(json.dumps(content, indent=1))
         (out_dir / "tables.md").write_text(markdown)

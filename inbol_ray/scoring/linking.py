@@ -1,0 +1,187 @@
+"""Which clause of a reply answers the question? clauses, what is asked -> a weight a clause.
+
+A clause is linked by the question's words, most by its head noun, and by a pronoun that stands for it; a conclusion (`so`,
+`all in all`) and what opens a reply without a verb weigh more, a subordinate clause (`which ...`, `although ...`) less, and
+one about the opposite (`on the right` for `on the left`) least. Source: ours.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from inbol_ray.scoring.asked import Asked, read_question
+from inbol_ray.scoring.assertions import Standing, standings
+from inbol_ray.scoring.quantities import Value, read_values
+from inbol_ray.scoring.sentences import VERBS, Clause, clean, is_word, read_clauses, tokenise
+from inbol_ray.scoring.short_answers import after_corrections, declared_answer
+from inbol_ray.scoring.word_forms import is_opposite
+
+_PRONOUNS = frozenset(["it", "he", "she", "they", "this", "that", "these", "those", "one"])
+_REMAINS = frozenset(["remain", "leave", "leaves", "leaving"])
+_PERSONAL = frozenset(["it", "he", "she", "they", "them", "him", "her"])
+POSITIONS = frozenset(
+    [
+        "under",
+        "behind",
+        "above",
+        "beside",
+        "near",
+        "next",
+        "between",
+        "outside",
+        "inside",
+        "left",
+        "right",
+        "top",
+        "bottom",
+        "front",
+    ]
+)
+_ELLIPSES = frozenset(["other", "others", "rest", "remain", "whom"])
+_EXPLAINS = frozenset((":", "\u2014", "\u2013", "-", "--", "(", ";", "because", "since"))
+_POINTS_BACK = re.compile(
+    r"\W*(?:so\s+)?(?:that|this|which)\s+(?:is|makes|gives|must\s+be)\s+(?:the|its|his|her|their|what)\b", re.IGNORECASE
+)
+_SUBORDINATE = frozenset(
+    [
+        "which",
+        "who",
+        "whose",
+        "whom",
+        "where",
+        "although",
+        "though",
+        "while",
+        "whereas",
+        "because",
+        "since",
+        "unlike",
+        "despite",
+        "besides",
+    ]
+)
+_CONCLUSION = re.compile(
+    r"^\W*(?:(?:so|therefore|thus|hence|consequently|overall|clearly|ultimately|finally)\b|all\s+in\s+all|in\s+(?:conclusion|short|summary|total)|that\s+means|"
+    r"this\s+(?:means|suggests|indicates|makes|is\s+clearly)|(?:it|this)\s+must\b|to\s+sum\s+up)",
+    re.IGNORECASE,
+)
+_DESCRIBES = re.compile(
+    r"\W*(?:(?:the|this)\s+(?:\w+\s+){0,2}(?:image|picture|photo|photograph|chart|graph|table|diagram|map|scene|drawing|illustration)\s+"
+    r"(?:shows?|compares?|depicts?|lists?|presents?|displays?|is|features?|captures?|contains?|plots?)|in\s+(?:the|this)\s+(?:image|picture|photo))\b",
+    re.IGNORECASE,
+)
+HEAD, _WORD, _PREDICATE, _PRONOUN, _FRAGMENT = 1.5, 1.0, 2.0, 0.7, 4.0
+_POSITION = 1.5
+_LONGEST_FRAGMENT = 5
+_CONCLUDES, _AFTER_DENIAL, _SUBORDINATED, _OPPOSED = 1.5, 1.0, -1.5, -2.5
+
+
+@dataclass(slots=True)
+class Linked:
+    """A clause, how each of its tokens stands, the values in it, and how well it is linked to the question."""
+
+    clause: Clause
+    marks: list[tuple[Standing, int]]
+    values: list[Value]
+    weight: float
+
+    @property
+    def lemmas(self) -> list[str]:
+        return [token.lemma for token in self.clause.tokens]
+
+    @property
+    def words(self) -> list[str]:
+        return [token.text.lower() for token in self.clause.tokens]
+
+
+@dataclass(slots=True)
+class Said:
+    """A reply, read for one question."""
+
+    asked: Asked
+    text: str
+    linked: list[Linked]
+    is_declared: bool
+
+
+def read_reply(reply: str, question: str) -> Said:
+    """A reply's clauses that count, each with its weight."""
+    declared = declared_answer(reply)
+    text = clean(declared or reply)
+    text = after_corrections(text)
+    asked = read_question(question)
+    linked: list[Linked] = []
+    clauses = read_clauses(tokenise(text))
+    for number, clause in enumerate(clauses):
+        marks = standings(clause, text)
+        previous = linked[-1] if linked else None
+        is_whole = clauses[number + 1 : number + 2] == [] or _stands_alone(clause, clauses[number + 1])
+        weight = _weight(clause, marks, asked, previous, number == 0 and is_whole, text)
+        linked.append(Linked(clause, marks, read_values(clause.tokens), weight))
+        if previous is not None and _POINTS_BACK.match(text[clause.tokens[0].start :]):
+            previous.weight = max(previous.weight, weight)  # `The middle one is 7, so that is the median.`
+    return Said(asked, text, linked, declared is not None)
+
+
+def _weight(
+    clause: Clause,
+    marks: Sequence[tuple[Standing, int]],
+    asked: Asked,
+    previous: Linked | None,
+    is_first: bool,
+    text: str,
+) -> float:
+    lemmas = [token.lemma for token in clause.tokens if is_word(token)]
+    there = set(lemmas)
+    predicate = _PREDICATE if asked.kind == "count" else _WORD
+    weight = sum(_word_weight(word, asked.head, predicate) for word in asked.words if word in there)
+    if asked.head not in there and _has_pronoun(clause):
+        refers = not _PERSONAL.isdisjoint(lemmas) and previous is not None and asked.head in previous.lemmas
+        weight += HEAD if refers else _PRONOUN
+    elif asked.head not in there and not _ELLIPSES.isdisjoint(there):
+        weight += HEAD  # `the other three are lit`
+    if is_first and len(lemmas) <= _LONGEST_FRAGMENT and not any(lemma in VERBS for lemma in lemmas):
+        weight += _FRAGMENT
+    if clause.opener in ("therefore", "thus", "hence", "so") or _CONCLUSION.match(text[clause.tokens[0].start :]):
+        weight += _CONCLUDES
+    if previous is not None and any(mark is Standing.DENIED for mark, _ in previous.marks):
+        weight += _AFTER_DENIAL
+    if clause.opener in ("which", "who", "whose") and previous is not None and _last_word(previous) == asked.head:
+        weight += HEAD  # `the ball, which is white`
+    elif clause.opener in _SUBORDINATE:
+        weight += _SUBORDINATED
+    if _REMAINS.intersection(lemmas):
+        weight += _CONCLUDES
+    if _DESCRIBES.match(text[clause.tokens[0].start :]):
+        weight -= 1.0
+    if _is_opposed(clause, marks, asked, there):
+        weight += _OPPOSED
+    return weight
+
+
+def _word_weight(word: str, head: str, predicate: float) -> float:
+    if word == head:
+        return HEAD
+    return max(predicate, _POSITION) if word in POSITIONS else predicate
+
+
+def _last_word(linked: Linked) -> str:
+    return next(token.lemma for token in reversed(linked.clause.tokens) if is_word(token))
+
+
+def _stands_alone(clause: Clause, following: Clause) -> bool:
+    return following.sentence != clause.sentence or following.opener in _EXPLAINS
+
+
+def _has_pronoun(clause: Clause) -> bool:
+    words = [token.text.lower() for token in clause.tokens]
+    return any(word in _PRONOUNS for word in words[:4])
+
+
+def _is_opposed(clause: Clause, marks: Sequence[tuple[Standing, int]], asked: Asked, there: set[str]) -> bool:
+    """Whether a clause says the opposite of one of the question's words, which it lacks."""
+    wanted = [word for word in asked.words if word not in there and word != asked.head]
+    return any(
+        mark is not Standing.DENIED and any(is_opposite(word, token.lemma) for word in wanted)
+        for token, (mark, _) in zip(clause.tokens, marks, strict=True)
+    )
