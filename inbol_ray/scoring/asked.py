@@ -8,66 +8,32 @@ from functools import lru_cache
 from typing import Literal
 
 from inbol_ray.scoring.sentences import VERBS, clean, is_word, tokenise
-from inbol_ray.scoring.word_forms import lemma
+from inbol_ray.scoring.word_forms import lemma, listed
 
 AskedKind = Literal["color", "material", "count", "place", "person", "yes_no", "other"]
 
 FUNCTION_WORDS = frozenset(
     lemma(word)
-    for word in ["a", "an", "the", "of", "in", "on", "at", "to", "for", "from", "with", "by", "and", "or", "is", "be", "do", "have", "can", "will", "would", "should", "could", "may", "might", "must", "what", "which", "who", "whom", "whose", "where", "when", "why", "how", "that", "this", "these", "those", "there", "it", "its", "he", "his", "him", "she", "her", "hers", "they", "their", "them", "you", "your", "i", "we", "our", "us", "as", "if", "any", "some", "all", "both", "each", "every", "other", "most", "many", "much", "more", "very", "so", "just", "also", "only", "here", "please", "answer", "question", "about", "into", "onto", "itself", "one", "ones", "kind", "type", "sort", "name"]
+    for word in listed(
+        """a an the of in on at to for from with by and or is be do have can will would should could may might must
+        what which who whom whose where when why how that this these those there it its he his him she her hers they
+        their them you your i we our us as if any some all both each every other most many much more very so just
+        also only here please answer question about into onto itself one ones kind type sort name"""
+    )
 )  # fmt: skip
 """Lemmas that link nothing."""
 PREPOSITIONS = frozenset(
-    ["of", "in", "on", "at", "to", "for", "from", "with", "by", "under", "above", "behind", "beside", "near", "next", "between", "against", "inside", "outside", "into", "onto", "around", "across", "along", "through", "over", "during", "after", "before", "left", "right", "front", "top", "bottom"]
+    listed(
+        """of in on at to for from with by under above behind beside near next between against inside outside into onto
+        around across along through over during after before left right front top bottom"""
+    )
 )  # fmt: skip
-_AUXILIARIES = frozenset(
-    [
-        "is",
-        "are",
-        "was",
-        "were",
-        "do",
-        "does",
-        "did",
-        "can",
-        "could",
-        "has",
-        "have",
-        "had",
-        "will",
-        "would",
-        "should",
-        "am",
-        "isn't",
-        "aren't",
-    ]
-)
+_AUXILIARIES = frozenset(listed("is are was were do does did can could has have had will would should am isn't aren't"))
 _PEOPLE = frozenset(
-    [
-        "singer",
-        "actor",
-        "actress",
-        "player",
-        "president",
-        "author",
-        "writer",
-        "artist",
-        "painter",
-        "person",
-        "politician",
-        "athlete",
-        "musician",
-        "king",
-        "queen",
-        "celebrity",
-        "scientist",
-        "director",
-        "man",
-        "woman",
-        "character",
-        "leader",
-        "inventor",
-    ]
+    listed(
+        """singer actor actress player president author writer artist painter person politician athlete musician king
+        queen celebrity scientist director man woman character leader inventor"""
+    )
 )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from enum import IntEnum
 
 from inbol_ray.scoring.sentences import Clause, Token, is_word
+from inbol_ray.scoring.word_forms import listed
 
 
 class Standing(IntEnum):
@@ -35,24 +36,7 @@ _META = re.compile(
     re.IGNORECASE,
 )
 _NEGATORS = frozenset(
-    [
-        "not",
-        "no",
-        "never",
-        "without",
-        "neither",
-        "nor",
-        "none",
-        "nobody",
-        "nothing",
-        "lack",
-        "lacks",
-        "lacking",
-        "hardly",
-        "barely",
-        "scarcely",
-        "zero",
-    ]
+    listed("""not no never without neither nor none nobody nothing lack lacks lacking hardly barely scarcely zero""")
 )
 _PHRASES: tuple[tuple[tuple[str, ...], Standing], ...] = tuple(
     (tuple(words.split()), standing)
@@ -71,12 +55,13 @@ _PHRASES: tuple[tuple[tuple[str, ...], Standing], ...] = tuple(
     )
     for words in listed.replace("\n", " ").split("/")
 )
-_LIKE_VERBS = frozenset(["look", "seem", "sound", "smell", "taste", "feel", "appear"])
-_UNDONE = frozenset(["wait", "want", "about", "ready", "prepar", "plan", "hop", "like"])
+_LIKE_VERBS = frozenset(listed("look seem sound smell taste feel appear"))
+_ENDED = frozenset({"stop", "end", "avoid", "quit", "refuse"})
+_UNDONE = frozenset({"wait", "want", "ready", "prepare", "plan", "hope"})
 _RESUMES = frozenset(["but", "just", "only", "instead"])
 _TRAILING = re.compile(
     r"\b(?:is|are|was|can|could|be|been|has|have)\s+(?:(?!no|not|nothing|never)\w+\s+)?(?:ruled\s+out|excluded|eliminated|wrong|incorrect|out\s+of\s+the\s+question|impossible|"
-    r"missing|absent|nowhere|out(?=\s*(?:$|,|and\b))|too\s+\w+)(?!\s+to\s+be\s+sure)|\b(?:do|does|would|can|could)\s+not\s+(?:fit|apply|match|qualify)\b",
+    r"absent|nowhere|too\s+\w+(?!\s+to\b))(?!\s+to\s+be\s+sure)|\b(?:do|does|would|can|could)\s+not\s+(?:fit|apply|match|qualify)\b",
     re.IGNORECASE,
 )
 
@@ -110,7 +95,7 @@ def standings(clause: Clause, text: str) -> list[tuple[Standing, int]]:
                 aside, comma_ends = True, True
         marks.append((_standing(count, aside), count))
     if not doubts and not metas and _TRAILING.search(said):
-        marks = [(Standing.DENIED if mark is Standing.ASSERTED else mark, number + 1) for mark, number in marks]
+        marks = [(mark, number) if number else (Standing.DENIED, 1) for mark, number in marks]
     return marks
 
 
@@ -135,11 +120,17 @@ def _effect(words: Sequence[str], tokens: Sequence[Token], place: int) -> tuple[
         return 0, True
     if word == "from" and "to" in words[place + 2 : place + 5]:  # `turned from green to orange`
         return 0, True
+    if word == "to" and "too" in words[max(0, place - 4) : place]:  # `too dark to read`
+        return 1, False
+    if word.endswith("ing") and place and tokens[place - 1].lemma in _ENDED:  # `has stopped reading`
+        return 1, False
     if word == "to" and place and tokens[place - 1].lemma in _UNDONE:
         return 0, True
     for phrase, standing in _PHRASES:
         if word == phrase[0] and tuple(words[place : place + len(phrase)]) == phrase:
             if phrase == ("with", "the") and (place == 0 or words[place - 1] != ","):
+                continue
+            if phrase == ("others",) and place == 0:
                 continue
             return int(standing is Standing.DENIED), standing is Standing.ASIDE
     if word in _NEGATORS:

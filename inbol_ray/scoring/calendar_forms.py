@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 
 from inbol_ray.scoring.sentences import Token
+from inbol_ray.scoring.word_forms import listed
 
 _CLOCK = re.compile(r"(\d{1,2}):(\d\d)")
 _MONTHS = {
@@ -20,40 +21,20 @@ _MONTHS = {
 }
 _HOURS = {
     word: number
-    for number, word in enumerate(
-        ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"], start=1
-    )
+    for number, word in enumerate(listed("one two three four five six seven eight nine ten eleven twelve"), start=1)
 }
 _MINUTES = {"quarter": 15, "half": 30, "five": 5, "ten": 10, "twenty": 20, "twenty-five": 25}
 _ORDINALS = {
     word: number
     for number, word in enumerate(
-        [
-            "first",
-            "second",
-            "third",
-            "fourth",
-            "fifth",
-            "sixth",
-            "seventh",
-            "eighth",
-            "ninth",
-            "tenth",
-            "eleventh",
-            "twelfth",
-            "thirteenth",
-            "fourteenth",
-            "fifteenth",
-            "sixteenth",
-            "seventeenth",
-            "eighteenth",
-            "nineteenth",
-            "twentieth",
-        ],
+        listed(
+            """first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth fourteenth
+        fifteenth sixteenth seventeenth eighteenth nineteenth twentieth"""
+        ),
         start=1,
     )
 }
-_ISO = re.compile(r"\d{4}")
+_ISO = re.compile(r"(\d{4})[-/](0?\d|1[0-2])[-/]([0-2]?\d|3[01])$")
 
 Time = tuple[int, int, bool]
 """Hour of 24 where it is known, else of 12; minute; whether the half of the day is known."""
@@ -147,9 +128,8 @@ def read_date(tokens: Sequence[Token], place: int) -> tuple[Date, int] | None:
     """`June 3, 1942`, `the 3rd of June 1942`, `3 June`, `June 1942`, `October`, `2019-05-12`."""
     texts = [token.text for token in tokens[place : place + 7]]
     words = [text.lower() for text in texts]
-    if len(words) >= 5 and words[1] in "-/" and words[3] == words[1] and _ISO.fullmatch(words[0]):
-        if words[2].isdigit() and words[4].isdigit() and int(words[2]) <= 12 and int(words[4]) <= 31:
-            return (int(words[0]), int(words[2]), int(words[4])), place + 5
+    if iso := _ISO.match("".join(words[:5])):
+        return (int(iso[1]), int(iso[2]), int(iso[3])), place + 5
     day, used = _day(words, 0)
     if day is not None:
         used += words[used : used + 1] == ["of"]

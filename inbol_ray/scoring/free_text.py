@@ -5,11 +5,13 @@ offered as an alternative or told of another thing in passing does not count. En
 wrong is counted on `tests/scoring/data/sentence_replies.jsonl`. Source: ours.
 """
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 
 from inbol_ray.scoring.choice_parsers import parse_union
 from inbol_ray.scoring.linking import Said, read_reply
+from inbol_ray.scoring.official_choice_parsers import index_of
 from inbol_ray.scoring.plain_text import plain_answer
 from inbol_ray.scoring.said_attributes import gives_attributes, wanted_attributes
 from inbol_ray.scoring.said_options import choose_option
@@ -19,6 +21,9 @@ from inbol_ray.scoring.said_yes_no import read_verdict
 from inbol_ray.scoring.text_answers import normalised_match
 from inbol_ray.scoring.vqa_accuracy import share_of_people
 
+_LAST_LETTER = re.compile(
+    r"(?:\b(?:is|be|option|leaves|leaving|remains)|[,:;])\s+(?:only\s+|just\s+)?(?:option\s+)?\(?([A-Z])\)?\s*[.!]?\s*$"
+)
 _YES_NO = frozenset({"yes", "no"})
 
 
@@ -44,7 +49,11 @@ def count_people(reply: str, question: str, references: Sequence[str]) -> int:
 def free_text_choice(reply: str, question: str, choices: Sequence[str]) -> int | None:
     """Index of the option that a reply chooses, by letter (`parse_union`), else by its text in a sentence."""
     index = parse_union(reply, choices)
-    return choose_option(_read(reply, question), choices) if index is None else index
+    if index is None:
+        index = choose_option(_read(reply, question), choices)
+    if index is None and (last := _LAST_LETTER.search(reply)):
+        index = index_of(last[1], choices)
+    return index
 
 
 @lru_cache(maxsize=64)

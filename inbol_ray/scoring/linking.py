@@ -14,28 +14,13 @@ from inbol_ray.scoring.assertions import Standing, standings
 from inbol_ray.scoring.quantities import Value, read_values
 from inbol_ray.scoring.sentences import VERBS, Clause, clean, is_word, read_clauses, tokenise
 from inbol_ray.scoring.short_answers import after_corrections, declared_answer
-from inbol_ray.scoring.word_forms import is_opposite
+from inbol_ray.scoring.word_forms import is_opposite, listed
 
-_PRONOUNS = frozenset(["it", "he", "she", "they", "this", "that", "these", "those", "one"])
-_REMAINS = frozenset(["remain", "leave", "leaves", "leaving"])
-_PERSONAL = frozenset(["it", "he", "she", "they", "them", "him", "her"])
+_PRONOUNS = frozenset(listed("it he she they this that these those one"))
+_REMAINS = frozenset(["remains", "remain", "leaves", "leaving"])
+_PERSONAL = frozenset(listed("it he she they them him"))
 POSITIONS = frozenset(
-    [
-        "under",
-        "behind",
-        "above",
-        "beside",
-        "near",
-        "next",
-        "between",
-        "outside",
-        "inside",
-        "left",
-        "right",
-        "top",
-        "bottom",
-        "front",
-    ]
+    listed("""under behind above beside near next between outside inside left right top bottom front""")
 )
 _ELLIPSES = frozenset(["other", "others", "rest", "remain", "whom"])
 _EXPLAINS = frozenset((":", "\u2014", "\u2013", "-", "--", "(", ";", "because", "since"))
@@ -43,22 +28,7 @@ _POINTS_BACK = re.compile(
     r"\W*(?:so\s+)?(?:that|this|which)\s+(?:is|makes|gives|must\s+be)\s+(?:the|its|his|her|their|what)\b", re.IGNORECASE
 )
 _SUBORDINATE = frozenset(
-    [
-        "which",
-        "who",
-        "whose",
-        "whom",
-        "where",
-        "although",
-        "though",
-        "while",
-        "whereas",
-        "because",
-        "since",
-        "unlike",
-        "despite",
-        "besides",
-    ]
+    listed("""which who whose whom where although though while whereas because since unlike despite besides""")
 )
 _CONCLUSION = re.compile(
     r"^\W*(?:(?:so|therefore|thus|hence|consequently|overall|clearly|ultimately|finally)\b|all\s+in\s+all|in\s+(?:conclusion|short|summary|total)|that\s+means|"
@@ -70,8 +40,8 @@ _DESCRIBES = re.compile(
     r"(?:shows?|compares?|depicts?|lists?|presents?|displays?|is|features?|captures?|contains?|plots?)|in\s+(?:the|this)\s+(?:image|picture|photo))\b",
     re.IGNORECASE,
 )
-HEAD, _WORD, _PREDICATE, _PRONOUN, _FRAGMENT = 1.5, 1.0, 2.0, 0.7, 4.0
-_POSITION = 1.5
+HEAD, _WORD, _ADJECTIVE, _PREDICATE, _PRONOUN, _FRAGMENT = 1.5, 1.2, 0.5, 2.0, 0.7, 4.0
+_POSITION, _REASONS = 1.5, 3.0
 _LONGEST_FRAGMENT = 5
 _CONCLUDES, _AFTER_DENIAL, _SUBORDINATED, _OPPOSED = 1.5, 1.0, -1.5, -2.5
 
@@ -116,7 +86,7 @@ def read_reply(reply: str, question: str) -> Said:
         marks = standings(clause, text)
         previous = linked[-1] if linked else None
         is_whole = clauses[number + 1 : number + 2] == [] or _stands_alone(clause, clauses[number + 1])
-        weight = _weight(clause, marks, asked, previous, number == 0 and is_whole, text)
+        weight = _weight(clause, marks, asked, linked, number == 0 and is_whole, text)
         linked.append(Linked(clause, marks, read_values(clause.tokens), weight))
         if previous is not None and _POINTS_BACK.match(text[clause.tokens[0].start :]):
             previous.weight = max(previous.weight, weight)  # `The middle one is 7, so that is the median.`
@@ -127,18 +97,21 @@ def _weight(
     clause: Clause,
     marks: Sequence[tuple[Standing, int]],
     asked: Asked,
-    previous: Linked | None,
+    earlier: Sequence[Linked],
     is_first: bool,
     text: str,
 ) -> float:
+    previous = earlier[-1] if earlier else None
     lemmas = [token.lemma for token in clause.tokens if is_word(token)]
     there = set(lemmas)
-    predicate = _PREDICATE if asked.kind == "count" else _WORD
-    weight = sum(_word_weight(word, asked.head, predicate) for word in asked.words if word in there)
-    if asked.head not in there and _has_pronoun(clause):
-        refers = not _PERSONAL.isdisjoint(lemmas) and previous is not None and asked.head in previous.lemmas
-        weight += HEAD if refers else _PRONOUN
-    elif asked.head not in there and not _ELLIPSES.isdisjoint(there):
+    weight = sum(_word_weight(word, asked) for word in asked.words if word in there)
+    if asked.head in there:
+        pass
+    elif _refers(clause, lemmas, asked, earlier):
+        weight += HEAD
+    elif _has_pronoun(clause):
+        weight += _PRONOUN
+    elif not _ELLIPSES.isdisjoint(there):
         weight += HEAD  # `the other three are lit`
     if is_first and len(lemmas) <= _LONGEST_FRAGMENT and not any(lemma in VERBS for lemma in lemmas):
         weight += _FRAGMENT
@@ -146,11 +119,13 @@ def _weight(
         weight += _CONCLUDES
     if previous is not None and any(mark is Standing.DENIED for mark, _ in previous.marks):
         weight += _AFTER_DENIAL
-    if clause.opener in ("which", "who", "whose") and previous is not None and _last_word(previous) == asked.head:
+    if clause.opener in ("because", "since") and "why" in asked.tokens:
+        weight += _REASONS
+    elif clause.opener in ("which", "who", "whose") and previous is not None and _last_word(previous) == asked.head:
         weight += HEAD  # `the ball, which is white`
     elif clause.opener in _SUBORDINATE:
         weight += _SUBORDINATED
-    if _REMAINS.intersection(lemmas):
+    if not _REMAINS.isdisjoint(token.text.lower() for token in clause.tokens):
         weight += _CONCLUDES
     if _DESCRIBES.match(text[clause.tokens[0].start :]):
         weight -= 1.0
@@ -159,10 +134,23 @@ def _weight(
     return weight
 
 
-def _word_weight(word: str, head: str, predicate: float) -> float:
-    if word == head:
+def _word_weight(word: str, asked: Asked) -> float:
+    """What is asked of the head says more than what it is called: `knitting` in `What is the old woman knitting?`"""
+    if word == asked.head:
         return HEAD
-    return max(predicate, _POSITION) if word in POSITIONS else predicate
+    if asked.kind == "count":
+        return _PREDICATE
+    if word in POSITIONS:
+        return _POSITION
+    is_before = asked.head in asked.ordered and asked.ordered.index(word) < asked.ordered.index(asked.head)
+    return _ADJECTIVE if is_before else _WORD
+
+
+def _refers(clause: Clause, lemmas: list[str], asked: Asked, earlier: Sequence[Linked]) -> bool:
+    """Whether a pronoun stands for the head: a subject for one in any clause before, another for one in the last."""
+    if clause.tokens[0].text.lower() in _PERSONAL:
+        return any(asked.head in linked.lemmas for linked in earlier)
+    return bool(earlier) and asked.head in earlier[-1].lemmas and not _PERSONAL.isdisjoint(lemmas)
 
 
 def _last_word(linked: Linked) -> str:

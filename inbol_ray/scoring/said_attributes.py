@@ -7,136 +7,30 @@ from inbol_ray.scoring.asked import FUNCTION_WORDS, PREPOSITIONS
 from inbol_ray.scoring.assertions import Standing
 from inbol_ray.scoring.linking import Linked, Said
 from inbol_ray.scoring.sentences import VERBS, is_word, words_of
-from inbol_ray.scoring.word_forms import lemma
+from inbol_ray.scoring.word_forms import lemma, listed
 
 _COLORS = frozenset(
     lemma(word)
-    for word in [
-        "red",
-        "orange",
-        "yellow",
-        "green",
-        "blue",
-        "purple",
-        "violet",
-        "pink",
-        "brown",
-        "black",
-        "white",
-        "gray",
-        "beige",
-        "tan",
-        "cream",
-        "gold",
-        "silver",
-        "maroon",
-        "navy",
-        "turquoise",
-        "teal",
-        "cyan",
-        "magenta",
-        "burgundy",
-        "bronze",
-        "khaki",
-        "olive",
-        "lavender",
-        "lilac",
-        "crimson",
-        "scarlet",
-        "indigo",
-        "ivory",
-        "peach",
-        "coral",
-        "amber",
-        "copper",
-        "transparent",
-        "clear",
-        "mint",
-        "mauve",
-        "charcoal",
-        "blond",
-    ]
+    for word in listed(
+        """red orange yellow green blue purple violet pink brown black white gray beige tan cream gold silver maroon
+        navy turquoise teal cyan magenta burgundy bronze khaki olive lavender lilac crimson scarlet indigo ivory
+        peach coral amber copper transparent clear mint mauve charcoal blond"""
+    )
 )
 _MATERIALS = frozenset(
     lemma(word)
-    for word in [
-        "wood",
-        "metal",
-        "plastic",
-        "glass",
-        "stone",
-        "brick",
-        "concrete",
-        "steel",
-        "iron",
-        "copper",
-        "aluminum",
-        "gold",
-        "silver",
-        "bronze",
-        "brass",
-        "marble",
-        "granite",
-        "leather",
-        "cotton",
-        "wool",
-        "silk",
-        "linen",
-        "denim",
-        "canvas",
-        "paper",
-        "cardboard",
-        "straw",
-        "thatch",
-        "bamboo",
-        "rubber",
-        "clay",
-        "ceramic",
-        "porcelain",
-        "wicker",
-        "velvet",
-        "nylon",
-        "polyester",
-        "wax",
-        "foam",
-        "ice",
-        "snow",
-        "sand",
-        "mud",
-        "cement",
-        "tile",
-        "tin",
-        "felt",
-        "fur",
-        "lace",
-        "chrome",
-        "oak",
-        "pine",
-        "wrought",
-        "fabric",
-        "cloth",
-    ]
+    for word in listed(
+        """wood metal plastic glass stone brick concrete steel iron copper aluminum gold silver bronze brass marble
+        granite leather cotton wool silk linen denim canvas paper cardboard straw thatch bamboo rubber clay ceramic
+        porcelain wicker velvet nylon polyester wax foam ice snow sand mud cement tile tin felt fur lace chrome oak
+        pine wrought fabric cloth"""
+    )
 )
 WORDS = {"color": _COLORS, "material": _MATERIALS}
 _SHADES = frozenset(
-    [
-        "light",
-        "dark",
-        "bright",
-        "pale",
-        "deep",
-        "shiny",
-        "dull",
-        "navy",
-        "pastel",
-        "soft",
-        "vivid",
-        "mostly",
-        "all",
-        "completely",
-        "solid",
-    ]
+    listed("""light dark bright pale deep shiny dull navy pastel soft vivid mostly all completely solid""")
 )
+_CUTS = frozenset({"and", "with", ",", "on", "of", "in", "next", "is", "are", "the", "a", "an", "his", "her", "its"})
 _MARGIN = 0.25
 _JOINS = frozenset({"and", ",", "-", "/", "or", "&"})
 _NO_NOUNS = FUNCTION_WORDS | PREPOSITIONS | VERBS | {"not", "but", "while", "color", "all", "than"}
@@ -211,7 +105,7 @@ def _describes_other(linked: Linked, end: int) -> bool:
 
 
 def _cut(between: list[str]) -> bool:
-    return any(word in ("and", "with", ",", "on", "of", "in", "next", "is", "are") for word in between)
+    return any(word in _CUTS for word in between)
 
 
 def _runs(linked: Linked, known: frozenset[str]) -> list[tuple[int, int]]:

@@ -7,7 +7,8 @@ ruled out do not. Of several that are left, the one in the clause that answers t
 from collections.abc import Sequence
 
 from inbol_ray.scoring.linking import Said
-from inbol_ray.scoring.said_texts import Mention, find_mentions, read_reference, stands
+from inbol_ray.scoring.mention_standing import stands
+from inbol_ray.scoring.mentions import Mention, find_mentions, read_reference
 
 _MARGIN = 0.25
 

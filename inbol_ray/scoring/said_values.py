@@ -4,6 +4,8 @@ Of several values the one counts that its clause and its noun link best to the q
 gives 2 lit lamps. Two that are linked equally well and differ answer nothing, nor do alternatives. Source: ours.
 """
 
+import re
+
 from inbol_ray.scoring.asked import FUNCTION_WORDS, PREPOSITIONS
 from inbol_ray.scoring.assertions import Standing
 from inbol_ray.scoring.linking import HEAD, Linked, Said
@@ -12,6 +14,8 @@ from inbol_ray.scoring.sentences import VERBS, clean, is_word, tokenise
 
 _MARGIN, _WIDE_MARGIN = 0.25, 0.75
 """The wide one is for times and dates: a question about one has few words to link by."""
+_INCHES = re.compile(r"(\d)\s*\"$")
+_DIMENSIONS = frozenset({"long", "wide", "deep", "tall", "high", "thick", "old"})
 _TOTALS = frozenset({"total", "altogether", "overall"})
 _NO_NOUNS = FUNCTION_WORDS | PREPOSITIONS | VERBS | _TOTALS | {"whom", "other", "than", "not"}
 _NOISE = frozenset({"about", "approximately", "around", "roughly", "exactly"})
@@ -20,7 +24,7 @@ _ITS_NOUN, _OTHER_NOUN, _PART_OF, _IN_TOTAL, _RESULT = 1.0, -2.0, -4.0, 1.0, 1.0
 
 def wanted_value(gold: str, said: Said) -> Value | None:
     """The value that a reference answer is, its noun and units aside; None where it says something else."""
-    tokens = tokenise(clean(gold))
+    tokens = tokenise(clean(_INCHES.sub(r"\1 inches", gold)))
     values = read_values(tokens)
     if gold.strip().lower() in ("none", "no", "nothing", "nobody") and said.asked.kind == "count":
         return Value("number", 0.0, "", (0.0,), 0, 1)
@@ -38,9 +42,26 @@ def gives_value(said: Said, wanted: Value) -> bool:
     if not candidates:
         return False
     best = max(weight for weight, _ in candidates)
+    if _counts_otherwise(said, wanted):
+        return False
     margin = _MARGIN if wanted.kind in ("number", "measure") else _WIDE_MARGIN
     leading = [value for weight, value in candidates if weight >= best - margin]
     return all(same_or_year(value, wanted) for value in leading)
+
+
+def _counts_otherwise(said: Said, wanted: Value) -> bool:
+    """Whether the reply also gives another number of just what is counted: `5 sheep. There are 6 sheep.`"""
+    if said.asked.kind != "count" or said.asked.words != {said.asked.head}:
+        return False
+    told = {
+        value.number
+        for linked in said.linked
+        for value in linked.values
+        if linked.lemmas[value.end : value.end + 1] == [said.asked.head]
+        and linked.marks[value.start][0] is Standing.ASSERTED
+        and linked.words[max(0, value.start - 2) : value.start] != ["of", "the"]
+    }
+    return len(told) > 1
 
 
 def same_or_year(said: Value, wanted: Value) -> bool:
@@ -76,7 +97,7 @@ def _local_weight(linked: Linked, value: Value, said: Said) -> float:
     if said.asked.kind == "count" and value.kind == "number":
         if before[-2:] == ["of", "the"] or before[-2:] == ["out", "of"] or (before[-1:] == ["of"] and value.start <= 1):
             return _PART_OF
-        if words[value.end - 1] == "one" and words[value.end : value.end + 1] == ["of"]:
+        if words[value.end - 1] == "one" and following[:1] == ["of"] and said.asked.head not in following:
             return _PART_OF
         noun = _noun_after(linked, value.end)
         if said.asked.head in following[:4] or {"whom", "which", "them"}.intersection(words[value.end : value.end + 2]):
@@ -87,6 +108,8 @@ def _local_weight(linked: Linked, value: Value, said: Said) -> float:
             weight += _ITS_NOUN
     elif said.asked.head in lemmas[max(0, value.start - 4) : value.start]:
         weight += _ITS_NOUN
+    if value.kind == "measure" and following[:1] and following[0] in _DIMENSIONS:  # `3 m wide and 5 m long`
+        weight += _ITS_NOUN if following[0] in said.asked.tokens else _OTHER_NOUN
     if _TOTALS.intersection(words[max(0, value.start - 4) : value.end + 4]):
         weight += _IN_TOTAL
     if before[-1:] == ["="]:

@@ -10,7 +10,7 @@ from typing import Literal
 from inbol_ray.scoring.asked import FUNCTION_WORDS, PREPOSITIONS
 from inbol_ray.scoring.assertions import Standing
 from inbol_ray.scoring.linking import Linked, Said
-from inbol_ray.scoring.word_forms import is_opposite, positive_of
+from inbol_ray.scoring.word_forms import is_opposite, listed, positive_of
 
 YesNo = Literal["yes", "no"]
 
@@ -35,13 +35,14 @@ _UNDECIDED = re.compile(
     re.IGNORECASE,
 )
 _EXISTS = frozenset({"there", "any"})
-_PRONOUNS = frozenset(["it", "he", "she", "they", "this", "that", "these", "those", "there", "you"])
+_PRONOUNS = frozenset(listed("it he she they this that these those there you"))
 _UNSEEN = re.compile(
     r"\bnot\s+(?:be\s+)?(?:seen|visible|present|there|found|anywhere|shown|in\s+(?:the|this)\s+(?:picture|image|photo|frame|scene))\b|\b(?:is|are)\s+(?:nowhere|absent|missing)\b"
 )
 _PARTICLES = frozenset({"on", "off", "up", "down", "out"})
-_SOME = frozenset({"one", "some", "several", "many", "two", "three", "a few"})
+_THERE = re.compile(r"there (?:is|are) (?P<not>not )?(?:one|some|several|many|two|three|a few)\b")
 _SUBORDINATE = frozenset({"whereas", "unlike", "although", "though", "despite", "since", "because"})
+_PEOPLE = frozenset({"man", "woman", "child", "boy", "girl", "crowd", "guest", "visitor", "worker"})
 _FEW = frozenset({"both", "all", "every", "everyone"})
 
 
@@ -69,7 +70,7 @@ def _opening(text: str) -> YesNo | None:
 def _tell(said: Said, *, first_sentence: bool = False) -> tuple[YesNo | None, bool]:
     """What the reply's statements say, and whether they say it of the question's own words."""
     targets = _targets(said)
-    turned = sum(word in ("not", "no", "without", "never") for word in said.asked.tokens) % 2
+    turned = sum(word in ("not", "no", "without", "never", "lack") for word in said.asked.tokens) % 2
     counted = [
         (weight, verdict)
         for linked in said.linked
@@ -87,16 +88,20 @@ def _tell(said: Said, *, first_sentence: bool = False) -> tuple[YesNo | None, bo
     return ("yes" if is_yes != bool(turned) else "no"), best >= _SURE
 
 
-_SURE = 2.0
+_SURE, _LONGEST_ELLIPSIS = 2.0, 5
 
 
 def _targets(said: Said) -> list[str]:
     """Lemmas that decide: what there is asked to be, or the predicate without its subject."""
     tokens, words = said.asked.tokens, said.asked.words
-    if tokens[-1] in _PARTICLES:
+    if tokens and tokens[-1] in _PARTICLES:
         return [tokens[-1]]
     content = [word for word in tokens[1:] if word in words and word not in _FEW and word != "see"]
-    if _EXISTS.intersection(tokens[:3]) or tokens[:3] in (("can", "you", "see"), ("do", "you", "see")):
+    if (
+        _EXISTS.intersection(tokens[:3])
+        or tokens[1:2] == ("person",)
+        or tokens[:3] in (("can", "you", "see"), ("do", "you", "see"))
+    ):
         first: list[str] = []
         for word in tokens[1:]:
             if word in content:
@@ -128,6 +133,11 @@ def _evidence(linked: Linked, targets: list[str], said: Said) -> list[tuple[floa
     ]
     unseen = _UNSEEN.search(" ".join(linked.words)) is not None
     hits = {lemma: (count + unseen) % 2 == 0 for lemma, _, count in there if lemma in targets}
+    if "person" in targets and "person" not in hits:
+        told = [(count + unseen) % 2 == 0 for lemma, _, count in there if lemma in _PEOPLE]
+        hits |= {"person": told[-1]} if told else {}
+    if "person" in targets and "nobody" in linked.words:
+        hits["person"] = False
     opposed = [
         count % 2 == 0
         for lemma, mark, count in there
@@ -140,14 +150,10 @@ def _evidence(linked: Linked, targets: list[str], said: Said) -> list[tuple[floa
         found.append((1.0 + share, False))
     elif hits and share >= 0.5:
         found.append((1.0 + share, True))
-    elif (
-        not hits
-        and _EXISTS.intersection(said.asked.tokens[:3])
-        and linked.words[:2] == ["there", "is"]
-        and len(linked.words) > 2
-    ):
-        if linked.words[2] in _SOME or linked.words[2:4] == ["not", "one"]:
-            found.append((1.5, linked.words[2] != "not"))
+    elif not hits and _EXISTS.intersection(said.asked.tokens[:3]) and (pointed := _THERE.match(" ".join(linked.words))):
+        found.append((1.5, pointed["not"] is None))
+    if linked.lemmas[-1:] == ["not"] and len(linked.lemmas) <= _LONGEST_ELLIPSIS and said.asked.head in linked.lemmas:
+        found.append((_SURE + 0.5, False))  # `but the girl does not`
     lowered = 1.0 if linked.clause.opener in _SUBORDINATE else 0.0
     return [(weight - lowered, verdict) for weight, verdict in found]
 

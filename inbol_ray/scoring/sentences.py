@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from inbol_ray.scoring.plain_text import without_markup
-from inbol_ray.scoring.word_forms import lemma
+from inbol_ray.scoring.word_forms import lemma, listed
 
 
 class Token(NamedTuple):
@@ -44,6 +44,14 @@ _CONTRACTED = (
     (re.compile(r"(?<=[a-z])'(?:ve|d|ll)\b", re.IGNORECASE), " will"),
     (re.compile(r"'s\b|(?<=s)'(?=\s)", re.IGNORECASE), ""),
 )
+_ALIASES = (
+    (re.compile(r"\bunited\s+states(?:\s+of\s+america)?\b", re.IGNORECASE), "USA"),
+    (re.compile(r"\b(?:united\s+kingdom|great\s+britain)\b", re.IGNORECASE), "UK"),
+    (re.compile(r"\b(?:new\s+york\s+city|nyc)\b", re.IGNORECASE), "New York"),
+    (re.compile(r"\bSt\.?(?=\s+[A-Z][a-z])"), "Saint"),
+    (re.compile(r"\bper\s+cent\b", re.IGNORECASE), "percent"),
+)
+_NO_ONE = re.compile(r"\bno\s*-?one\b(?!\s+of)", re.IGNORECASE)
 _BY_ONESELF = re.compile(
     r"\b(?:all\s+)?by\s+(?:him|her|it|one|my|your)self\b|\bby\s+themselves\b|\b(?:all\s+)?on\s+(?:his|her|its|their)\s+own\b(?!\s+\w)",
     re.IGNORECASE,
@@ -64,39 +72,27 @@ _TOKEN = re.compile(
 _STOPS = frozenset({".", "!", "?", "\n", "...", "\u2026", ".."})
 _CUTS = frozenset({";", ":", "\u2014", "\u2013", "--", "(", ")"})
 _OPENERS = frozenset(
-    [
-        "but",
-        "while",
-        "whereas",
-        "although",
-        "though",
-        "which",
-        "who",
-        "whose",
-        "because",
-        "since",
-        "unlike",
-        "despite",
-        "yet",
-        "however",
-        "so",
-        "whom",
-        "unless",
-        "where",
-        "instead",
-        "therefore",
-        "thus",
-        "hence",
-        "besides",
-    ]
+    listed(
+        """but while whereas although though which who whose because since unlike despite yet however so whom unless
+        where instead therefore thus hence besides"""
+    )
 )
 _NOT_BUT = frozenset({"nothing", "anything", "none", "everything", "all"})
 _DETERMINERS = frozenset(
-    ["the", "a", "an", "its", "his", "her", "their", "this", "that", "these", "those", "it", "they", "he", "she", "there", "we", "you", "i", "another", "one", "some", "my", "our", "both", "others", "two", "three", "four", "five", "everyone", "no", "each", "only"]
+    listed(
+        """the a an its his her their this that these those it they he she there we you i another one some my our both
+        others two three four five everyone no each only"""
+    )
 )  # fmt: skip
 VERBS = frozenset(
     lemma(word)
-    for word in ["be", "have", "do", "can", "may", "might", "must", "will", "would", "should", "could", "seem", "look", "appear", "wear", "hold", "contain", "show", "say", "read", "sit", "stand", "lie", "ride", "drive", "carry", "eat", "make", "live", "go", "lead", "cover", "hang", "rise", "grow", "run", "walk", "play", "come", "get", "give", "keep", "need", "use", "want", "think", "believe", "count", "see", "measure", "cost", "weigh", "belong", "mean", "leave", "sell", "win", "start", "end", "stretch", "fill", "surround", "outnumber", "mark", "reach", "run", "point", "face", "mention", "state", "indicate", "depict", "feature", "drive", "wait", "watch", "work", "put", "stay", "park", "feel", "tell", "know", "score"]
+    for word in listed(
+        """be have do can may might must will would should could seem look appear wear hold contain show say read sit
+        stand lie ride drive carry eat make live go lead cover hang rise grow run walk play come get give keep need
+        use want think believe count see measure cost weigh belong mean leave sell win start end stretch fill
+        surround outnumber mark reach run point face mention state indicate depict feature drive wait watch work put
+        stay park feel tell know score"""
+    )
 )  # fmt: skip
 """Lemmas of verbs that most clauses are made with; enough to tell a clause from a list."""
 
@@ -111,7 +107,9 @@ def clean(text: str) -> str:
     if "'" in text or "cannot" in text:
         for pattern, written in _CONTRACTED:
             text = pattern.sub(written, text)
-    text = _BY_ONESELF.sub("alone", text)
+    for pattern, written in _ALIASES:
+        text = pattern.sub(written, text)
+    text = _NO_ONE.sub("nobody", _BY_ONESELF.sub("alone", text))
     return _INITIALED.sub(lambda name: name[0].replace(".", ""), _ABBREVIATED.sub(r"\1", text))
 
 

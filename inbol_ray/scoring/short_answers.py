@@ -17,26 +17,27 @@ _CORRECTION = re.compile(
     r"(?:no|oh|oops|hmm+|ah|well|sorry|hang\s+on|hold\s+on)\W{1,4}(?:wait|sorry|no|actually|hold\s+on|hang\s+on|correction|my\s+mistake)\b|"
     r"wait\b(?!ing|\s+(?:for|to|in|at|on|until))|"
     r"hold\s+on\b|hang\s+on\b|scratch\s+that|strike\s+that|correction\b|let\s+me\s+(?:correct|recount|rephrase|count\s+again|look\s+again|check\s+again)|"
-    r"(?<=[.!?\n])\s*actually\b|on\s+(?:second\s+(?:thoughts?|look|glance)|a\s+second\s+look|closer\s+(?:inspection|look|examination)|reflection)|(?:sorry\W{1,4})?i\s+mean(?:t)?\b|"
-    r"i\s+(?:was\s+wrong|made\s+a\s+mistake|misread|misspoke|stand\s+corrected|take\s+that\s+back)|my\s+mistake|make\s+that\b|sorry\s*,|"
-    r"(?:or\s+)?rather\s*,|(?<=or)\s*rather\b|(?:now\s+that\s+i\s+look|looking)\s+(?:again|closer|more\s+closely)|"
-    r"(?:no|sorry)\s*,\s*(?=it\b|that\b|there\b|the\b|they\b|this\b|he\b|she\b|a\b|an\b|\w+\s*[.!]?$))\W*",
+    r"(?<=[.!?\n])\s*actually\b|(?:up)?on\s+(?:second\s+(?:thoughts?|look|glance)|a\s+second\s+look|closer\s+(?:inspection|look|examination)|reflection)|(?:sorry\W{1,4})?i\s+mean(?:t)?\b|"
+    r"i\s+(?:was\s+wrong|made\s+a\s+mistake|misread|misspoke|stand\s+corrected|take\s+that\s+back)|my\s+(?:mistake|bad)|oops\b|check\s+that\b|it\s+turns\s+out|make\s+that\b|sorry\s*,|"
+    r"(?<=[.!?\u2026\u2014\u2013])\s*no\s*,|(?:or\s+)?rather\s*,|(?<=or)\s*rather\b|(?:now\s+that\s+i\s+look|looking)\s+(?:again|closer|more\s+closely)|"
+    r"(?:no|sorry)\s*,\s*(?=i\b|it\b|that\b|there\b|the\b|they\b|this\b|he\b|she\b|a\b|an\b|\w+\s*[.!]?$))\W*",
     re.IGNORECASE,
 )
-_ACTUALLY = re.compile(
-    r"\bactually\b|\bin\s+fact\b|\bin\s+reality\b|\breally\b(?=\s+(?:a|an|the)\b)|\bturns\s+out\b", re.IGNORECASE
-)
+_YES_NO = re.compile(r"\W*(?:yes|no)\b", re.IGNORECASE)
 _FIRST_IMPRESSION = re.compile(
-    r"\b(?:at\s+first(?:\s+(?:glance|sight))?|initially|first\s+(?:took|thought|guess\w*)|(?:i\s+)?(?:first|originally|initially)\s+\w+|my\s+first\s+\w+|"
-    r"(?:i|you|one|people|some)\s+(?:might|may|could|would|had|have)?\s*(?:thought|think|guess(?:ed)?|say|assume[d]?|expect(?:ed)?|mistaken?|mistook)|"
+    r"\b(?:at\s+first(?:\s+(?:glance|sight))?|(?:i|we)\s+(?:first|originally|initially|almost|had)\s+\w+|initially|originally|"
+    r"(?:i|we)\s+(?:would\s+have\s+)?(?:thought|took|guessed|assumed|expected|mistook|said)|my\s+(?:first|initial)\s+\w+|first\s+(?:guess|impression|thought)|"
     r"from\s+(?:afar|a\s+distance))\b",
     re.IGNORECASE,
 )
-_SEEMING = re.compile(
-    r"\b(?:looks?|seems?|appears?|sounds?)\b[^.;]*?\bbut\s+(?!i\b|we\b|not\b|hard\b|without\b|(?:it|this|that)\s+(?:is|could|may|might|would)\s+(?:not\s+)?(?:also|be|hard|difficult|clear|possible|certain|sure))",
+_OTHERS_SAY = re.compile(
+    r"\b(?:could|might|may|can)\s+(?:easily\s+)?be\s+(?:mis)?taken\s+for\b|\b(?:i|you|one|people|some|many)\s+(?:\w+\s+)?(?:might|may|could|would)\s+(?:\w+\s+)?(?:think|guess|say|assume|expect|mistake|take|call)\b",
     re.IGNORECASE,
 )
-_TURN = re.compile(r"\bbut\b|\bhowever\b|\byet\b|\bactually\b|\bin\s+fact\b|\bthough\b", re.IGNORECASE)
+_HEDGE = r"(?!i\s+(?:am|can|do|could|would)\s+not|we\b|not\b|hard\b|without\b|(?:it|this|that)\s+(?:is|could|may|might|would)\s+(?:not\s+)?(?:also|be|hard|difficult|clear|possible|certain|sure))"
+_TURN = re.compile(r"\b(?:but|however|yet|actually|in\s+fact)\b\W*" + _HEDGE + r"|[.;]\s+(?=\w)", re.IGNORECASE)
+_BUT = re.compile(r"\b(?:but|however|yet)\b\W*" + _HEDGE, re.IGNORECASE)
+_SEEMING = re.compile(r"\b(?:looks?|seems?|appears?|sounds?)\b[^.;]*?(?=\bbut\b)", re.IGNORECASE)
 
 
 def declared_answer(reply: str) -> str | None:
@@ -53,14 +54,14 @@ def declared_answer(reply: str) -> str | None:
 def after_corrections(text: str) -> str:
     """What a text says after it corrects itself; all of it where it does not."""
     for found in reversed(list(_CORRECTION.finditer(text))):
-        if any(mark.isalnum() for mark in text[: found.start()]) and sum(c.isalnum() for c in text[found.end() :]) > 0:
+        is_second = any(mark.isalnum() for mark in text[: found.start()]) or _YES_NO.match(text, found.end())
+        if is_second and sum(c.isalnum() for c in text[found.end() :]) > 0:
             return text[found.end() :]
-    if first := _FIRST_IMPRESSION.search(text):
-        turns = list(_TURN.finditer(text, first.end()))
-        if turns and (rest := text[turns[0].end() :]).strip(" .,!"):
-            return rest
-    if (first := _SEEMING.search(text)) and (rest := text[first.end() :]).strip(" .,!"):
-        return rest
+    for impression, turn in ((_FIRST_IMPRESSION, _TURN), (_OTHERS_SAY, _BUT), (_SEEMING, _BUT)):
+        if first := impression.search(text):
+            turned = turn.search(text, first.end())
+            if turned and (rest := text[turned.end() :]).strip(" .,!"):
+                return rest
     if "?" in text[:-1]:
         question, _, rest = text.partition("?")
         if rest.strip() and len(question.split()) <= 6:  # `Trout? No, that is salmon.`

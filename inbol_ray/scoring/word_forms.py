@@ -6,18 +6,19 @@ does not fall together. Source: ours.
 """
 
 import re
+import unicodedata
 from functools import lru_cache
 
 _IRREGULAR = """
     be is are was were am been being; have has had having; do does did done doing; man men; woman women; child children kid
-    kids; person people persons; foot feet; tooth teeth; mouse mice; goose geese; leaf leaves; knife knives; wolf wolves;
+    kids; person people persons anybody anyone somebody someone everybody everyone; foot feet; tooth teeth; mouse mice; goose geese; leaf leaves; knife knives; wolf wolves;
     shelf shelves; loaf loaves; half halves; life lives; wife wives; thief thieves; calf calves; scarf scarves; sheep; fish
     fishes; ox oxen; cactus cacti; die dice; go goes went gone going; run ran; eat ate eaten; drink drank drunk; sit sat;
     stand stood; hold held; wear wore worn; ride rode ridden; drive drove driven; fly flew flown flies; swim swam swum; sing
     sang sung; throw threw thrown; catch caught; write wrote written; read; see saw seen; sell sold; buy bought; build
     built; make made; take took taken; give gave given; get got gotten; say said; tell told; show shown showed; lie lay lain
     lying; sleep slept asleep sleeping; fight fought; win won winning; lose lost; cut cutting; swing swung; draw drew drawn;
-    break broke broken; grow grew grown; feed fed; hang hung; ski skied skis skiing; surf surfer; wood wooden; wool woolen
+    break broke broken; grow grew grown; feed fed; hang hung; ski skied skis skiing; surf surfer; wood wooden hardwood timber; wool woolen
     woollen; bike bicycle bikes bicycles; television tv televisions tvs telly; phone telephone cellphone smartphone phones;
     photo photograph picture image photos pictures images photographs; gray grey; gold golden; color colour colors colours
     colored coloured; couch sofa couches sofas; center centre middle; tire tyre; aluminum aluminium; under underneath
@@ -30,12 +31,16 @@ _IRREGULAR = """
     nighttime; big biggest largest large bigger larger; small little tiny smallest smaller; shut closed close closes
     closing; smart; jewelry jewellery; pajamas pyjamas; bunny rabbit bunnies rabbits; kitten kitty kittens; puppy puppies;
     truck lorry trucks lorries; crowd busy crowded packed crowds; nothing; something; anything; everything; thing things; morning mornings; evening evenings; during; ceiling ceilings; string
-    strings; king kings; ring rings; wing wings; spring; there; where; use used using uses; bus buses; fix repair mend fixed repaired repairing fixing; talk speak chat spoken spoke; jump
+    strings; king kings; ring rings; wing wings; spring; italy italian; france french; germany german; spain spanish; portugal portuguese; greece greek; ireland irish; japan
+    japanese; china chinese; korea korean; india indian; russia russian; sweden swedish; norway norwegian; denmark danish; poland
+    polish; mexico mexican; brazil brazilian; canada canadian; australia australian; egypt egyptian; thailand thai; vietnam
+    vietnamese; austria austrian; belgium belgian; hungary hungarian; finland finnish; scotland scottish; england english;
+    netherlands dutch holland; switzerland swiss; ukraine ukrainian; inside indoors indoor; outside outdoors outdoor; there; where; use used using uses; bus buses; fix repair mend fixed repaired repairing fixing; talk speak chat spoken spoke; jump
     leap; look stare gaze looked staring; toss; sunny sun sunshine; rain rainy raining; cloudy clouds cloud; snow snowy; wind windy; fog foggy;
-    baby infant toddler; forest woods; shoe sneaker shoes sneakers; buy purchase bought; thatch thatched; brick bricks; tile tiled tiles; these; those; here; before; inside; outside; some; one; more; none; while;
+    baby infant toddler; forest woods; shoe sneaker shoes sneakers; buy purchase bought; thatch thatched; brick bricks; tile tiled tiles; these; those; here; before; some; one; more; none; while;
     since; like; these; alone; twenties 1920s; thirties 1930s; forties 1940s; fifties 1950s; sixties 1960s; seventies 1970s; eighties
     1980s; nineties 1990s; trash garbage rubbish; sweet; cab taxi cabs taxis; rug carpet rugs carpets; glasses
-    eyeglasses spectacles; fall autumn; uk britain; usa us america u.s u.s.a; boat boats; afraid scared; happy glad; begin
+    eyeglasses spectacles; fall autumn; uk britain; usa america american u.s u.s.a; boat boats; afraid scared; happy glad; begin
     start began begun starts starting; end ends ending finish finished; burn burnt lit alight burning burns flames; sunglasses
 """
 _CANONICAL = {
@@ -50,7 +55,7 @@ _LOST_E = re.compile(
 _VOWELS = frozenset("aeiouy")
 
 _OPPOSITES = """
-    open/shut locked; on/off; burn/off; work/off broken; awake/sleep asleep; full/empty; alone/accompany together company group friend others crowd; dirty/clean
+    open/shut locked; on/off out; person/empty; burn/off; work/off broken; awake/sleep asleep; full/empty; alone/accompany together company group friend others crowd; dirty/clean
     spotless; tidy/mess messy untidy clutter cluttered; wet/dry; hot/cold; warm/cold cool chilly; day/night dark; light/dark;
     bright/dark dim; old/new young modern; young/old elderly; new/old worn; recent/old vintage; tall/short; high/low; long/short;
     big/small; wide/narrow; thick/thin; fat/thin slim; heavy/light; fast/slow; hard/soft; rough/smooth; happy/sad cry angry
@@ -79,10 +84,17 @@ def _read_opposites() -> dict[str, frozenset[str]]:
     return {word: frozenset(others) for word, others in pairs.items()}
 
 
+def listed(words: str) -> list[str]:
+    """Words of a text between blanks: how tables of words are written."""
+    return words.split()
+
+
 @lru_cache(maxsize=1 << 14)
 def lemma(word: str) -> str:
     """The key of a word in any form: its table's first form, or the word less its ending. Digits stay as they are."""
     word = word.lower()
+    if not word.isascii():
+        word = "".join(mark for mark in unicodedata.normalize("NFKD", word) if not unicodedata.combining(mark))
     if word in _CANONICAL:
         return _CANONICAL[word]
     if not word.isalpha() or len(word) < 4:
