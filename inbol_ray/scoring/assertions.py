@@ -45,7 +45,7 @@ _PHRASES: tuple[tuple[tuple[str, ...], Standing], ...] = tuple(
             Standing.DENIED,
             """rather than/instead of/far from/anything but/other than/no longer/free of/free from/devoid of/in place of/
             ruled out/rules out/rule out/ruling out/excludes/exclude/nowhere near/away from/opposed to/apart from/except/
-            except for/nothing like/unlike/not like/miss/missing/replaced/run out of/ran out of/mistaken for/mistake for/confused with""",
+            except for/nothing like/unlike/not like/miss/missing/replaced/used to be/used to have/run out of/ran out of/mistaken for/mistake for/confused with""",
         ),
         (
             Standing.ASIDE,
@@ -61,7 +61,7 @@ _UNDONE = frozenset({"wait", "want", "ready", "prepare", "plan", "hope"})
 _RESUMES = frozenset(["but", "just", "only", "instead"])
 _TRAILING = re.compile(
     r"\b(?:is|are|was|can|could|be|been|has|have)\s+(?:(?!no|not|nothing|never)\w+\s+)?(?:ruled\s+out|excluded|eliminated|wrong|incorrect|out\s+of\s+the\s+question|impossible|"
-    r"absent|nowhere|too\s+\w+(?!\s+to\b))(?!\s+to\s+be\s+sure)|\b(?:do|does|would|can|could)\s+not\s+(?:fit|apply|match|qualify)\b",
+    r"absent|nowhere|too\s+\w+\b(?!\s+to\b))(?!\s+to\s+be\s+sure)|\b(?:do|does|would|can|could)\s+not\s+(?:fit|apply|match|qualify)\b",
     re.IGNORECASE,
 )
 

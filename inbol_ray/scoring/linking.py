@@ -22,6 +22,7 @@ _PERSONAL = frozenset(listed("it he she they them him"))
 POSITIONS = frozenset(
     listed("""under behind above beside near next between outside inside left right top bottom front""")
 )
+_IMPLIES = frozenset({"means", "suggests", "indicates", "shows", "leaves"})
 _ELLIPSES = frozenset(["other", "others", "rest", "remain", "whom"])
 _EXPLAINS = frozenset((":", "\u2014", "\u2013", "-", "--", "(", ";", "because", "since"))
 _POINTS_BACK = re.compile(
@@ -43,7 +44,7 @@ _DESCRIBES = re.compile(
 HEAD, _WORD, _ADJECTIVE, _PREDICATE, _PRONOUN, _FRAGMENT = 1.5, 1.2, 0.5, 2.0, 0.7, 4.0
 _POSITION, _REASONS = 1.5, 3.0
 _LONGEST_FRAGMENT = 5
-_CONCLUDES, _AFTER_DENIAL, _SUBORDINATED, _OPPOSED = 1.5, 1.0, -1.5, -2.5
+_CONCLUDES, _AFTER_DENIAL, _SUBORDINATED, _OPPOSED = 2.0, 1.0, -1.5, -2.5
 
 
 @dataclass(slots=True)
@@ -54,6 +55,8 @@ class Linked:
     marks: list[tuple[Standing, int]]
     values: list[Value]
     weight: float
+    is_elsewhere: bool = False
+    """Whether it tells of the opposite place: `on the left` where the right is asked about."""
 
     @property
     def lemmas(self) -> list[str]:
@@ -87,7 +90,8 @@ def read_reply(reply: str, question: str) -> Said:
         previous = linked[-1] if linked else None
         is_whole = clauses[number + 1 : number + 2] == [] or _stands_alone(clause, clauses[number + 1])
         weight = _weight(clause, marks, asked, linked, number == 0 and is_whole, text)
-        linked.append(Linked(clause, marks, read_values(clause.tokens), weight))
+        elsewhere = bool(POSITIONS & asked.words) and _is_opposed(clause, marks, asked.words & POSITIONS, asked.head)
+        linked.append(Linked(clause, marks, read_values(clause.tokens), weight, elsewhere))
         if previous is not None and _POINTS_BACK.match(text[clause.tokens[0].start :]):
             previous.weight = max(previous.weight, weight)  # `The middle one is 7, so that is the median.`
     return Said(asked, text, linked, declared is not None)
@@ -123,13 +127,15 @@ def _weight(
         weight += _REASONS
     elif clause.opener in ("which", "who", "whose") and previous is not None and _last_word(previous) == asked.head:
         weight += HEAD  # `the ball, which is white`
+    elif clause.opener == "which" and clause.tokens[0].text.lower() in _IMPLIES:
+        weight += _CONCLUDES  # `..., which means rain`
     elif clause.opener in _SUBORDINATE:
         weight += _SUBORDINATED
     if not _REMAINS.isdisjoint(token.text.lower() for token in clause.tokens):
         weight += _CONCLUDES
     if _DESCRIBES.match(text[clause.tokens[0].start :]):
         weight -= 1.0
-    if _is_opposed(clause, marks, asked, there):
+    if _is_opposed(clause, marks, asked.words, asked.head):
         weight += _OPPOSED
     return weight
 
@@ -166,9 +172,10 @@ def _has_pronoun(clause: Clause) -> bool:
     return any(word in _PRONOUNS for word in words[:4])
 
 
-def _is_opposed(clause: Clause, marks: Sequence[tuple[Standing, int]], asked: Asked, there: set[str]) -> bool:
+def _is_opposed(clause: Clause, marks: Sequence[tuple[Standing, int]], words: frozenset[str], head: str) -> bool:
     """Whether a clause says the opposite of one of the question's words, which it lacks."""
-    wanted = [word for word in asked.words if word not in there and word != asked.head]
+    there = {token.lemma for token in clause.tokens}
+    wanted = [word for word in words if word not in there and word != head]
     return any(
         mark is not Standing.DENIED and any(is_opposite(word, token.lemma) for word in wanted)
         for token, (mark, _) in zip(clause.tokens, marks, strict=True)

@@ -115,13 +115,19 @@ def _in_place(said: Said, linked: Linked, mention: Mention, wanted: Wanted) -> b
     """Whether the preposition before a mention agrees with the reference's, where the question asks for a place."""
     if wanted.place is None and said.asked.kind != "place":
         return not _is_neighbour(said, linked, mention)
-    group = _place_before(linked, mention.start)
+    group = place_before(linked, mention.start)
     if wanted.place is not None:
-        return group is None or group == wanted.place or {group, wanted.place} == _LOOSE
+        return is_same_place(group, wanted.place)
     return group is None or group in _LOOSE or group == PLACES["between"]
 
 
-def _place_before(linked: Linked, start: int) -> int | None:
+def is_same_place(one: int | None, other: int | None) -> bool:
+    """Whether two prepositions may name one place: `on` and `in` may, and one that is not said."""
+    return None in (one, other) or one == other or {one, other} == _LOOSE
+
+
+def place_before(linked: Linked, start: int) -> int | None:
+    """The place (`PLACES`) that the preposition before a token names; -1 for one that no reference names."""
     words = linked.words[max(0, start - 5) : start]
     if words[-2:-1] == ["of"] and "out" in words or words[-3:-2] == ["out"]:
         return -1

@@ -31,7 +31,7 @@ _SHADES = frozenset(
     listed("""light dark bright pale deep shiny dull navy pastel soft vivid mostly all completely solid""")
 )
 _CUTS = frozenset({"and", "with", ",", "on", "of", "in", "next", "is", "are", "the", "a", "an", "his", "her", "its"})
-_MARGIN = 0.25
+_MARGIN, _WIDE_MARGIN = 0.25, 0.75
 _JOINS = frozenset({"and", ",", "-", "/", "or", "&"})
 _NO_NOUNS = FUNCTION_WORDS | PREPOSITIONS | VERBS | {"not", "but", "while", "color", "all", "than"}
 _PRONOUNS = frozenset(["it", "they", "one", "this", "that"])
@@ -66,7 +66,15 @@ def gives_attributes(said: Said, wanted: frozenset[str]) -> bool:
         return False
     if said.asked.kind == "material":
         return all(wanted <= words for words in leading)
-    return all(words == wanted for words in leading) or (len(wanted) > 1 and frozenset().union(*leading) == wanted)
+    if all(words == wanted for words in leading):
+        return True
+    clauses = [linked for linked in said.linked if linked.weight >= best - _WIDE_MARGIN]
+    return len(wanted) > 1 and frozenset().union(*(_all_in(linked, known) for linked in clauses)) == wanted
+
+
+def _all_in(linked: Linked, known: frozenset[str]) -> frozenset[str]:
+    """Every asserted attribute of a clause, `or` where it joins some."""
+    return frozenset().union(*(_set(linked, start, end, known) for start, end in _runs(linked, known)))
 
 
 def _denies(linked: Linked, wanted: frozenset[str]) -> bool:

@@ -36,7 +36,7 @@ def gives_text(said: Said, gold: str) -> bool:
 def _answers(said: Said, mention: Mention) -> bool:
     """Whether no other clause answers the question better than a mention's."""
     best = max(linked.weight for linked in said.linked if linked.clause.opener != "(")
-    return mention.linked.weight >= best - _MARGIN
+    return mention.linked.weight >= best - _MARGIN and not mention.linked.is_elsewhere
 
 
 def _repeated_otherwise(said: Said, mention: Mention) -> bool:

@@ -10,6 +10,8 @@ from typing import Literal
 from inbol_ray.scoring.asked import FUNCTION_WORDS, PREPOSITIONS
 from inbol_ray.scoring.assertions import Standing
 from inbol_ray.scoring.linking import Linked, Said
+from inbol_ray.scoring.mention_standing import is_same_place, place_before
+from inbol_ray.scoring.mentions import PLACES
 from inbol_ray.scoring.word_forms import is_opposite, listed, positive_of
 
 YesNo = Literal["yes", "no"]
@@ -43,6 +45,11 @@ _PARTICLES = frozenset({"on", "off", "up", "down", "out"})
 _THERE = re.compile(r"there (?:is|are) (?P<not>not )?(?:one|some|several|many|two|three|a few)\b")
 _SUBORDINATE = frozenset({"whereas", "unlike", "although", "though", "despite", "since", "because"})
 _PEOPLE = frozenset({"man", "woman", "child", "boy", "girl", "crowd", "guest", "visitor", "worker"})
+_EACH = frozenset({"both", "all", "every", "each"})
+_NOT_EACH = re.compile(
+    r"\bonly\s+(?:one|some|two|half|a\s+few)\b|\bnot\s+(?:all|both|every)\b|\b(?:one|some|none|half)\s+of\b|\b(?:is|are|do|does|has|have)\s+not\W*$",
+    re.IGNORECASE,
+)
 _FEW = frozenset({"both", "all", "every", "everyone"})
 
 
@@ -51,6 +58,8 @@ def read_verdict(said: Said) -> YesNo | None:
     if not said.linked or _UNDECIDED.search(said.text):
         return None
     opened = _opening(said.text)
+    if opened is None and _EACH.intersection(said.asked.tokens) and _NOT_EACH.search(said.text):
+        return "no"
     if opened is None and (compared := _compared(said)) is not None:
         return compared
     if opened is None:
@@ -138,6 +147,8 @@ def _evidence(linked: Linked, targets: list[str], said: Said) -> list[tuple[floa
         hits |= {"person": told[-1]} if told else {}
     if "person" in targets and "nobody" in linked.words:
         hits["person"] = False
+    for target in hits:
+        hits[target] = hits[target] and _is_there(linked, target, said)
     opposed = [
         count % 2 == 0
         for lemma, mark, count in there
@@ -150,12 +161,34 @@ def _evidence(linked: Linked, targets: list[str], said: Said) -> list[tuple[floa
         found.append((1.0 + share, False))
     elif hits and share >= 0.5:
         found.append((1.0 + share, True))
+        if any(opposed) and _is_joined(linked, targets):  # `closed and open`
+            found.append((1.0 + share, False))
     elif not hits and _EXISTS.intersection(said.asked.tokens[:3]) and (pointed := _THERE.match(" ".join(linked.words))):
         found.append((1.5, pointed["not"] is None))
     if linked.lemmas[-1:] == ["not"] and len(linked.lemmas) <= _LONGEST_ELLIPSIS and said.asked.head in linked.lemmas:
         found.append((_SURE + 0.5, False))  # `but the girl does not`
     lowered = 1.0 if linked.clause.opener in _SUBORDINATE else 0.0
     return [(weight - lowered, verdict) for weight, verdict in found]
+
+
+def _is_there(linked: Linked, target: str, said: Said) -> bool:
+    """Whether a target is in the place that the question says: not `next to the pot` for `on the pot`."""
+    tokens, lemmas = said.asked.tokens, linked.lemmas
+    if target not in tokens or target not in lemmas:
+        return True
+    place = tokens.index(target)
+    asked = next((PLACES[word] for word in tokens[max(0, place - 2) : place] if word in PLACES), None)
+    return asked is None or is_same_place(place_before(linked, lemmas.index(target)), asked)
+
+
+def _is_joined(linked: Linked, targets: list[str]) -> bool:
+    """Whether `and` joins a target and its opposite."""
+    lemmas = linked.lemmas
+    pairs = [(lemmas[place - 1], lemmas[place + 1]) for place in range(1, len(lemmas) - 1) if lemmas[place] == "and"]
+    return any(
+        (one in targets and is_opposite(one, other)) or (other in targets and is_opposite(other, one))
+        for one, other in pairs
+    )
 
 
 def _compared(said: Said) -> YesNo | None:

@@ -19,8 +19,8 @@ _CORRECTION = re.compile(
     r"hold\s+on\b|hang\s+on\b|scratch\s+that|strike\s+that|correction\b|let\s+me\s+(?:correct|recount|rephrase|count\s+again|look\s+again|check\s+again)|"
     r"(?<=[.!?\n])\s*actually\b|(?:up)?on\s+(?:second\s+(?:thoughts?|look|glance)|a\s+second\s+look|closer\s+(?:inspection|look|examination)|reflection)|(?:sorry\W{1,4})?i\s+mean(?:t)?\b|"
     r"i\s+(?:was\s+wrong|made\s+a\s+mistake|misread|misspoke|stand\s+corrected|take\s+that\s+back)|my\s+(?:mistake|bad)|oops\b|check\s+that\b|it\s+turns\s+out|make\s+that\b|sorry\s*,|"
-    r"(?<=[.!?\u2026\u2014\u2013])\s*no\s*,|(?:or\s+)?rather\s*,|(?<=or)\s*rather\b|(?:now\s+that\s+i\s+look|looking)\s+(?:again|closer|more\s+closely)|"
-    r"(?:no|sorry)\s*,\s*(?=i\b|it\b|that\b|there\b|the\b|they\b|this\b|he\b|she\b|a\b|an\b|\w+\s*[.!]?$))\W*",
+    r"(?<=[.!?\u2026\u2014\u2013])\s*no\s*,|(?:or\s+)?rather\s*,|(?:or\s+|well\W+)?more\s+(?:precisely|exactly|accurately)\b|(?<=or)\s*rather\b|(?:now\s+that\s+i\s+look|looking)\s+(?:again|closer|more\s+closely)|"
+    r"(?:no|sorry)\s*,\s*(?=i\b|it\b|that\b|there\b|the\b|they\b|this\b|he\b|she\b|a\b|an\b|\d|\w+\s*[.!]?$))\W*",
     re.IGNORECASE,
 )
 _YES_NO = re.compile(r"\W*(?:yes|no)\b", re.IGNORECASE)

@@ -13,13 +13,13 @@ _IRREGULAR = """
     be is are was were am been being; have has had having; do does did done doing; man men; woman women; child children kid
     kids; person people persons anybody anyone somebody someone everybody everyone; foot feet; tooth teeth; mouse mice; goose geese; leaf leaves; knife knives; wolf wolves;
     shelf shelves; loaf loaves; half halves; life lives; wife wives; thief thieves; calf calves; scarf scarves; sheep; fish
-    fishes; ox oxen; cactus cacti; die dice; go goes went gone going; run ran; eat ate eaten; drink drank drunk; sit sat;
+    fishes; ox oxen; cactus cacti; die dice; go goes went gone going; run ran jog jogging sprint sprinting; eat ate eaten munch munching nibble nibbling dine dining; drink drank drunk sip sipping; sit sat;
     stand stood; hold held; wear wore worn; ride rode ridden; drive drove driven; fly flew flown flies; swim swam swum; sing
-    sang sung; throw threw thrown; catch caught; write wrote written; read; see saw seen; sell sold; buy bought; build
+    sang sung; throw threw thrown toss tossing hurl hurling; catch caught; write wrote written; read; see saw seen; sell sold; buy bought; build
     built; make made; take took taken; give gave given; get got gotten; say said; tell told; show shown showed; lie lay lain
-    lying; sleep slept asleep sleeping; fight fought; win won winning; lose lost; cut cutting; swing swung; draw drew drawn;
+    lying; sleep slept asleep sleeping nap napping doze dozing snooze snoozing; fight fought; win won winning; lose lost; cut cutting chop chopping slice slicing; swing swung; draw drew drawn;
     break broke broken; grow grew grown; feed fed; hang hung; ski skied skis skiing; surf surfer; wood wooden hardwood timber; wool woolen
-    woollen; bike bicycle bikes bicycles; television tv televisions tvs telly; phone telephone cellphone smartphone phones;
+    woollen; bike bicycle bikes bicycles cycling cyclist biking bicycling; television tv televisions tvs telly; phone telephone cellphone smartphone phones;
     photo photograph picture image photos pictures images photographs; gray grey; gold golden; color colour colors colours
     colored coloured; couch sofa couches sofas; center centre middle; tire tyre; aluminum aluminium; under underneath
     beneath below; above over; beside alongside; airplane aeroplane plane airplanes planes; mom mother mum; dad father; car
@@ -35,8 +35,11 @@ _IRREGULAR = """
     japanese; china chinese; korea korean; india indian; russia russian; sweden swedish; norway norwegian; denmark danish; poland
     polish; mexico mexican; brazil brazilian; canada canadian; australia australian; egypt egyptian; thailand thai; vietnam
     vietnamese; austria austrian; belgium belgian; hungary hungarian; finland finnish; scotland scottish; england english;
-    netherlands dutch holland; switzerland swiss; ukraine ukrainian; inside indoors indoor; outside outdoors outdoor; there; where; use used using uses; bus buses; fix repair mend fixed repaired repairing fixing; talk speak chat spoken spoke; jump
-    leap; look stare gaze looked staring; toss; sunny sun sunshine; rain rainy raining; cloudy clouds cloud; snow snowy; wind windy; fog foggy;
+    netherlands dutch holland; switzerland swiss; ukraine ukrainian; inside indoors indoor; outside outdoors outdoor; cry weep weeping sob sobbing; smile grin grinning; shout yell scream yelling screaming; hug embrace embracing; pull drag
+    tow haul dragging towing hauling; row paddle rowing paddling; ocean sea; stair steps staircase stairs; trousers pants; police cop
+    policeman policewoman; firefighter fireman; faucet tap; cookie biscuit cookies biscuits; stroller pram pushchair; restroom
+    washroom bathroom; motorcycle motorbike motorcycles motorbikes; subway metro; doctor physician; there; where; use used using uses; bus buses; fix repair mend fixed repaired repairing fixing; talk speak chat spoken spoke; jump
+    leap; look stare gaze looked staring;; sunny sun sunshine; rain rainy raining; cloudy clouds cloud; snow snowy; wind windy; fog foggy;
     baby infant toddler; forest woods; shoe sneaker shoes sneakers; buy purchase bought; thatch thatched; brick bricks; tile tiled tiles; these; those; here; before; some; one; more; none; while;
     since; like; these; alone; twenties 1920s; thirties 1930s; forties 1940s; fifties 1950s; sixties 1960s; seventies 1970s; eighties
     1980s; nineties 1990s; trash garbage rubbish; sweet; cab taxi cabs taxis; rug carpet rugs carpets; glasses
@@ -57,7 +60,7 @@ _VOWELS = frozenset("aeiouy")
 _OPPOSITES = """
     open/shut locked; on/off out; person/empty; burn/off; work/off broken; awake/sleep asleep; full/empty; alone/accompany together company group friend others crowd; dirty/clean
     spotless; tidy/mess messy untidy clutter cluttered; wet/dry; hot/cold; warm/cold cool chilly; day/night dark; light/dark;
-    bright/dark dim; old/new young modern; young/old elderly; new/old worn; recent/old vintage; tall/short; high/low; long/short;
+    bright/dark dim; old/new young modern; young/old elderly; new/old worn; recent/old vintage; tall/short low; high/low; long/short;
     big/small; wide/narrow; thick/thin; fat/thin slim; heavy/light; fast/slow; hard/soft; rough/smooth; happy/sad cry angry
     frown; smile/frown sad cry; sad/happy smile cheerful; left/right; up/down; above/under; inside/outside outdoors; indoors/outside
     outdoors; outdoors/inside indoors; front/behind back; stand/sit lie kneel; sit/stand walk run lie; move/still stationary
