@@ -1,7 +1,7 @@
 """How much hangs on the rule of scoring? PREDICTION rows -> Acc a (method, benchmark) under each rule -> Markdown, HTML.
 
 Whichever rule gave the results, every reply was judged under all of them (`by_rule`). Rotations of a question are merged
-under each rule by itself, so that Acc is what an evaluation under that rule would give. Percent; seeds are averaged.
+under each rule by itself, so that Acc is what an evaluation under that rule would give. Percent; seeds are pooled.
 """
 
 from collections.abc import Mapping, Sequence

@@ -74,14 +74,11 @@ class Said:
     asked: Asked
     text: str
     linked: list[Linked]
-    is_declared: bool
 
 
 def read_reply(reply: str, question: str) -> Said:
     """A reply's clauses that count, each with its weight."""
-    declared = declared_answer(reply)
-    text = clean(declared or reply)
-    text = after_corrections(text)
+    text = after_corrections(clean(declared_answer(reply) or reply))
     asked = read_question(question)
     linked: list[Linked] = []
     clauses = read_clauses(tokenise(text))
@@ -94,7 +91,7 @@ def read_reply(reply: str, question: str) -> Said:
         linked.append(Linked(clause, marks, read_values(clause.tokens), weight, elsewhere))
         if previous is not None and _POINTS_BACK.match(text[clause.tokens[0].start :]):
             previous.weight = max(previous.weight, weight)  # `The middle one is 7, so that is the median.`
-    return Said(asked, text, linked, declared is not None)
+    return Said(asked, text, linked)
 
 
 def _weight(

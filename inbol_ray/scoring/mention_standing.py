@@ -4,7 +4,6 @@ Not where it is denied, one of alternatives, another thing (`York` in `New York`
 (`behind the sofa` for `on the sofa`). Source: ours.
 """
 
-from inbol_ray.scoring.asked import FUNCTION_WORDS, PREPOSITIONS
 from inbol_ray.scoring.assertions import Standing
 from inbol_ray.scoring.linking import Linked, Said
 from inbol_ray.scoring.mentions import PLACES, Mention, Wanted
@@ -19,7 +18,6 @@ _COMPOUNDS = frozenset(
     .replace("\n", "").replace("    ", "").split("/")
 )  # fmt: skip
 _NAME_PREFIXES = frozenset(listed("new san los santa saint north south east west old upper lower"))
-_NO_NOUNS = FUNCTION_WORDS | PREPOSITIONS | VERBS | {"not", ",", "but"}
 _AUXILIARIES = frozenset({"be", "do", "can", "have", "will", "could"})
 _NEGATIVE = frozenset({"no", "not", "without", "never"})
 _ARTICLES = frozenset({"a", "an", "the", "his", "her", "its", "their"})

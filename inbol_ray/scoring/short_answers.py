@@ -1,4 +1,4 @@
-"""Which part of a reply counts as its answer? reply -> the text to read, and whether the reply declares it.
+"""Which part of a reply counts as its answer? reply -> the text to read.
 
 A declared answer (`Final answer: ...`, a box, a heading `Answer`) stands for the whole reply. Of a reply that corrects
 itself only what follows the correction counts. Source: ours.
