@@ -178,6 +178,7 @@ PREDICTION = _schema(
     ("outcome", pa.string()),
     ("unparsed", pa.bool_()),
     ("score", pa.float32()),
+    ("by_rule", pa.struct([("official", pa.string()), ("ours", pa.string()), ("free_text", pa.string())])),
     ("base_confidence", pa.float32()),
     ("confidence", pa.float64()),
 )
@@ -185,8 +186,9 @@ PREDICTION = _schema(
 `confidence`, the chance in [0, 1] that an answer is right, came with it from its file or its endpoint; elsewhere it is
 null.
 
-`group` is null but for rotations of one question (MMBench, MM-UPD), which share it; the unrotated one has it as its
-`id`. `pair` is null but for questions of which all must be right to count (MM-UPD's standard question and its
+`by_rule` is the outcome under each of the rules of `scoring.rules`, whichever gave `outcome`; null where it was not
+judged so. `group` is null but for rotations of one question (MMBench, MM-UPD), which share it; the unrotated one has it
+as its `id`. `pair` is null but for questions of which all must be right to count (MM-UPD's standard question and its
 unsolvable twin). `classes` is a JSON object of what the benchmark breaks its results down by, for example `{"subject":
 "Art"}`.
 """

@@ -7,6 +7,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from inbol_ray.config.judge import JudgeConfig
 from inbol_ray.config.section import Fraction, Section
 
+Rule = Literal["ours", "official", "free_text"]
 CorpusShares = Literal["proportional", "equal"]
 
 
@@ -52,9 +53,10 @@ class SamplingConfig(Section):
 class ScoringConfig(Section):
     """Which rule decides whether an answer is right; `scoring.answer_match` has the table."""
 
-    rules: Literal["ours", "official"] = "ours"
+    rules: Rule = "ours"
     """`ours` normalises both sides of VQA accuracy always and reads an option in any usual form; `official` is each
-    benchmark's own code to the digit, quirks included. Results name the rule they used."""
+    benchmark's own code to the digit, quirks included; `free_text` finds the answer in a sentence, for models that reply in
+    sentences. Results name the rule they used, and give Acc under each."""
     entity_match: Literal["contains", "exact"] = "contains"
     """Whether an entity's name must be the whole first sentence of the reply, or be in it."""
     judge: JudgeConfig | None = None

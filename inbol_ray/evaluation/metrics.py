@@ -33,7 +33,7 @@ DIFFERENCES = (
 )
 """(method, baseline) of every paired difference."""
 _DEFAULT_CLASSES = ClassConfig()
-_UNUSED = ("images", "gold_answers", "question", "response", "confidence")
+_UNUSED = ("images", "gold_answers", "question", "response", "confidence", "by_rule")
 _COLUMNS = tuple(name for name in PREDICTION.names if name not in _UNUSED)
 
 

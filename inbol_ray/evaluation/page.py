@@ -20,6 +20,7 @@ from inbol_ray.evaluation.page_scores import render_differences, render_hero, re
 from inbol_ray.evaluation.page_style import STYLE
 from inbol_ray.evaluation.page_usage import render_usage_section
 from inbol_ray.evaluation.plots import bin_points, confidence_histogram, legend_mark, line_panel, method_style
+from inbol_ray.evaluation.rule_scores import render_rules_section
 from inbol_ray.evaluation.wording import DOMAIN_LABELS, escape, headline, method_label, number, rich, seeds_of
 from inbol_ray.judging.agreement import render_agreement_section
 
@@ -57,6 +58,7 @@ def render_page(
         render_hero(results),
         "</header>",
         render_scores(results),
+        render_rules_section(results.get("rules", [])),
         render_differences(results),
         render_penalty(results),
         _confidence_section(results, classes),

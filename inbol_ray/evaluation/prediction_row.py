@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
-from inbol_ray.config.sampling import ScoringConfig
+from inbol_ray.config.sampling import Rule, ScoringConfig
 from inbol_ray.corpora.breakdown import question_classes, question_group, question_pair
 from inbol_ray.rows import Question
 from inbol_ray.sampling.vllm_engine import Finish
-from inbol_ray.scoring.outcome import NO_REPLY, REFUSED, judge_reply
+from inbol_ray.scoring.outcome import NO_REPLY, REFUSED, Outcome, judge_reply
 
 
 class GreedyReply(NamedTuple):
@@ -41,11 +41,12 @@ def judge_row(row: Mapping, reply: GreedyReply, *, method: str, checkpoint: str,
     A question without a reply has the outcome `error`, and its `response` says why.
     """
     question = Question.from_row(row)
-    outcome = NO_REPLY
+    outcome, by_rule = NO_REPLY, dict.fromkeys(get_args(Rule), NO_REPLY.kind)
     if reply.finish == "refusal":  # the server says so itself, in words or without
-        outcome = REFUSED
+        outcome, by_rule = REFUSED, dict.fromkeys(by_rule, REFUSED.kind)
     elif not reply.reason:
         outcome = judge_reply(reply.text, question, rules.correct_threshold, rules.scoring)
+        by_rule = {rule: _judge_by(rule, reply.text, question, rules).kind for rule in by_rule}
     return {
         "id": question.id,
         "group": question_group(question),
@@ -69,4 +70,9 @@ def judge_row(row: Mapping, reply: GreedyReply, *, method: str, checkpoint: str,
         "score": outcome.score,
         # Of a refusal, or of no reply, it says nothing about being right.
         "confidence": reply.confidence if outcome.kind in ("correct", "wrong") else None,
+        "by_rule": by_rule,
     }
+
+
+def _judge_by(rule: Rule, reply: str, question: Question, rules: Rules) -> Outcome:
+    return judge_reply(reply, question, rules.correct_threshold, rules.scoring.model_copy(update={"rules": rule}))

@@ -21,6 +21,7 @@ from inbol_ray.evaluation.page_usage import render_usage
 from inbol_ray.evaluation.paper_tables import build_tables, render_tables
 from inbol_ray.evaluation.refusal_tables import build_refusal_table, render_refusal_table
 from inbol_ray.evaluation.report import render_terminal_table, write_report
+from inbol_ray.evaluation.rule_scores import render_rules_table, score_rules
 from inbol_ray.evaluation.usage import read_usage
 from inbol_ray.judging.agreement import compare_with_judge, render_agreement
 from inbol_ray.local_copies import written_to
@@ -48,6 +49,8 @@ def publish(config: PipelineConfig, manifests: dict[str, dict]) -> dict:
     }
     comparable = shared_questions(merge_rotations(predictions))
     results = build_results(comparable, times, name=config.name, provenance=provenance, classes=config.classes)
+    if rules := score_rules(predictions):
+        results["rules"] = rules
     if config.evaluation.in_domain_test is not None:
         results["in_domain_test"] = score_in_domain_test(predictions, config.evaluation.in_domain_test, config.seed)
     if "test_confidence" in stages:
@@ -80,8 +83,8 @@ def publish(config: PipelineConfig, manifests: dict[str, dict]) -> dict:
 
 def publish_benchmarks(config: PipelineConfig) -> dict:
     """Score a finished evaluation a (model, benchmark) pair, write `benchmarks.json` and, as `tables.md`, the paper's
-    tables, that of the benchmarks of refusal, what endpoints were asked and how far a judge agrees, and print those;
-    returns the content of `benchmarks.json`."""
+    tables, that of the benchmarks of refusal and of Acc under each rule, what endpoints were asked and how far a judge
+    agrees, and print those; returns the content of `benchmarks.json`."""
     store = open_store(config)
     folder = store.folder(build_stages(config)["evaluate"])
     predictions, usage = pq.read_table(folder / "predictions.parquet"), read_usage(folder)
@@ -102,8 +105,12 @@ def publish_benchmarks(config: PipelineConfig) -> dict:
         **({"judge": compared} if compared else {}),
         "tables": tables,
         "refusal_table": refusal_table,
+        "rules": (rules := score_rules(predictions)),
     }
-    texts = render_tables(tables), render_refusal_table(refusal_table), render_usage(usage), render_agreement(compared)
+    texts = (
+        *(render_tables(tables), render_refusal_table(refusal_table), render_rules_table(rules)),
+        *(render_usage(usage), render_agreement(compared)),
+    )
     markdown = "\n".join(filter(None, texts))
     with written_to(config.output_dir, config.storage) as out_dir:
         (out_dir / "benchmarks.json").write_text(json.dumps(content, indent=1))

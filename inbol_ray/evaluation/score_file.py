@@ -27,6 +27,7 @@ from inbol_ray.evaluation.metrics import build_results, shared_questions
 from inbol_ray.evaluation.prediction_row import Rules
 from inbol_ray.evaluation.reply_file import file_digest
 from inbol_ray.evaluation.report import render_terminal_table, write_report
+from inbol_ray.evaluation.rule_scores import score_rules
 from inbol_ray.local_copies import set_job_storage, written_to
 from inbol_ray.provenance import git_commit, package_versions
 from inbol_ray.row_writer import write_rows
@@ -110,6 +111,8 @@ def score_replies(
     }
     results = build_results(comparable, [], name=config.name if config else "", provenance=provenance, classes=classes)
     results["replies"] = {path: _counts(judgement) for path, judgement in judged.items()}
+    if rules_table := score_rules(predictions):
+        results["rules"] = rules_table
     if curves := summarise(answers_with_confidence(predictions), "reported"):
         results["risk_coverage"] = curves
     scored = ScoredReplies(

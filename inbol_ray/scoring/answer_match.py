@@ -4,13 +4,15 @@ Under `ours` every text is compared without markdown, LaTeX, surrounding quotes,
 (`plain_answer`). Refusals are not looked at here (`scoring.refusal`), and a reply without a readable choice stays
 unparsed: it is never replaced by a random letter.
 
-| answer_kind | rule "ours" | rule "official", where it differs |
-|---|---|---|
-| vqa10 | VQA accuracy, both sides normalised | VQAv2's own scorer; VizWiz's for VizWiz |
-| mc | `parse_union` | LLaVA's parser for ScienceQA, MMMU's and MMBench's for theirs |
-| entity | a name in the first sentence | (OVEN's needs an index over six million titles) |
-| exact | GQA's equality | |
-| open | the rule of MMMU, A-OKVQA, KIE-HVQA; TUBench's first yes or no; else normalised equality | A-OKVQA raw; TUBench any yes |
+| answer_kind | rule "ours" | rule "official", where it differs | rule "free_text", where it differs from ours |
+|---|---|---|---|
+| vqa10 | VQA accuracy, both sides normalised | VQAv2's own scorer; VizWiz's for VizWiz | by the people whose answer the reply gives |
+| mc | `parse_union` | LLaVA's parser for ScienceQA, MMMU's and MMBench's for theirs | else the option that a sentence names |
+| entity | a name in the first sentence | (OVEN's needs an index over six million titles) | a name that the reply gives |
+| exact | GQA's equality | | an answer that the reply gives |
+| open | the rule of MMMU, A-OKVQA, KIE-HVQA; TUBench's first yes or no; else normalised equality | A-OKVQA raw; TUBench any yes | an answer that the reply gives; A-OKVQA by people; KIE-HVQA as ours |
+
+What a reply gives as its answer, `scoring.free_text` decides; a reply that is a reference always does.
 """
 
 import json
@@ -21,6 +23,7 @@ from inbol_ray.config.sampling import ScoringConfig
 from inbol_ray.errors import DataError
 from inbol_ray.rows import Question
 from inbol_ray.scoring.choice_parsers import ChoiceParser, parse_choice
+from inbol_ray.scoring.free_text import count_people, free_text_accuracy, free_text_choice, free_text_match
 from inbol_ray.scoring.mmmu_open import mmmu_open_match
 from inbol_ray.scoring.ocr_parts import mean_similarity, read_parts
 from inbol_ray.scoring.plain_text import plain_answer
@@ -38,6 +41,8 @@ _OFFICIAL_PARSERS: dict[str, ChoiceParser] = {
 }
 
 _YES_NO = frozenset(["tubench_ucr", "tubench_uvqa"])
+_NO_SENTENCES = frozenset(["kie_hvqa"])
+"""Datasets whose replies are objects."""
 
 
 def score_answer(reply: str, question: Question, scoring: ScoringConfig = OURS) -> tuple[float, bool]:
@@ -56,7 +61,9 @@ def score_answer(reply: str, question: Question, scoring: ScoringConfig = OURS) 
         raise DataError(f"{question.id}: no scorer for answer_kind {question.answer_kind!r}; expected one of {allowed}")
     if not question.gold_answers:
         raise DataError(f"{question.id}: answer_kind {question.answer_kind!r} needs gold_answers, found none")
-    said = plain_answer(reply) if scoring.rules == "ours" else reply
+    if scoring.rules == "free_text" and question.dataset not in _NO_SENTENCES:
+        return _score_free_text(reply, question), False
+    said = reply if scoring.rules == "official" else plain_answer(reply)
     return float(scorer(said, question, scoring)), False
 
 
@@ -67,6 +74,8 @@ def is_unparsed(reply: str, question: Question, scoring: ScoringConfig = OURS) -
 
 def _chosen(reply: str, question: Question, scoring: ScoringConfig) -> int | None:
     official = scoring.rules == "official"
+    if scoring.rules == "free_text":
+        return free_text_choice(reply, question.question, question.choices)
     parser = _OFFICIAL_PARSERS.get(question.dataset, "union") if official else "union"
     return parse_choice(reply, question.choices, parser)
 
@@ -85,6 +94,15 @@ def _gold_indices(question: Question) -> frozenset[int]:
 def _mmmu_gold(meta: str) -> frozenset[int]:
     """MMMU accepts several letters for some questions."""
     return frozenset(ord(letter) - ord("A") for letter in json.loads(meta)["gold"])
+
+
+def _score_free_text(reply: str, question: Question) -> float:
+    """By the people who agree where several were asked (VQA accuracy, A-OKVQA's direct answers), else right or wrong."""
+    if question.answer_kind == "vqa10":
+        return free_text_accuracy(reply, question.question, question.gold_answers)
+    if question.dataset == "aokvqa_direct":
+        return min(1.0, count_people(reply, question.question, question.gold_answers) / 3)
+    return float(free_text_match(reply, question.question, question.gold_answers))
 
 
 def _score_vqa10(reply: str, question: Question, scoring: ScoringConfig) -> float:

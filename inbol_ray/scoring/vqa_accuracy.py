@@ -96,7 +96,12 @@ def vqa_accuracy(prediction: str, references: Sequence[str], mode: VqaMode = "al
         gold, identical = _count_references(tuple(references), mode == "always_normalise")
         if mode == "always_normalise" or not identical:
             prediction = normalise_vqa(prediction)
-    num_equal, num_references = gold[prediction], len(references)
+    return share_of_people(gold[prediction], len(references))
+
+
+def share_of_people(num_equal: int, num_references: int) -> float:
+    """VQA accuracy where `num_equal` of `num_references` people agree: the mean over leaving out each person of
+    min(1, agreeing others / 3). Source: VQAv2 evaluation code, vqaEval.py (evaluate)."""
     left_out = num_equal * min(3, num_equal - 1) + (num_references - num_equal) * min(3, num_equal)
     return left_out / (3 * num_references)
 
