@@ -1,9 +1,9 @@
 """Acc under every rule, from rows judged under all of them."""
 
 import pyarrow as pa
-from inbol_ray.evaluation.judge import GreedyReply, Rules, judge_row
 
 from inbol_ray.config.sampling import ScoringConfig
+from inbol_ray.evaluation.prediction_row import GreedyReply, Rules, judge_row
 from inbol_ray.evaluation.rule_scores import render_rules_section, render_rules_table, score_rules
 from inbol_ray.rows import PREDICTION, Question
 
