@@ -16,7 +16,6 @@ The `meta` of dataset `own` is its user's and declares nothing. Source: ours; th
 
 import json
 import re
-from dataclasses import replace
 from functools import lru_cache
 
 from inbol_ray.rows import Question
@@ -42,9 +41,9 @@ def refuses(reply: str, question: Question) -> bool:
     if declared.get("empty_object_refuses") and _is_empty_object(reply):
         return True
     if (refusal_index := declared.get("refusal_index")) is not None:
-        if parse_choice(reply, question.choices) == refusal_index:
-            return True
-        question = replace(question, answerable=None)  # the detector takes `Can't be determined` for an answer then
+        chosen = parse_choice(reply, question.choices)
+        if chosen is not None or names_option:
+            return chosen == refusal_index
     return detect_refusal(reply, question).refused
 
 

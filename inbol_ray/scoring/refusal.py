@@ -107,7 +107,7 @@ def _judge(pairs: Sequence[tuple[str, str | None]]) -> list[RefusalVerdict]:
 
 
 def _is_plain(clauses: Sequence[Clause], declining_words: Collection[str]) -> bool:
-    """Whether a reply is a few words none of which ever declined: a name that the network has not met is an answer."""
+    """Whether a reply is a few words none of which mostly declines: a name that the network has not met is an answer."""
     tokens = [token for clause in clauses for token in clause.tokens]
     return len(tokens) <= _FEW_WORDS and all(token.isascii() and token not in declining_words for token in tokens)
 

@@ -20,7 +20,7 @@ from inbol_ray.errors import DataError
 from inbol_ray.scoring.refusal_inputs import NUMBER, Inputs, TokenRows, number_tokens, word_parts
 
 WEIGHTS = Path(__file__).with_name("refusal_weights.npz")
-WEIGHTS_SHA256 = "616b0fc1cd69c6e0ceaa6150aab7c0da68ecc367b147c68fe94d9b9b1fba8951"
+WEIGHTS_SHA256 = "f4ca81ae418bf9c1397547de9cd369c9e21c2a335b60bb9e6a5a2fc49419d46a"
 """Of that file. It stands here so that other weights make what was judged with these stale, as other code does."""
 ROLES = ("answers", "declines", "declines_other", "neither")
 """What a clause does with regard to what was asked."""
@@ -45,7 +45,7 @@ class RefusalNetwork:
     def __init__(self, arrays: Mapping[str, np.ndarray]) -> None:
         weights = {name: _unpack(name, arrays) for name in arrays if not name.endswith(".scale")}
         self.declining_words = frozenset(_lines(arrays["declining_words"]))
-        """Words that some declining clause of the training has."""
+        """Words that decline more often than they answer."""
         self._words = _lines(arrays["words"])
         self._coordinate_words = _lines(arrays["coordinate_words"])
         self._weights = weights

@@ -1,6 +1,6 @@
 """Train the refusal network on labelled replies -> `refusal_weights.npz`; `make refusal-model`.
 
-Plain answers come from a grammar (`plain_answers`), all that is hard from authors: the replies in `refusal_replies/` were written by hand by several authors, each to the definition that
+Plain replies come from a grammar (`plain_replies`), all that is hard from authors: the replies in `refusal_replies/` were written by hand by several authors, each to the definition that
 `refusal_replies/README.md` has, none to the detector. Every row has a verdict, and most have a role for each clause
 (`roles`, a letter each), which teaches far more than the verdict alone. The tests have replies of further authors.
 
@@ -23,7 +23,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from inbol_ray.scoring.plain_answers import plain_answers
+from inbol_ray.scoring.plain_replies import plain_answers, plain_refusals
 from inbol_ray.scoring.question_form import KINDS
 from inbol_ray.scoring.refusal_inputs import (
     NUM_BUCKETS,
@@ -54,8 +54,8 @@ class Recipe:
     batch_size: int = 32
     learning_rate: float = 3e-3
     weight_decay: float = 1e-2
-    hidden: int = 48
-    clause_width: int = 64
+    hidden: int = 64
+    clause_width: int = 96
     verdict_width: int = 32
     word_width: int = 16
     part_width: int = 16
@@ -66,7 +66,8 @@ class Recipe:
     coordinates: int = 24
     num_coordinate_words: int = 12_000
     label_smoothing: float = 0.02
-    num_generated: int = 4_000
+    num_plain_answers: int = 4_000
+    num_plain_refusals: int = 2_000
     generated_weight: float = 0.5
     seed: int = 0
 
@@ -306,26 +307,28 @@ def read_examples(skip: Sequence[str] = ()) -> list[Example]:
     return [Example(json.loads(line)) for path in files for line in path.read_text("utf-8").splitlines()]
 
 
-def declining_words(examples: Sequence[Example]) -> dict[str, tuple[int, int]]:
-    """Tokens of clauses that decline, with how many examples have them there and in clauses that answer."""
+def declining_words(examples: Sequence[Example]) -> set[str]:
+    """Tokens that more examples have in clauses that decline than in clauses that answer."""
     declining, answering = Counter(), Counter()
     for example in examples:
-        for clause, letter in zip(example.clauses, example.roles, strict=False):
-            (declining if letter in "Dd" else answering).update(set(clause.tokens))
-        if not example.roles:
-            (declining if example.refusal else answering).update(
-                {t for clause in example.clauses for t in clause.tokens}
-            )
-    return {token: (count, answering[token]) for token, count in declining.items()}
+        roles = example.roles or ("D" if example.refusal else "A") * len(example.clauses)
+        for letter, counts in (("D", declining), ("A", answering)):
+            parts = [
+                clause.tokens for clause, role in zip(example.clauses, roles, strict=True) if role.upper() == letter
+            ]
+            counts.update({token for tokens in parts for token in tokens})
+    return {token for token, count in declining.items() if count > answering[token] and len(token) > 1}
 
 
 def generated_examples(examples: Sequence[Example], coordinates: Coordinates, recipe: Recipe) -> list[Example]:
-    """Plain answers under the examples' questions, in words that decline less often than they answer."""
-    counts = declining_words(examples)
-    refusing = {token for token, (declining, answering) in counts.items() if declining > answering}
-    words = [word for word in coordinates.words if word not in refusing and len(word) > 2]
+    """Plain replies to the examples' questions: answers in words that decline less often than they answer, and refusals."""
+    declining = declining_words(examples)
+    words = [word for word in coordinates.words if word not in declining and len(word) > 2]
     questions = [example.question for example in examples if example.question]
-    rows = plain_answers(words, questions, recipe.num_generated, recipe.seed)
+    rows = [
+        *plain_answers(words, questions, recipe.num_plain_answers, recipe.seed),
+        *plain_refusals(questions, recipe.num_plain_refusals, recipe.seed),
+    ]
     return [Example(row | {"weight": recipe.generated_weight}) for row in rows]
 
 

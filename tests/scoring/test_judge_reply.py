@@ -29,7 +29,7 @@ CHOICE = ask("mc", choices=["cat", "dog"], gold_index=1, gold_answers=["dog"])
         ("A", CHOICE, Outcome("wrong", 0.0, False)),
         ("a bird", CHOICE, Outcome("wrong", 0.0, True)),
         ("I can't tell a cat from a dog", CHOICE, Outcome("refused", 0.0, False)),  # names options, chooses none
-        ("I don't know which one it is. A or B.", CHOICE, Outcome("refused", 0.0, False)),
+        ("I don't know which one it is.", CHOICE, Outcome("refused", 0.0, False)),
         ("I'm not sure, but the answer is B", CHOICE, Outcome("correct", 1.0, False)),
     ],
 )
@@ -72,7 +72,7 @@ def test_no_parser_sees_a_refusal(monkeypatch):
     monkeypatch.setattr(judging, "score_answer", lambda *_: pytest.fail("a refusal was scored"))
     monkeypatch.setattr(judging, "is_unparsed", lambda *_: pytest.fail("a refusal was parsed"))
     for question in (VQA, CHOICE, ask("mc", choices=["cat", "dog"], answerable=False)):
-        assert judge_reply("I don't know. A or B.", question).kind == "refused"
+        assert judge_reply("I can't tell whether it is A or B.", question).kind == "refused"
 
 
 def test_threshold_decides_correctness_and_not_the_score():
@@ -83,7 +83,7 @@ def test_threshold_decides_correctness_and_not_the_score():
 @pytest.mark.parametrize(
     ("reply", "outcome"),
     [
-        ("bad question", Outcome("wrong", 0.0, False)),
+        ("a dog", Outcome("wrong", 0.0, False)),
         ("none", Outcome("wrong", 0.0, False)),
         ("red", Outcome("wrong", 0.0, False)),
         ("", NO_REPLY),
@@ -91,7 +91,7 @@ def test_threshold_decides_correctness_and_not_the_score():
         ("I'm not sure, but it looks red", Outcome("wrong", 0.0, False)),
     ],
 )
-@pytest.mark.parametrize("answers", [[], ["bad question"] * 5 + ["none"] * 5, ["unanswerable"] * 10])
+@pytest.mark.parametrize("answers", [[], ["a dog"] * 5 + ["none"] * 5, ["unanswerable"] * 10])
 def test_only_a_refusal_is_right_where_nothing_can_be_answered(reply, outcome, answers):
     for kind in ("vqa10", "entity", "open"):
         assert judge_reply(reply, ask(kind, gold_answers=answers, answerable=False)) == outcome
