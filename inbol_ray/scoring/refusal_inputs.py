@@ -1,7 +1,7 @@
 """Replies and their questions as arrays for the refusal network: texts -> Inputs.
 
-Tokens of all replies stand one after another, an empty row between two clauses' neighbours of different replies, so that
-no convolution reaches from one reply into the next; clauses are segments of that row of tokens.
+Tokens of all replies are in one row, an empty one between replies, so that no convolution reaches from one into the next;
+clauses are segments of that row.
 
 Source: ours.
 """

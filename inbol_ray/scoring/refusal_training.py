@@ -1,8 +1,9 @@
 """Train the refusal network on labelled replies -> `refusal_weights.npz`; `make refusal-model`.
 
-Plain replies come from a grammar (`plain_replies`), all that is hard from authors: the replies in `refusal_replies/` were written by hand by several authors, each to the definition that
-`refusal_replies/README.md` has, none to the detector. Every row has a verdict, and most have a role for each clause
-(`roles`, a letter each), which teaches far more than the verdict alone. The tests have replies of further authors.
+Plain replies come from a grammar (`plain_replies`), all that is hard from several authors, who wrote the replies in
+`refusal_replies/` by hand, to the definition in its README and not to the detector. Every row has a verdict, and most have
+a role for each clause (`roles`, a letter each), which teaches far more than the verdict alone. The tests have replies of
+further authors.
 
 Source: ours; word coordinates as in `refusal_network`.
 """
