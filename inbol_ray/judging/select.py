@@ -13,9 +13,9 @@ def kinds_to_ask(prediction: Mapping, question: Question, judge: JudgeConfig) ->
     """Kinds of verdict to ask for, in the judge's order; none of a question without a reply.
 
     The rule is unsure of a refusal where its probability is far from 0 and 1, and where words of refusal stand beside an
-    answer. A refusal that is in no words of the reply is never asked about: the server told it, or the benchmark declares it (`scoring.declared`).
-    Correctness needs reference answers and a reply that may be an answer. The rule is unsure of it where it found none
-    of the references: another wording looks to it like an error, a choice that it could not read too.
+    answer. A refusal that is in no words of the reply is never asked about: the server told it, or the benchmark declares
+    it (`scoring.declared`). Correctness needs reference answers and a reply that may be an answer. The rule is unsure of it
+    where it found none of the references: another wording looks to it like an error, a choice that it could not read too.
     """
     found = detect_refusal(final_text(prediction["response"]), question)
     is_refused = prediction["outcome"] == "refused"
