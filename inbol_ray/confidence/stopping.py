@@ -28,7 +28,7 @@ from inbol_ray.confidence.classes import classify
 from inbol_ray.config.sampling import ClassConfig, SamplingConfig, ScoringConfig
 from inbol_ray.rows import Knowledge, Question
 from inbol_ray.sampling.vllm_engine import Reply
-from inbol_ray.scoring.outcome import judge_reply
+from inbol_ray.scoring.outcome import judge_reply, prepare_verdicts
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ class AdaptiveRounds:
         question, num_drawn = Question.from_row(row), len(reply.texts)
         if question.answerable is False:
             return min(self.sampling.adaptive.num_undoubted, self.sampling.num_samples) - num_drawn
+        prepare_verdicts((text, question) for text in reply.texts)
         correct = [
             judge_reply(text, question, self.sampling.correct_threshold, self.scoring).kind == "correct"
             for text in reply.texts
