@@ -39,7 +39,7 @@ def run_stage(work: Path, size: int) -> dict[str, int]:
     from inbol_ray.artifacts import StageContext
     from inbol_ray.confidence.estimate import estimate_confidence
     from inbol_ray.config.load import load_config
-    from inbol_ray.pipeline import started_ray
+    from inbol_ray.ray_session import started_ray
 
     config = load_config(["--config", "jobs/configs/demo.yaml", "--evaluation.sample_confidence", "false", *OPTIONS])
     folder = work / "memory"

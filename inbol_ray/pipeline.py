@@ -1,13 +1,9 @@
 """The graph of stages that a configuration describes, and running it."""
 
-import importlib
-import logging
-import os
 import signal
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from inbol_ray.artifacts import Stage, open_store
@@ -20,10 +16,9 @@ from inbol_ray.errors import ConfigError, InbolError
 from inbol_ray.evaluation.reply_file import file_digest
 from inbol_ray.images import IMAGES_VERSION
 from inbol_ray.judging.prompt import JUDGE_PROMPT_VERSION
-from inbol_ray.local_copies import set_job_storage
-from inbol_ray.machine import logical_cpus, object_store_bytes, this_machine
 from inbol_ray.preflight.check import check_run
 from inbol_ray.prompts import PROMPTS_VERSION
+from inbol_ray.ray_session import started_ray
 from inbol_ray.storage import is_remote
 from inbol_ray.watch import start_board, submission_id, watched
 
@@ -265,7 +260,7 @@ def run_stages(config: PipelineConfig, targets: list[str] | None = None) -> dict
     missing = [name for name in wanted if store.manifest(stages[name]) is None]
     _check_output_dir(config)
     manifests = {}
-    with started_ray(config) if missing else _nothing():
+    with started_ray(config) if missing else nullcontext():
         board = None
         if missing:
             check_run(config, [stages[name] for name in missing], store)
@@ -308,63 +303,6 @@ def _describe(manifest: dict, cached: bool) -> str:
     return f"{took:>15}  {counts}"
 
 
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield
-
-
-@contextmanager
-def started_ray(config: PipelineConfig) -> Iterator[None]:
-    """Ray for the time of a run: the configured or surrounding cluster, else one on this machine, taken down after."""
-    import ray
-
-    _set_quiet_defaults()
-    if ray.is_initialized():
-        yield
-        return
-    address = config.ray.address or os.environ.get("RAY_ADDRESS")
-    environment = {
-        "env_vars": {
-            # vLLM starts three times slower without compiled bytecode, which this variable prevents.
-            "PYTHONDONTWRITEBYTECODE": "",
-            "HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", "0"),
-            "TOKENIZERS_PARALLELISM": "false",
-        }
-        | set_job_storage(config.storage)
-    }
-    started = time.monotonic()
-    if address:
-        ray.init(address=address, runtime_env=environment, log_to_driver=False)
-    else:
-        # It says that this private cluster has a token; one without a token is only ever met by its address, above.
-        logging.getLogger("ray._private.authentication.authentication_token_setup").setLevel(logging.ERROR)
-        machine = this_machine()
-        ray.init(
-            address="local",  # not whatever cluster happens to run on this machine
-            num_cpus=config.ray.num_cpus or logical_cpus(machine),
-            object_store_memory=config.ray.object_store_memory_bytes or object_store_bytes(machine),
-            runtime_env=environment,
-            include_dashboard=False,
-            log_to_driver=False,
-            configure_logging=False,
-        )
-    print(f"Ray is up after {time.monotonic() - started:.1f} s: {_total_resources()}", file=sys.stderr)
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
-def _total_resources() -> str:
-    import ray
-
-    total = ray.cluster_resources()
-    store = total.get("object_store_memory", 0) / 1e9
-    return f"{total.get('CPU', 0):g} CPUs, {total.get('GPU', 0):g} GPUs, {store:,.1f} GB of object store"
-
-
 def run_job(work: Callable[[], object]) -> None:
     """What every `jobs/*.py` wraps around its work: exit 1 with one line on a known error, 130 or 143 when stopped."""
 
@@ -380,23 +318,3 @@ def run_job(work: Callable[[], object]) -> None:
     except InbolError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1) from None
-
-
-def _set_quiet_defaults() -> None:
-    """Keep third-party chatter out of the stage lines; whoever sets a variable keeps what they set."""
-    defaults = {
-        "RAY_TRAIN_V2_ENABLED": "1",
-        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-        "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
-        # One line says that it is set. Without it each engine pool warns that its actors' arguments, which the driver
-        # holds, might be lost.
-        "RAY_BACKEND_LOG_LEVEL": "fatal",
-        "VLLM_LOGGING_LEVEL": "ERROR",
-        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-        "TRANSFORMERS_VERBOSITY": "error",
-    }
-    for name, value in defaults.items():
-        os.environ.setdefault(name, value)
-    importlib.import_module("ray.data")  # configures its loggers, so it comes first
-    for name in ("ray.data", "ray.train", "ray._private.worker"):
-        logging.getLogger(name).setLevel(logging.ERROR)

@@ -16,7 +16,8 @@ def main() -> None:
     config = parse_job_args(__doc__, options[1:] if options[:1] == ["check"] else options)
     from inbol_ray.artifacts import open_store
     from inbol_ray.corpora.check import check_corpora
-    from inbol_ray.pipeline import build_stages, run_job, run_stages, started_ray
+    from inbol_ray.pipeline import build_stages, run_job, run_stages
+    from inbol_ray.ray_session import started_ray
 
     def check() -> None:
         with started_ray(config):

@@ -65,7 +65,7 @@ def test_the_object_store_follows_memory_and_shared_memory(memory_gb, shared_gb,
 
 def test_a_ray_started_here_has_what_the_rule_says(tmp_path):
     code = (
-        "import json, sys; from inbol_ray.config.load import load_config; from inbol_ray.pipeline import started_ray\n"
+        "import json, sys; from inbol_ray.config.load import load_config; from inbol_ray.ray_session import started_ray\n"
         "with started_ray(load_config(sys.argv[1:])):\n"
         "    import ray; print(json.dumps(ray.cluster_resources()))"
     )

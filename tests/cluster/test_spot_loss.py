@@ -19,7 +19,7 @@ import sys
 import pyarrow.parquet as pq
 from inbol_ray.config.load import load_config
 from inbol_ray.config.training import SupervisedConfig
-from inbol_ray.pipeline import started_ray
+from inbol_ray.ray_session import started_ray
 from inbol_ray.watch import start_board
 
 init, rows, out, min_workers = sys.argv[1:5]

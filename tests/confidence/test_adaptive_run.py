@@ -58,7 +58,7 @@ def draw_all(model, questions, config):
 
 
 def test_adaptive_samples_are_the_first_of_all_samples_and_keep_their_class(decided_llava, scene_images, tmp_path):
-    from inbol_ray.pipeline import started_ray
+    from inbol_ray.ray_session import started_ray
 
     published = str(tmp_path / "published")
     options = ["--config", "jobs/configs/demo.yaml", "--engine.num_engines", "1", "--sampling.max_tokens", "1"]

@@ -174,7 +174,7 @@ def test_trl_trains_an_sft_step_on_our_very_tokens(exported, tiny_llava, tmp_pat
 def test_ray_data_writes_all_parts_to_folders_and_stores(data_folder, s3_bucket, tmp_path, monkeypatch):
     from inbol_ray.config.load import load_config
     from inbol_ray.local_copies import CACHE_VARIABLE, local_copy
-    from inbol_ray.pipeline import started_ray
+    from inbol_ray.ray_session import started_ray
 
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "copies"))
     left = tmp_path / "exported" / "preferences" / "of_an_earlier_export.parquet"

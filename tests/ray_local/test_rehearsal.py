@@ -30,7 +30,7 @@ import base64, json, socket, sys
 import httpx
 from ray import serve
 from inbol_ray.config.load import load_config
-from inbol_ray.pipeline import started_ray
+from inbol_ray.ray_session import started_ray
 from inbol_ray.serving.app import build_application
 
 image, options = sys.argv[1], sys.argv[2:]
