@@ -75,7 +75,7 @@ def detect_refusals(replies: Sequence[str], questions: Sequence[Question | None]
             asked.append((number, reply, question.question if question else None))
     known = _KNOWN
     missing = list(dict.fromkeys(pair for _, *rest in asked if (pair := tuple(rest)) not in known))
-    if len(known) + len(missing) > _CACHE_SIZE:
+    if missing and len(known) + len(missing) > _CACHE_SIZE:
         known.clear()
         missing = list(dict.fromkeys((reply, text) for _, reply, text in asked))
     for start in range(0, len(missing), _BATCH_SIZE):
@@ -91,18 +91,18 @@ _KNOWN: dict[tuple[str, str | None], RefusalVerdict] = {}
 
 
 def _judge(pairs: Sequence[tuple[str, str | None]]) -> list[RefusalVerdict]:
-    clauses = [shorten(split_clauses(reply)) or [_EMPTY] for reply, _ in pairs]
     network = load_network()
-    scores = network.score(pack_inputs(clauses, [text for _, text in pairs]))
+    clauses = [shorten(split_clauses(reply)) or [_EMPTY] for reply, _ in pairs]
+    verdicts = [_ANSWERED] * len(pairs)
+    read = [place for place, parts in enumerate(clauses) if not _is_plain(parts, network.declining_words)]
+    if not read:
+        return verdicts
+    scores = network.score(pack_inputs([clauses[place] for place in read], [pairs[place][1] for place in read]))
     low, high = UNSURE_BETWEEN
-    verdicts = []
-    for parts, probability, hedge in zip(clauses, scores.refusal.tolist(), scores.hedge.tolist(), strict=True):
-        if _is_plain(parts, network.declining_words):
-            verdicts.append(_ANSWERED)
-            continue
+    for place, probability, hedge in zip(read, scores.refusal.tolist(), scores.hedge.tolist(), strict=True):
         refused = probability >= REFUSES_FROM
         hedged = not refused and hedge >= HEDGES_FROM
-        verdicts.append(RefusalVerdict(refused, hedged, low < probability < high, round(probability, 4)))
+        verdicts[place] = RefusalVerdict(refused, hedged, low < probability < high, round(probability, 4))
     return verdicts
 
 

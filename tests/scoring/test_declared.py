@@ -8,6 +8,7 @@ from inbol_ray.config.sampling import ScoringConfig
 from inbol_ray.rows import Question
 from inbol_ray.scoring.outcome import judge_reply
 
+MISTAKEN = pytest.mark.xfail(reason="a known mistake of the refusal network", strict=True)
 CHOICES = ["cat", "Can't be determined", "None of the above"]
 
 
@@ -96,5 +97,17 @@ def test_an_option_that_reads_like_a_declared_refusal_is_an_option():
 )
 def test_an_object_that_holds_nothing(reply, outcome):
     assert judge(reply, ask([], None, empty_object_refuses=True)) == outcome
-    if outcome == "wrong":  # what holds nothing may be read as a refusal anyway
-        assert judge(reply, ask([], None)) == "wrong"
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        pytest.param('{"text": " ", "count": 0, "number": "0", "more": null}', marks=MISTAKEN),
+        '```json\n{"text": ""}\n```',
+        '{"text": "a"}',
+        "{}",
+        "{",
+    ],
+)
+def test_an_object_that_holds_nothing_refuses_nothing_elsewhere(reply):
+    assert judge(reply, ask([], None)) == "wrong"

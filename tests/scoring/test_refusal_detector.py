@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from inbol_ray.prompts import REFUSALS
 from inbol_ray.rows import Question
+from inbol_ray.scoring import refusal
 from inbol_ray.scoring.plain_replies import plain_answers
-from inbol_ray.scoring.refusal import RefusalVerdict, detect_refusal, detect_refusals, option_refuses
+from inbol_ray.scoring.refusal import detect_refusal, detect_refusals, option_refuses
 from inbol_ray.scoring.refusal_training import REPLIES
 
 STRANGERS = [
@@ -25,6 +26,7 @@ _PLAIN = (
     "meadow volcano nectar tundra circle steppe glacier beetles berries lantern trombone velvet saffron cobalt marble harbour "
     "accordion walrus fennel pagoda turquoise plaid sledge gravel awning sombrero compass thistle cinnamon kayak"
 )
+MISTAKEN = pytest.mark.xfail(reason="a known mistake of the network", strict=True)
 PLAIN_WORDS = _PLAIN.split()
 
 
@@ -105,6 +107,7 @@ def test_every_training_template_is_detected(reply):
         ("What color is it?", "<think>I don't know whether it is red. Look closer.</think>\nblue", False),
         ("What time is it?", "Without more context, it is impossible to say.", True),
         ("O que \u00e9 isto?", "Desculpe, n\u00e3o posso responder a isso.", True),
+        pytest.param("\u6709\u51e0\u53ea\u732b\uff1f", "\u4e24\u53ea\u3002", False, marks=MISTAKEN),
         (None, "I can't answer that.", True),
         (None, "red", False),
         (None, "", False),
@@ -181,6 +184,15 @@ def test_a_batch_gives_the_verdicts_of_single_replies():
     assert detect_refusals([], []) == []
 
 
+def test_verdicts_that_were_prepared_are_not_computed_again(monkeypatch):
+    replies = [row["reply"] for row in STRANGERS[:6]]
+    monkeypatch.setattr(refusal, "_KNOWN", {})
+    monkeypatch.setattr(refusal, "_CACHE_SIZE", 3)  # even where more came together than are kept otherwise
+    together = detect_refusals(replies, [None] * len(replies))
+    monkeypatch.setattr(refusal, "_judge", lambda pairs: pytest.fail(f"judged again: {pairs}"))
+    assert [detect_refusal(reply) for reply in replies] == together
+
+
 def test_dress_changes_nothing():
     for row in STRANGERS[:300:3]:
         if row["language"] == "en" and "'" in row["reply"] and '"' not in row["reply"]:
@@ -189,8 +201,9 @@ def test_dress_changes_nothing():
             assert first == second, curly
 
 
-def test_a_plain_answer_is_sure():
-    assert detect_refusal("red", ask("What color is it?")) == RefusalVerdict(
-        False, False, False, detect_refusal("red", ask("What color is it?")).probability
-    )
-    assert detect_refusal("red", ask("What color is it?")).probability < 0.15
+def test_a_plain_answer_and_a_plain_refusal_are_sure():
+    question = ask("What color is it?")
+    answer, decline = detect_refusals(["It is red.", "I can't tell."], [question, question])
+    assert (answer.refused, answer.hedged, answer.unsure) == (False, False, False)
+    assert (decline.refused, decline.hedged, decline.unsure) == (True, False, False)
+    assert answer.probability < 0.15 and decline.probability > 0.85
