@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from inbol_ray.confidence.classes import classify
-from inbol_ray.confidence.simulation import simulate_questions
-from inbol_ray.confidence.stopping import replay
 from inbol_ray.config.sampling import AdaptiveConfig, ClassConfig
+from inbol_ray.method.classes import classify
+from inbol_ray.method.simulated_questions import simulate_questions
+from inbol_ray.method.stopping import replay
 
 RECORDED = ("demo/artifacts", "seeds/seed-*/artifacts")
 CONCENTRATIONS = {0.05: "sure", 0.3: "mixed", 2.0: "guessing"}

@@ -141,8 +141,8 @@ def measure_precision(size: Size, folder: Path, record: Record) -> None:
     """Log-probabilities of the same weights: a fault of mask or positions would stand out from the rounding."""
     import torch
 
+    from inbol_ray.method.packing import pack_responses
     from inbol_ray.training.objectives import move_to, response_logps
-    from inbol_ray.training.packing import pack_responses
 
     processor = build_processor(size.shape)
     model = build_model(replace(size.shape, dtype="bfloat16"), processor.tokenizer, size.device).eval()
@@ -184,9 +184,9 @@ def measure_logits(size: Size, folder: Path, record: Record) -> None:
     """The two losses on logits of a large vocabulary, at once and in chunks: gradients, time and memory."""
     import torch
 
-    from inbol_ray.training import losses
+    from inbol_ray.method import losses
+    from inbol_ray.method.packing import packed_logps
     from inbol_ray.training.encode import IGNORED
-    from inbol_ray.training.packing import packed_logps
 
     num_rows, width = (16, 128) if size.device == "cuda" else (4, 16)
     generator = torch.Generator(size.device).manual_seed(0)

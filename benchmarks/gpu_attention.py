@@ -95,8 +95,8 @@ def flex_logps(bench: Bench, batch: dict):
     from torch.nn.attention.flex_attention import create_block_mask
     from transformers.modeling_outputs import BaseModelOutputWithPooling
 
+    from inbol_ray.method.packing import packed_logps
     from inbol_ray.training.objectives import frozen_image_features
-    from inbol_ray.training.packing import packed_logps
 
     bench.base.model.language_model.set_attn_implementation("flex_attention")
     features = frozen_image_features(bench.model, batch["pixel_values"])

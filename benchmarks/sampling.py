@@ -138,7 +138,7 @@ def write_questions(work: Path, count: int) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from inbol_ray.prompts import chat_prompt
+    from inbol_ray.method.prompts import chat_prompt
     from inbol_ray.toyworld.questions import ask
     from inbol_ray.toyworld.scenes import SceneStyle, draw_scene, encode_png, render_scene
 

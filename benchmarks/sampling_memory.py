@@ -36,10 +36,10 @@ def run_stage(work: Path, size: int) -> dict[str, int]:
     """Peaks in MiB while the confidence stage samples and judges `size` questions."""
     from peak_memory import PeakMemory, anonymous_mib
 
-    from inbol_ray.artifacts import StageContext
     from inbol_ray.confidence.estimate import estimate_confidence
     from inbol_ray.config.load import load_config
-    from inbol_ray.ray_session import started_ray
+    from inbol_ray.runtime.ray_session import started_ray
+    from inbol_ray.store.artifacts import StageContext
 
     config = load_config(["--config", "jobs/configs/demo.yaml", "--evaluation.sample_confidence", "false", *OPTIONS])
     folder = work / "memory"
@@ -67,8 +67,8 @@ def write_inputs(folder: Path, model: Path, size: int) -> dict[str, Path]:
     """The stage's inputs: `size` questions about a few images, in no order of their ids."""
     import numpy as np
 
-    from inbol_ray.row_writer import write_rows
     from inbol_ray.rows import QUESTION, Question
+    from inbol_ray.store.row_writer import write_rows
     from inbol_ray.toyworld.scenes import SceneStyle, draw_scene, encode_png, render_scene
 
     inputs = {name: folder / name for name in ("questions", "unanswerable", "checkpoint")}

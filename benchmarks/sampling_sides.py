@@ -116,7 +116,7 @@ def run_ours(task: Task) -> dict:
     import pyarrow as pa
 
     from inbol_ray.config.load import load_config
-    from inbol_ray.ray_session import started_ray
+    from inbol_ray.runtime.ray_session import started_ray
     from inbol_ray.sampling.generate import generate
 
     config = load_config(["--config", "jobs/configs/demo.yaml", "--engine.num_engines", "1"])
@@ -149,7 +149,7 @@ def run_ray_data_llm(task: Task) -> dict:
 
     from inbol_ray.config.load import load_config
     from inbol_ray.images import load_image
-    from inbol_ray.ray_session import started_ray
+    from inbol_ray.runtime.ray_session import started_ray
 
     config = engine_config()
     processor_config = vLLMEngineProcessorConfig(

@@ -75,7 +75,7 @@ def unshare(batch: dict, objective) -> dict:
     """The batch with a row for each response: prefix and image repeated, everything else as before."""
     import torch
 
-    from inbol_ray.training.packing import pack_responses
+    from inbol_ray.method.packing import pack_responses
 
     prefixes, responses, owners = [], [], []
     for row, (ids, segments) in enumerate(zip(batch["input_ids"], batch["segments"], strict=True)):
@@ -104,7 +104,7 @@ class UnsharedObjective:
     def loss(self, model, batch: dict, reference):
         import torch
 
-        from inbol_ray.training.losses import ca_dpo_loss
+        from inbol_ray.method.losses import ca_dpo_loss
         from inbol_ray.training.objectives import frozen_image_features, response_logps
 
         features = frozen_image_features(model, batch["pixel_values"])

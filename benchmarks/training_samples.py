@@ -61,7 +61,7 @@ def build_processor(shape: Shape):
     from transformers import CLIPImageProcessor, LlavaProcessor
 
     from inbol_ray.config.model import PromptConfig
-    from inbol_ray.prompts import CHAT_TEMPLATE
+    from inbol_ray.method.prompts import CHAT_TEMPLATE
     from inbol_ray.toyworld.base_model import build_tokenizer
 
     return LlavaProcessor(
@@ -130,7 +130,7 @@ def write_samples(folder: Path, kind: str, count: int) -> list[dict]:
     """
     import numpy as np
 
-    from inbol_ray.datagen.preference_pairs import pair_weights
+    from inbol_ray.method.preference_pairs import pair_weights
     from inbol_ray.rows import KNOWLEDGE_CLASSES
     from inbol_ray.toyworld.scenes import COLOUR_NAMES, SceneStyle, draw_scene, encode_png, render_scene
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from inbol_ray.leases import is_locked
+from inbol_ray.store.leases import is_locked
 
 ROOT = Path(__file__).resolve().parents[1]
 RAY_JOB = [str(Path(sys.executable).with_name("ray")), "job"]

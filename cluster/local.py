@@ -20,10 +20,10 @@ from contextlib import suppress
 from pathlib import Path
 
 import yaml
+from local_nodes import ANY_PORTS, NODE_ID_BYTES, RAY
 
-from inbol_ray.cluster_resources import NODE_TYPES_VARIABLE, NodeType
-from inbol_ray.leases import file_lock, is_locked
-from inbol_ray.local_nodes import ANY_PORTS, NODE_ID_BYTES, RAY
+from inbol_ray.runtime.resources import NODE_TYPES_VARIABLE, NodeType
+from inbol_ray.store.leases import file_lock, is_locked
 
 ROOT = Path(__file__).resolve().parents[1]
 NODE_CPUS = 2
@@ -44,7 +44,7 @@ def autoscaler_config(folder: Path, gcs_address: str, head_node_id: str, options
         "upscaling_speed": 10,
         "provider": {
             "type": "external",
-            "module": "inbol_ray.local_nodes.LocalNodes",
+            "module": "local_nodes.LocalNodes",
             "use_node_id_as_ip": True,
             "disable_node_updaters": True,
             "disable_launch_config_check": True,
@@ -99,6 +99,8 @@ def cluster_environment(folder: Path, options: argparse.Namespace) -> dict[str, 
         "OMP_NUM_THREADS": "1",
         NODE_TYPES_VARIABLE: json.dumps([vars(growth)]),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        # The head's autoscaler imports `local_nodes` from here.
+        "PYTHONPATH": os.pathsep.join(filter(None, (str(Path(__file__).parent), inherited.get("PYTHONPATH")))),
     }
 
 

@@ -17,7 +17,7 @@ from PIL import Image, UnidentifiedImageError
 from inbol_ray.errors import InbolError
 from inbol_ray.pixels import PixelRule, to_rgb, without_metadata
 from inbol_ray.rows import shows_own_image
-from inbol_ray.storage import open_reference
+from inbol_ray.store.storage import open_reference
 
 MAX_IMAGE_BYTES = 64 << 20
 """Largest accepted image file."""

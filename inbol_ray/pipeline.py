@@ -6,8 +6,6 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
-from inbol_ray.artifacts import Stage, open_store
-from inbol_ray.cluster_resources import check_asks, growth_limits, nodes_up, place_engines, stage_asks, waiting_for
 from inbol_ray.config.corpora import TOYWORLD_PREFIX, CorpusConfig
 from inbol_ray.config.evaluation import UNTRAINED_METHODS
 from inbol_ray.config.schema import PipelineConfig
@@ -16,11 +14,13 @@ from inbol_ray.errors import ConfigError, InbolError
 from inbol_ray.evaluation.reply_file import file_digest
 from inbol_ray.images import IMAGES_VERSION
 from inbol_ray.judging.prompt import JUDGE_PROMPT_VERSION
+from inbol_ray.method.prompts import PROMPTS_VERSION
 from inbol_ray.preflight.check import check_run
-from inbol_ray.prompts import PROMPTS_VERSION
-from inbol_ray.ray_session import started_ray
-from inbol_ray.storage import is_remote
-from inbol_ray.watch import start_board, submission_id, watched
+from inbol_ray.runtime.progress_sinks import start_board, submission_id, watched
+from inbol_ray.runtime.ray_session import started_ray
+from inbol_ray.runtime.resources import check_asks, growth_limits, nodes_up, place_engines, stage_asks, waiting_for
+from inbol_ray.store.artifacts import Stage, open_store
+from inbol_ray.store.storage import is_remote
 
 SURVIVAL_SETTINGS = ("min_workers", "max_failures", "checkpoint_every_steps")
 """Settings of a training method that decide how it survives, and not what comes out."""

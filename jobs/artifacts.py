@@ -36,9 +36,9 @@ def _split(argv: list[str]) -> tuple[str | None, str | None, list[str], bool]:
 
 
 def _run(command: str, name: str | None, config: PipelineConfig, delete: bool) -> None:
-    from inbol_ray.artifacts import open_store
-    from inbol_ray.lineage import find_artifact, find_garbage, list_artifacts, walk_lineage
     from inbol_ray.pipeline import build_stages
+    from inbol_ray.store.artifacts import open_store
+    from inbol_ray.store.lineage import find_artifact, find_garbage, list_artifacts, walk_lineage
 
     store = open_store(config)
     wanted = {stage.artifact_id for stage in build_stages(config).values()}

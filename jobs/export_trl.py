@@ -8,9 +8,9 @@ from inbol_ray.config.load import parse_job_args
 
 def main() -> None:
     config = parse_job_args(__doc__)
-    from inbol_ray.artifacts import open_store
     from inbol_ray.pipeline import build_stages, run_job, run_stages
-    from inbol_ray.ray_session import started_ray
+    from inbol_ray.runtime.ray_session import started_ray
+    from inbol_ray.store.artifacts import open_store
 
     out_uri = f"{config.output_dir.rstrip('/')}/trl"
 

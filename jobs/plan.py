@@ -20,7 +20,6 @@ def main() -> None:
 
 
 def _run(config: PipelineConfig) -> None:
-    from inbol_ray.artifacts import open_store
     from inbol_ray.pipeline import build_stages
     from inbol_ray.plan.estimate import find_rate, measured_manifests, plan_stage, scenario_of, warn, what_if
     from inbol_ray.plan.memory import footprints
@@ -29,6 +28,7 @@ def _run(config: PipelineConfig) -> None:
     from inbol_ray.plan.shapes import shape_of
     from inbol_ray.plan.simulation import best_rows_per_block, largest_useful, simulate
     from inbol_ray.plan.workload import build_work
+    from inbol_ray.store.artifacts import open_store
 
     stages, store = build_stages(config), open_store(config)
     finished = {name: manifest for name, stage in stages.items() if (manifest := store.manifest(stage))}

@@ -7,7 +7,7 @@ import uuid
 import pytest
 from s3_server import S3Bucket, run_s3_server
 
-from inbol_ray import storage
+from inbol_ray.store import storage
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from inbol_ray.artifacts import StageContext
 from inbol_ray.config.schema import PipelineConfig
+from inbol_ray.store.artifacts import StageContext
 
 
 def stage_context(folder: Path, config: PipelineConfig, settings: dict | None = None, **inputs: Path) -> StageContext:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from inbol_ray.config.machines import EngineConfig
 from inbol_ray.config.model import PromptConfig
 from inbol_ray.images import IMAGES_VERSION
-from inbol_ray.prompts import PROMPTS_VERSION, REFUSALS_VERSION, dialogue_prompt
+from inbol_ray.method.prompts import PROMPTS_VERSION, REFUSALS_VERSION, dialogue_prompt
 
 
 class Stored(BaseModel):

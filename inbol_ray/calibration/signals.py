@@ -10,19 +10,19 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from inbol_ray.artifacts import StageContext
 from inbol_ray.config.evaluation import UNTRAINED_METHODS
 from inbol_ray.corpora.read import read_corpora, stream_tables
 from inbol_ray.corpora.source import corpus_source
 from inbol_ray.corpora.stage import keep_questions
-from inbol_ray.prompts import question_prompt
-from inbol_ray.row_writer import write_rows
+from inbol_ray.method.prompts import question_prompt
 from inbol_ray.rows import Question, Rejected
 from inbol_ray.sampling.chat_engine import SAMPLE_TEMPERATURE, agreement_rate
 from inbol_ray.sampling.checkpoints import model_digest
 from inbol_ray.sampling.generate import generate
 from inbol_ray.sampling.vllm_engine import Decoding, Reply
 from inbol_ray.scoring.outcome import judge_reply
+from inbol_ray.store.artifacts import StageContext
+from inbol_ray.store.row_writer import write_rows
 
 SIGNAL = pa.schema(
     [

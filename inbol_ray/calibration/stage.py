@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow.parquet as pq
 
-from inbol_ray.artifacts import StageContext
+from inbol_ray.calibration.calibration_file import FORMAT, Calibration, calibrate_signal, write_calibration
 from inbol_ray.calibration.conditions import QuestionKind, current_conditions
-from inbol_ray.calibration.risk_coverage import summarise
-from inbol_ray.calibration.thresholds import FORMAT, Calibration, calibrate_signal, write_calibration
+from inbol_ray.method.risk_coverage import summarise
+from inbol_ray.store.artifacts import StageContext
 
 RISK_COVERAGE = "risk_coverage.json"
 

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from inbol_ray.config.machines import StorageConfig
 from inbol_ray.errors import CheckpointError, DataError
 from inbol_ray.rows import SAMPLED_ANSWERS
-from inbol_ray.storage import create_folder, open_filesystem, write_whole
+from inbol_ray.store.storage import create_folder, open_filesystem, write_whole
 
 DESCRIPTION = "dataset.json"
 SCHEMA_VERSION = SAMPLED_ANSWERS.metadata[b"schema"].decode()

@@ -13,22 +13,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from inbol_ray.artifacts import StageContext
+from inbol_ray.confidence.adaptive_rounds import AdaptiveRounds
 from inbol_ray.confidence.dataset import DESCRIPTION, describe, publish, read_dataset
 from inbol_ray.confidence.judging import Judge
-from inbol_ray.confidence.stopping import AdaptiveRounds
 from inbol_ray.config.model import PromptConfig
 from inbol_ray.config.sampling import SamplingConfig
 from inbol_ray.corpora.disk_index import DiskIndex
 from inbol_ray.errors import DataError
-from inbol_ray.prompts import question_prompt
-from inbol_ray.provenance import package_versions
-from inbol_ray.row_writer import RowWriter
+from inbol_ray.method.prompts import question_prompt
 from inbol_ray.rows import QUESTION, SAMPLED_ANSWERS, Question, Rejected
 from inbol_ray.sampling.checkpoints import model_digest
 from inbol_ray.sampling.generate import generate
 from inbol_ray.sampling.parts import REPLY, Parts
 from inbol_ray.sampling.vllm_engine import Decoding
+from inbol_ray.store.artifacts import StageContext
+from inbol_ray.store.provenance import package_versions
+from inbol_ray.store.row_writer import RowWriter
 
 BATCH_ROWS = 1024
 """Rows that are in memory at a time, beside those that a Parquet writer gathers."""

@@ -13,8 +13,8 @@ import pyarrow as pa
 
 from inbol_ray.confidence.estimators import likelihood, self_consistency
 from inbol_ray.config.sampling import SamplingConfig, ScoringConfig
-from inbol_ray.progress import write_progress
 from inbol_ray.rows import SAMPLED_ANSWERS, Question
+from inbol_ray.runtime.progress import write_progress
 from inbol_ray.sampling.parts import Parts
 from inbol_ray.scoring.answer_match import OURS
 from inbol_ray.scoring.outcome import judge_reply, prepare_verdicts

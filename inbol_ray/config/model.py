@@ -42,7 +42,7 @@ BaseModelConfig = Annotated[ToyBaseModel | CheckpointBaseModel, Field(discrimina
 
 
 class PromptConfig(Section):
-    """Wording of the prompts; the templates are in `inbol_ray.prompts`."""
+    """Wording of the prompts; the templates are in `inbol_ray.method.prompts`."""
 
     system: Annotated[str, Field(min_length=1)] | None = None
     """Text before the first turn of every prompt, in training, sampling, evaluation and serving alike: your own, or

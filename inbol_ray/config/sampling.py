@@ -12,7 +12,7 @@ CorpusShares = Literal["proportional", "equal"]
 
 
 class AdaptiveConfig(Section):
-    """Stop sampling a question once its class is decided (`inbol_ray.confidence.stopping` has the test)."""
+    """Stop sampling a question once its class is decided (`inbol_ray.method.stopping` has the test)."""
 
     error_rate: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
     """Among questions that stop early, the accepted share whose class all `num_samples` would have made another. Ours."""

@@ -20,10 +20,10 @@ from inbol_ray.corpora.read import NOT_DRAWN, read_corpora, stream_tables
 from inbol_ray.corpora.source import CorpusSource, corpus_source
 from inbol_ray.errors import InbolError
 from inbol_ray.images import ImageError, load_image, pixel_rule
-from inbol_ray.local_copies import written_to
-from inbol_ray.prompts import question_prompt
+from inbol_ray.method.prompts import question_prompt
 from inbol_ray.rows import Question
-from inbol_ray.storage import delete_folder, is_remote
+from inbol_ray.store.local_copies import written_to
+from inbol_ray.store.storage import delete_folder, is_remote
 
 NUM_PROMPTS = 2
 WIDTH = 118

@@ -18,7 +18,7 @@ from inbol_ray.config.machines import StorageConfig
 from inbol_ray.corpora.disk_index import DiskIndex
 from inbol_ray.corpora.file_start import START_BYTES, unlike_text
 from inbol_ray.errors import DataError
-from inbol_ray.storage import create_folder, is_remote, open_filesystem, reference_to, write_whole
+from inbol_ray.store.storage import create_folder, is_remote, open_filesystem, reference_to, write_whole
 
 STREAM_BUFFER_BYTES = 1 << 20
 

@@ -10,15 +10,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from inbol_ray.artifacts import StageContext
 from inbol_ray.config.corpora import CorpusConfig
 from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.corpora.leakage import KEYS, EvaluationKeys, Leaks, with_keys
 from inbol_ray.corpora.read import NOT_DRAWN, read_corpora, stream_tables
 from inbol_ray.corpora.source import corpus_source
 from inbol_ray.errors import LeakageError
-from inbol_ray.row_writer import RowWriter
 from inbol_ray.rows import QUESTION, Rejected
+from inbol_ray.store.artifacts import StageContext
+from inbol_ray.store.row_writer import RowWriter
 
 BENCHMARK_QUESTION = pa.unify_schemas(
     [QUESTION, pa.schema([pa.field("benchmark", pa.string()), pa.field("domain", pa.string())])]

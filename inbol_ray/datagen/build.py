@@ -5,13 +5,13 @@ from collections import Counter
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from inbol_ray.artifacts import StageContext
-from inbol_ray.confidence.classes import classify
 from inbol_ray.datagen.balance import balanced
-from inbol_ray.datagen.idk_instructions import build_idk_instruction, build_sft_example
-from inbol_ray.datagen.preference_pairs import build_preference_set
-from inbol_ray.row_writer import write_rows
+from inbol_ray.method.classes import classify
+from inbol_ray.method.idk_instructions import build_idk_instruction, build_sft_example
+from inbol_ray.method.preference_pairs import build_preference_set
 from inbol_ray.rows import CONVERSATION, KNOWLEDGE_CLASSES, PREFERENCE_SET, Question
+from inbol_ray.store.artifacts import StageContext
+from inbol_ray.store.row_writer import write_rows
 
 
 def build_data(context: StageContext) -> dict[str, int]:

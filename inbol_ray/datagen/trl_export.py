@@ -20,7 +20,7 @@ from inbol_ray.config.machines import StorageConfig
 from inbol_ray.datagen.trl_rows import TRAINING_TEMPLATE, instruction_rows, message, preference_rows
 from inbol_ray.images import ImageError, read_image_bytes
 from inbol_ray.rows import REJECTED, Rejected
-from inbol_ray.storage import create_folder, delete_folder, is_remote, open_filesystem, write_whole
+from inbol_ray.store.storage import create_folder, delete_folder, is_remote, open_filesystem, write_whole
 
 ROWS_PER_FILE = 256
 _MESSAGES = List({"role": Value("string"), "content": Value("string")})

@@ -5,7 +5,7 @@ PREFERENCE_SET -> a row a pair; CONVERSATION -> a row an assistant turn
 
 from collections.abc import Iterator
 
-from inbol_ray.prompts import END_TOKEN, IMAGE_TOKEN, clean_text
+from inbol_ray.method.prompts import END_TOKEN, IMAGE_TOKEN, clean_text
 from inbol_ray.rows import PAIRS
 
 TRAINING_TEMPLATE = (

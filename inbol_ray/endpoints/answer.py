@@ -16,7 +16,7 @@ from inbol_ray.endpoints.client import EndpointClient, NoReplyError
 from inbol_ray.endpoints.waiting import Sleep
 from inbol_ray.endpoints.wire import WIRE_VERSION, Chat
 from inbol_ray.errors import EndpointError
-from inbol_ray.progress import write_progress
+from inbol_ray.runtime.progress import write_progress
 from inbol_ray.sampling.in_hand import reply_table
 from inbol_ray.sampling.parts import REPLY, Parts, open_parts
 from inbol_ray.sampling.vllm_engine import Decoding, Reply

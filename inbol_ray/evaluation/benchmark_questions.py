@@ -10,13 +10,13 @@ from dataclasses import dataclass, field, replace
 
 import pyarrow.parquet as pq
 
-from inbol_ray.artifacts import open_store
 from inbol_ray.config.corpora import TOYWORLD_PREFIX, BenchmarkConfig
 from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.corpora.source import CorpusSource, corpus_source, read_rows
 from inbol_ray.errors import MissingInputError
 from inbol_ray.pipeline import build_stages
 from inbol_ray.rows import Question, Rejected
+from inbol_ray.store.artifacts import open_store
 
 _NOT_KEPT = "images-not-kept"
 """Folder in references to images that a benchmark's own files embed: scoring needs no pixels, so none are written."""

@@ -15,12 +15,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from inbol_ray.confidence.classes import classify
 from inbol_ray.config.sampling import ClassConfig, ScoringConfig
 from inbol_ray.evaluation.own_scores import score_own
 from inbol_ray.evaluation.right_replies import is_right, right_rate, score_pairs
-from inbol_ray.evaluation.scores import outcome_codes, score_codes
-from inbol_ray.evaluation.truthful import score_truthful
+from inbol_ray.method.classes import classify
+from inbol_ray.method.scores import outcome_codes, score_codes
+from inbol_ray.method.truthful import score_truthful
 from inbol_ray.rows import OUTCOMES
 from inbol_ray.scoring.answer_match import OURS
 

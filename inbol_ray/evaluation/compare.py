@@ -16,7 +16,7 @@ import pyarrow as pa
 from inbol_ray.errors import DataError, RowCountError
 from inbol_ray.evaluation.benchmark_scores import merge_rotations
 from inbol_ray.evaluation.paired import Difference, PairedOutcomes, compare_paired
-from inbol_ray.evaluation.scores import VALUE, outcome_codes
+from inbol_ray.method.scores import VALUE, outcome_codes
 from inbol_ray.subsets import rank
 
 COLUMNS = (

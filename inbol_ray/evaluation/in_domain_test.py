@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from inbol_ray.config.evaluation import InDomainTest
 from inbol_ray.evaluation.benchmark_scores import merge_rotations
 from inbol_ray.evaluation.metrics import method_order
-from inbol_ray.evaluation.scores import score_group
+from inbol_ray.method.scores import score_group
 from inbol_ray.subsets import draw, equal_shares
 
 

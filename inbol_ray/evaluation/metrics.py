@@ -13,9 +13,9 @@ import pyarrow as pa
 
 from inbol_ray.config.sampling import ClassConfig
 from inbol_ray.errors import DataError, RowCountError
-from inbol_ray.evaluation.penalty import changes_by_domain, penalty_curves
-from inbol_ray.evaluation.scores import VALUE, Metrics, difference_interval, outcome_codes, score_codes
-from inbol_ray.evaluation.truthful import score_truthful
+from inbol_ray.method.penalty import changes_by_domain, penalty_curves
+from inbol_ray.method.scores import VALUE, Metrics, difference_interval, outcome_codes, score_codes
+from inbol_ray.method.truthful import score_truthful
 from inbol_ray.rows import PREDICTION
 
 SCHEMA_VERSION = 1

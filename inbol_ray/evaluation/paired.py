@@ -23,8 +23,8 @@ from statistics import NormalDist
 
 import numpy as np
 
-from inbol_ray.evaluation.intervals import CONFIDENCE_LEVEL, NUM_RESAMPLES, Interval, resample_totals, swap_totals
 from inbol_ray.evaluation.metrics import SCORES
+from inbol_ray.method.intervals import CONFIDENCE_LEVEL, NUM_RESAMPLES, Interval, resample_totals, swap_totals
 from inbol_ray.rows import OUTCOMES
 
 POWER = 0.8

@@ -9,17 +9,17 @@ from collections.abc import Iterator
 
 import pyarrow.parquet as pq
 
-from inbol_ray.artifacts import StageContext
 from inbol_ray.config.evaluation import UNTRAINED_METHODS
 from inbol_ray.evaluation.file_predictions import FileJudgement, judge_file
 from inbol_ray.evaluation.prediction_row import Rules, judge_row
-from inbol_ray.evaluation.scores import score_group
 from inbol_ray.evaluation.sources import Model, checkpoint_model, find_replies, outside_models
 from inbol_ray.evaluation.usage import count_usage, total_usage, write_usage
-from inbol_ray.progress import write_progress
-from inbol_ray.row_writer import write_rows
+from inbol_ray.method.scores import score_group
 from inbol_ray.rows import PREDICTION, Question
+from inbol_ray.runtime.progress import write_progress
 from inbol_ray.scoring.outcome import prepare_verdicts
+from inbol_ray.store.artifacts import StageContext
+from inbol_ray.store.row_writer import write_rows
 
 
 def predict(context: StageContext) -> dict[str, int]:

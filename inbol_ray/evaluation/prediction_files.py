@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from inbol_ray.config.machines import StorageConfig
 from inbol_ray.errors import DataError
-from inbol_ray.storage import open_filesystem
+from inbol_ray.store.storage import open_filesystem
 
 _FILE = "predictions.parquet"
 _METHOD = re.compile(r"^(?P<path>.+):(?P<method>[^/:]+)$")

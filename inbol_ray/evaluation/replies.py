@@ -22,13 +22,13 @@ from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.endpoints.wire import WIRE_VERSION
 from inbol_ray.evaluation.prediction_row import GreedyReply
 from inbol_ray.images import IMAGES_VERSION, pixel_rule
-from inbol_ray.local_copies import local_copy
-from inbol_ray.provenance import package_versions
 from inbol_ray.sampling.checkpoints import model_digest
 from inbol_ray.sampling.generate import generate
 from inbol_ray.sampling.parts import list_parts
 from inbol_ray.sampling.vllm_engine import Decoding
-from inbol_ray.storage import is_remote
+from inbol_ray.store.local_copies import local_copy
+from inbol_ray.store.provenance import package_versions
+from inbol_ray.store.storage import is_remote
 
 
 def answer_requests(

@@ -36,7 +36,7 @@ from inbol_ray.corpora.row_sources import json_line_rows, parquet_rows
 from inbol_ray.errors import DataError
 from inbol_ray.evaluation.own_questions import OWN, own_question
 from inbol_ray.rows import Rejected
-from inbol_ray.storage import open_filesystem
+from inbol_ray.store.storage import open_filesystem
 
 FIELDS = frozenset(
     ["reply", "id", "question", "answers", "choices", "gold", "answer_kind", "answerable", "image", "images", "model"]

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from inbol_ray.evaluation.scores import score_codes
+from inbol_ray.method.scores import score_codes
 from inbol_ray.rows import OUTCOMES
 
 _CORRECT, _WRONG, _REFUSED = (OUTCOMES.index(kind) for kind in ("correct", "wrong", "refused"))

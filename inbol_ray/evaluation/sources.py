@@ -18,7 +18,7 @@ from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.endpoints.answer import answer_requests as answer_at_endpoint
 from inbol_ray.evaluation.prediction_row import GreedyReply
 from inbol_ray.evaluation.replies import answer_requests, endpoint_keys, fetch_replies, request_keys
-from inbol_ray.prompts import clean_text, question_prompt, render_question
+from inbol_ray.method.prompts import clean_text, question_prompt, render_question
 from inbol_ray.rows import Question
 from inbol_ray.sampling.vllm_engine import Decoding
 

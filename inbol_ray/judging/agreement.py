@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
-from inbol_ray.evaluation.scores import score_group
-from inbol_ray.evaluation.wording import MINUS, escape, method_label, number
+from inbol_ray.method.scores import score_group
+from inbol_ray.report.wording import MINUS, escape, method_label, number
 
 POINTS_APART = 1.0
 """Scores that differ by more than this are shown."""

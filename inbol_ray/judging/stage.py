@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from inbol_ray.artifacts import StageContext
 from inbol_ray.config.judge import JudgeConfig, Verdict
 from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.evaluation.prediction_row import GreedyReply
@@ -19,12 +18,13 @@ from inbol_ray.evaluation.replies import answer_requests, request_keys
 from inbol_ray.evaluation.sources import ask_endpoint, resolve_checkpoint
 from inbol_ray.judging.prompt import JUDGE_PROMPT_VERSION, judge_prompt, read_verdict
 from inbol_ray.judging.select import kinds_to_ask
-from inbol_ray.prompts import chat_prompt, clean_text
-from inbol_ray.row_writer import write_rows
+from inbol_ray.method.prompts import chat_prompt, clean_text
 from inbol_ray.rows import Question
 from inbol_ray.sampling.vllm_engine import Decoding
 from inbol_ray.scoring.final_text import final_text
 from inbol_ray.scoring.outcome import REFUSED, Outcome, judge_answer
+from inbol_ray.store.artifacts import StageContext
+from inbol_ray.store.row_writer import write_rows
 
 VERDICT = pa.schema(
     [

@@ -8,8 +8,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from inbol_ray.artifacts import Store
-from inbol_ray.cluster_resources import ENGINE_STAGES
 from inbol_ray.confidence.judging import ROWS_PER_TASK
 from inbol_ray.confidence.judging import UNIT as JUDGING
 from inbol_ray.config.schema import PipelineConfig
@@ -17,6 +15,8 @@ from inbol_ray.plan.memory import GIB, Footprint, gpus_per_engine
 from inbol_ray.plan.shapes import shape_of
 from inbol_ray.plan.simulation import ENOUGH_BLOCKS, Scenario, best_rows_per_block, simulate
 from inbol_ray.plan.workload import Work, driver_bytes
+from inbol_ray.runtime.resources import ENGINE_STAGES
+from inbol_ray.store.artifacts import Store
 
 ASSUMED = "assumed"
 NODE_EFFICIENCY = 0.97

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from inbol_ray.cluster_resources import ENGINE_STAGES
 from inbol_ray.config.machines import EngineConfig
 from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.config.section import Section
 from inbol_ray.config.training import CaDpoConfig, LoraSettings, MethodConfig
 from inbol_ray.plan.shapes import ModelShape
+from inbol_ray.runtime.resources import ENGINE_STAGES
 from inbol_ray.sampling.engine_settings import num_batched_tokens
 
 CONTEXT_BYTES = 1_500_000_000

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 
-from inbol_ray.artifacts import Stage
-from inbol_ray.cluster_resources import describe_resources, place, stage_asks
 from inbol_ray.config.schema import PipelineConfig
-from inbol_ray.machine import Machine, logical_cpus
 from inbol_ray.plan.memory import gpus_per_engine
+from inbol_ray.runtime.machine import Machine, logical_cpus
+from inbol_ray.runtime.resources import describe_resources, place, stage_asks
+from inbol_ray.store.artifacts import Stage
 
 
 def planned_node(config: PipelineConfig) -> dict[str, float]:

@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from inbol_ray.artifacts import Stage
 from inbol_ray.config.corpora import TOYWORLD_PREFIX, CorpusConfig
 from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.config.training import CHECKPOINTS_KEPT, TrainingConfig
 from inbol_ray.corpora.breakdown import HUMBLEBENCH
 from inbol_ray.plan.shapes import shape_of
+from inbol_ray.store.artifacts import Stage
 
 CORPUS_SIZES = {
     ("vqav2", "train2014"): 443_757,

@@ -5,15 +5,15 @@ stages to run -> the checkpoints, adapters and API keys that they name -> proble
 
 from collections.abc import Mapping, Sequence
 
-from inbol_ray.artifacts import Stage, Store
-from inbol_ray.cluster_resources import ENGINE_STAGES
 from inbol_ray.config.endpoint import EndpointConfig
 from inbol_ray.config.machines import StorageConfig
 from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.config.training import MethodConfig
 from inbol_ray.endpoints.client import read_api_key
 from inbol_ray.errors import CheckpointError, ConfigError
+from inbol_ray.runtime.resources import ENGINE_STAGES
 from inbol_ray.sampling.engine_settings import check_quantization
+from inbol_ray.store.artifacts import Stage, Store
 
 BASE = "base_model.path"
 

@@ -11,11 +11,11 @@ from transformers import AutoConfig, LlavaConfig, LlavaForConditionalGeneration,
 from inbol_ray.config.machines import StorageConfig
 from inbol_ray.config.training import MethodConfig
 from inbol_ray.errors import CheckpointError, InbolError
-from inbol_ray.local_copies import local_copy
+from inbol_ray.method.prompts import END_TOKEN, IMAGE_TOKEN, chat_prompt
+from inbol_ray.models.processors import CLASS_TOKENS, count_features, processor_fields
 from inbol_ray.preflight.weights import weight_problems
-from inbol_ray.processors import CLASS_TOKENS, count_features, processor_fields
-from inbol_ray.prompts import END_TOKEN, IMAGE_TOKEN, chat_prompt
 from inbol_ray.sampling.checkpoints import check_checkpoint, hub_snapshot
+from inbol_ray.store.local_copies import local_copy
 from inbol_ray.training.encode import count_image_tokens
 from inbol_ray.training.fsdp import add_adapter, load_processor
 

@@ -15,13 +15,13 @@ from PIL import Image
 
 from inbol_ray.config.machines import EngineConfig
 from inbol_ray.images import checkpoint_pad_colour
-from inbol_ray.local_copies import local_copy
 from inbol_ray.sampling.checkpoints import check_checkpoint
 from inbol_ray.sampling.device_memory import device_memory
 from inbol_ray.sampling.engine_settings import engine_settings, set_engine_environment
 from inbol_ray.sampling.refusal_openers import FirstToken
 from inbol_ray.sampling.stop_strings import StopStrings
 from inbol_ray.scoring.vqa_accuracy import normalise_vqa
+from inbol_ray.store.local_copies import local_copy
 
 SAMPLE_TEMPERATURE = 1.0
 """Temperature of the samples behind `agreement`: the distribution that the model was trained to have."""

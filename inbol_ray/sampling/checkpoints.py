@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from inbol_ray.errors import CheckpointError
-from inbol_ray.local_copies import local_copy
+from inbol_ray.store.local_copies import local_copy
 
 READ_SUFFIXES = (".safetensors", ".json", ".model", ".jinja", ".txt")
 """Files of a model folder that an engine may read. Pickled weights are not among them."""

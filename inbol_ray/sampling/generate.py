@@ -29,19 +29,19 @@ import pyarrow as pa
 import ray
 import ray.data
 
-from inbol_ray.cluster_resources import Ask, engine_asks, engine_resources, place_engines
 from inbol_ray.config.machines import EngineConfig
 from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.errors import EngineError, InbolError
 from inbol_ray.images import IMAGES_VERSION
-from inbol_ray.progress import this_process, write_progress
-from inbol_ray.prompts import draw_index
-from inbol_ray.provenance import package_versions
+from inbol_ray.method.prompts import draw_index
+from inbol_ray.runtime.progress import this_process, write_progress
+from inbol_ray.runtime.resources import Ask, engine_asks, engine_resources, place_engines
 from inbol_ray.sampling.checkpoints import model_digest
 from inbol_ray.sampling.in_hand import InHand
 from inbol_ray.sampling.parts import Parts, open_parts
 from inbol_ray.sampling.render import EngineInput, Refusal, Renderer
 from inbol_ray.sampling.vllm_engine import Decoding, Reply, Request, VllmEngine
+from inbol_ray.store.provenance import package_versions
 
 SEED_RANGE = 2**62
 """vLLM adds the sample's index to a seed of 63 bits."""

@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 
 from inbol_ray.config.machines import StorageConfig
 from inbol_ray.errors import DataError, RowCountError
-from inbol_ray.storage import create_folder, open_filesystem, write_whole
+from inbol_ray.store.storage import create_folder, open_filesystem, write_whole
 
 REPLY = pa.schema(
     [

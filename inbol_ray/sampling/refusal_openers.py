@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from math import exp
 from typing import Any
 
-from inbol_ray.prompts import CURRENT_REFUSALS
+from inbol_ray.method.prompts import CURRENT_REFUSALS
 
 _BEFORE_REPLY = "ASSISTANT:"
 

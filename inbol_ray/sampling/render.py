@@ -13,10 +13,10 @@ from typing import Any
 
 from inbol_ray.config.machines import EngineConfig
 from inbol_ray.images import ImageError, checkpoint_pad_colour, load_images, pixel_rule
-from inbol_ray.local_copies import local_copy
+from inbol_ray.method.prompts import IMAGE_TOKEN
 from inbol_ray.pixels import PixelRule
-from inbol_ray.prompts import IMAGE_TOKEN
 from inbol_ray.sampling.engine_settings import engine_args
+from inbol_ray.store.local_copies import local_copy
 
 MAX_DETAIL_CHARS = 500
 

@@ -25,12 +25,12 @@ import numpy as np
 
 from inbol_ray.config.machines import EngineConfig
 from inbol_ray.errors import CheckpointError, EngineError
-from inbol_ray.local_copies import local_copy
 from inbol_ray.sampling.checkpoints import check_checkpoint
 from inbol_ray.sampling.device_memory import device_memory
 from inbol_ray.sampling.engine_settings import engine_args, set_engine_environment
 from inbol_ray.sampling.refusal_openers import FirstToken
 from inbol_ray.sampling.render import MAX_DETAIL_CHARS, EngineInput, Refusal
+from inbol_ray.store.local_copies import local_copy
 
 
 @dataclass(frozen=True)

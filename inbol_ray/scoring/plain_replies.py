@@ -9,7 +9,7 @@ Source: ours.
 import random
 from collections.abc import Iterator, Sequence
 
-from inbol_ray.prompts import REFUSALS
+from inbol_ray.method.prompts import REFUSALS
 
 _FORMS = (
     "{w}", "{w}", "{w}", "{w}.", "{W}", "{W}.", "{w} {v}", "{W} {V}", "{w} {v} {u}", "a {w}", "the {w}", "an old {w}", "{w} and {v}",

@@ -12,7 +12,7 @@ from typing import Literal
 
 from PIL import Image
 
-from inbol_ray.prompts import CURRENT_REFUSALS
+from inbol_ray.method.prompts import CURRENT_REFUSALS
 from inbol_ray.sampling.chat_engine import ChatEngine, Piece, Prompt, ReplyOptions, agreement_rate, read_signals
 from inbol_ray.scoring.refusal import detect_refusal
 

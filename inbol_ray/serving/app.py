@@ -11,21 +11,21 @@ from pathlib import Path
 from ray import serve
 from ray.serve.schema import LoggingConfig
 
-from inbol_ray.artifacts import open_store
+from inbol_ray.calibration.calibration_file import load_calibration
 from inbol_ray.calibration.conditions import current_conditions
-from inbol_ray.calibration.thresholds import load_calibration
-from inbol_ray.cluster_resources import engine_resources, place_engines, replica_resources
 from inbol_ray.config.load import load_config
 from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.config.serving import ServedModel
 from inbol_ray.errors import ConfigError, MissingInputError
-from inbol_ray.local_copies import set_job_storage
 from inbol_ray.pipeline import build_stages
 from inbol_ray.preflight.check import BASE, check_checkpoints
+from inbol_ray.runtime.resources import engine_resources, place_engines, replica_resources
 from inbol_ray.sampling.engine_settings import check_quantization
 from inbol_ray.serving.dial import make_dial
 from inbol_ray.serving.keys import KEYS_VARIABLE, is_loopback, load_keys
 from inbol_ray.serving.replica import Offer, Replica
+from inbol_ray.store.artifacts import open_store
+from inbol_ray.store.local_copies import set_job_storage
 
 HEALTH_CHECK_PERIOD_S = 2
 _QUIET = LoggingConfig(enable_access_log=False, log_level="WARNING")

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, replace
 
+from inbol_ray.calibration.calibration_file import Calibration
 from inbol_ray.calibration.conditions import Conditions, differences
-from inbol_ray.calibration.thresholds import Calibration
 from inbol_ray.config.model import PromptConfig
 from inbol_ray.config.serving import ServedModel
 from inbol_ray.sampling.chat_engine import ReplyOptions

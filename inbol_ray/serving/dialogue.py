@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from inbol_ray.config.model import PromptConfig
-from inbol_ray.prompts import add_answer_suffix, dialogue_prompt
+from inbol_ray.method.prompts import add_answer_suffix, dialogue_prompt
 from inbol_ray.serving.schema import ImagePart, Message, RequestError, TextPart
 
 MAX_IMAGES = 1

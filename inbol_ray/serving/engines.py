@@ -12,7 +12,7 @@ from pathlib import Path
 from inbol_ray.config.machines import EngineConfig
 from inbol_ray.config.serving import ServingConfig
 from inbol_ray.images import ImageError, decode_image
-from inbol_ray.prompts import chat_prompt
+from inbol_ray.method.prompts import chat_prompt
 from inbol_ray.sampling.chat_engine import ChatEngine, EngineDead, Prompt, PromptRefused, ReplyOptions
 from inbol_ray.serving.answer import Event, Work, answer
 from inbol_ray.serving.schema import RequestError

@@ -33,7 +33,7 @@ def serve_here(load: Callable[[], PipelineConfig]) -> None:
         os.environ.setdefault(name, value)
     from ray import serve
 
-    from inbol_ray.ray_session import started_ray
+    from inbol_ray.runtime.ray_session import started_ray
     from inbol_ray.serving.app import build_application
 
     config = load()

@@ -15,8 +15,8 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingRes
 from ray import serve
 from starlette.exceptions import HTTPException
 
+from inbol_ray.calibration.calibration_file import Calibration
 from inbol_ray.calibration.conditions import Conditions
-from inbol_ray.calibration.thresholds import Calibration
 from inbol_ray.config.machines import EngineConfig
 from inbol_ray.config.serving import ServingConfig
 from inbol_ray.sampling.chat_engine import ReplyOptions

@@ -23,8 +23,8 @@ from transformers import (
 )
 from transformers.conversion_mapping import get_model_conversion_mapping
 
-from inbol_ray import prompts
 from inbol_ray.config.model import PromptConfig, ToyBaseModel
+from inbol_ray.method import prompts
 from inbol_ray.toyworld import questions, scenes
 from inbol_ray.toyworld.instruct import CAPTION_PROMPT
 from inbol_ray.toyworld.scenes import IMAGE_PX, NUM_CELLS

@@ -14,8 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from inbol_ray.config.model import PromptConfig
-from inbol_ray.local_copies import job_storage
-from inbol_ray.prompts import (
+from inbol_ray.method.prompts import (
     GENERATE_ANSWERABLE,
     GENERATE_UNANSWERABLE,
     JUDGE_ANSWERABLE,
@@ -26,7 +25,8 @@ from inbol_ray.prompts import (
     render_question,
 )
 from inbol_ray.rows import CONVERSATION, Question
-from inbol_ray.storage import reference_to
+from inbol_ray.store.local_copies import job_storage
+from inbol_ray.store.storage import reference_to
 from inbol_ray.toyworld.questions import (
     HELD_OUT_FAMILY,
     KNOWLEDGE,

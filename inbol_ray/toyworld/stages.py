@@ -5,10 +5,10 @@ import os
 import ray
 import ray.data
 
-from inbol_ray.artifacts import StageContext
 from inbol_ray.config.model import PromptConfig
-from inbol_ray.local_copies import written_to
-from inbol_ray.progress import write_progress
+from inbol_ray.runtime.progress import write_progress
+from inbol_ray.store.artifacts import StageContext
+from inbol_ray.store.local_copies import written_to
 
 SHARD_ROWS = 2_500
 REPORT_EVERY_STEPS = 25

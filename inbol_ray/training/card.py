@@ -5,10 +5,10 @@ import posixpath
 
 import yaml
 
-from inbol_ray.artifacts import StageContext, Store, home_of
 from inbol_ray.config.training import CaDpoConfig, MethodConfig
-from inbol_ray.lineage import walk_lineage
-from inbol_ray.prompts import chat_prompt
+from inbol_ray.method.prompts import chat_prompt
+from inbol_ray.store.artifacts import StageContext, Store, home_of
+from inbol_ray.store.lineage import walk_lineage
 from inbol_ray.training.export import ADAPTER, MODEL
 
 CARD = "README.md"

@@ -15,8 +15,8 @@ from torch import nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
 from torch.optim import Optimizer
 
-from inbol_ray.local_copies import job_storage
-from inbol_ray.storage import open_filesystem
+from inbol_ray.store.local_copies import job_storage
+from inbol_ray.store.storage import open_filesystem
 
 INDEX = "checkpoint_manager_snapshot.json"
 """Ray Train's list of a run's complete checkpoints."""

@@ -12,8 +12,8 @@ import pyarrow.fs as pafs
 import torch
 
 from inbol_ray.errors import TrainingDivergedError
-from inbol_ray.local_copies import job_storage
-from inbol_ray.storage import create_folder, delete_folder, open_filesystem, write_whole
+from inbol_ray.store.local_copies import job_storage
+from inbol_ray.store.storage import create_folder, delete_folder, open_filesystem, write_whole
 from inbol_ray.training.objectives import Batch
 
 SMOOTHING = 0.9

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from inbol_ray.errors import DataError
-from inbol_ray.prompts import END_TOKEN, IMAGE_TOKEN, chat_prompt, clean_text
+from inbol_ray.method.prompts import END_TOKEN, IMAGE_TOKEN, chat_prompt, clean_text
 
 IGNORED = -100
 

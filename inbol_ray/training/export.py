@@ -13,8 +13,8 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_
 from transformers import AutoImageProcessor, LlavaImageProcessor
 
 from inbol_ray.config.training import TrainingConfig
-from inbol_ray.local_copies import written_to
-from inbol_ray.processors import FIELDS
+from inbol_ray.models.processors import FIELDS
+from inbol_ray.store.local_copies import written_to
 from inbol_ray.training.fsdp import add_adapter, load_model, load_processor
 
 MODEL, ADAPTER = "model", "adapter"

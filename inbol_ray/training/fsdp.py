@@ -10,7 +10,7 @@ from transformers import AutoProcessor, LlavaForConditionalGeneration, LlavaProc
 
 from inbol_ray.config.training import TrainingConfig
 from inbol_ray.errors import CheckpointError
-from inbol_ray.processors import complete_processor
+from inbol_ray.models.processors import complete_processor
 
 PROJECTOR = "multi_modal_projector"
 

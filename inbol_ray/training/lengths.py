@@ -10,7 +10,7 @@ import pyarrow as pa
 import ray
 
 from inbol_ray.config.training import MethodConfig
-from inbol_ray.local_copies import local_copy
+from inbol_ray.store.local_copies import local_copy
 from inbol_ray.training.batches import NUM_TOKENS, add_token_counts
 from inbol_ray.training.fsdp import load_processor
 from inbol_ray.training.objectives import Objective, build_objective

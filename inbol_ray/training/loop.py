@@ -15,7 +15,7 @@ import torch.distributed as dist
 from pydantic import TypeAdapter
 
 from inbol_ray.config.training import MethodConfig, TrackingConfig
-from inbol_ray.local_copies import local_copy
+from inbol_ray.store.local_copies import local_copy
 from inbol_ray.training.batches import idle_passes, shares_of
 from inbol_ray.training.checkpoint import TrainingState
 from inbol_ray.training.divergence import LossWatch, save_offending_batch

@@ -10,17 +10,17 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from inbol_ray.config.training import CaDpoConfig, SupervisedConfig
 from inbol_ray.images import load_image, pad_colour, pixel_rule
-from inbol_ray.rows import PAIRS, RESPONSES
-from inbol_ray.training.encode import IGNORED, TextEncoder, count_image_tokens, pad_conversations
-from inbol_ray.training.fsdp import base_of
-from inbol_ray.training.losses import ca_dpo_loss, preferred_nll, response_token_nll, reward_margins
-from inbol_ray.training.packing import (
+from inbol_ray.method.losses import ca_dpo_loss, preferred_nll, response_token_nll, reward_margins
+from inbol_ray.method.packing import (
     PAD_SEGMENT,
     PREFIX_SEGMENT,
     pack_responses,
     packed_attention_mask,
     packed_logps,
 )
+from inbol_ray.rows import PAIRS, RESPONSES
+from inbol_ray.training.encode import IGNORED, TextEncoder, count_image_tokens, pad_conversations
+from inbol_ray.training.fsdp import base_of
 from inbol_ray.training.utilisation import BatchSize
 
 Batch = dict[str, torch.Tensor | list | int]

@@ -10,9 +10,9 @@ import ray.data
 import torch
 
 from inbol_ray.config.training import CaDpoConfig
-from inbol_ray.local_copies import job_storage, local_copy, written_to
-from inbol_ray.row_writer import write_rows
-from inbol_ray.storage import open_filesystem
+from inbol_ray.store.local_copies import job_storage, local_copy, written_to
+from inbol_ray.store.row_writer import write_rows
+from inbol_ray.store.storage import open_filesystem
 from inbol_ray.training.fsdp import load_model, load_processor
 from inbol_ray.training.objectives import REFERENCE_COLUMNS, build_objective, move_to, response_logps
 

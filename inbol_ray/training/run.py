@@ -11,8 +11,8 @@ from ray.train.torch import TorchConfig, TorchTrainer
 
 from inbol_ray.config.training import CHECKPOINTS_KEPT, CaDpoConfig, MethodConfig, TrackingConfig
 from inbol_ray.errors import ConfigError
-from inbol_ray.local_copies import copy_folder, job_storage
-from inbol_ray.storage import create_folder, delete_folder, open_filesystem
+from inbol_ray.store.local_copies import copy_folder, job_storage
+from inbol_ray.store.storage import create_folder, delete_folder, open_filesystem
 from inbol_ray.training.batches import plan_batches
 from inbol_ray.training.checkpoint import discard_torn_index
 from inbol_ray.training.divergence import forget_divergence, raise_if_diverged

@@ -3,10 +3,10 @@
 import pyarrow as pa
 import pyarrow.dataset as pads
 
-from inbol_ray.artifacts import StageContext
 from inbol_ray.config.training import CaDpoConfig, MethodConfig
-from inbol_ray.datagen.preference_pairs import pair_weights
+from inbol_ray.method.preference_pairs import pair_weights
 from inbol_ray.rows import Rejected
+from inbol_ray.store.artifacts import StageContext
 from inbol_ray.subsets import draw
 from inbol_ray.training.batches import NUM_TOKENS
 from inbol_ray.training.card import write_model_cards

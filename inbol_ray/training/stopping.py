@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import torch
 import torch.distributed as dist
 
-from inbol_ray.progress import request_stop, stop_requested
+from inbol_ray.runtime.progress import request_stop, stop_requested
 
 ASK_EVERY_S = 1.0
 

@@ -15,9 +15,9 @@ from pathlib import Path
 from tensorboardX import SummaryWriter
 
 from inbol_ray.config.training import TrackingConfig
-from inbol_ray.local_copies import copy_folder
-from inbol_ray.progress import write_progress
-from inbol_ray.storage import is_remote
+from inbol_ray.runtime.progress import write_progress
+from inbol_ray.store.local_copies import copy_folder
+from inbol_ray.store.storage import is_remote
 from inbol_ray.training.optimizer_step import SUMS
 
 LOGS = "logs"

@@ -4,7 +4,6 @@ Question -> candidate Question (answerable False) -> judged -> kept or rejected
 """
 
 import json
-import math
 from collections import Counter
 from collections.abc import Sequence
 from itertools import islice
@@ -13,12 +12,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from inbol_ray.artifacts import StageContext
-from inbol_ray.prompts import GENERATE_UNANSWERABLE, JUDGE_ANSWERABLE, JUDGE_NO, JUDGE_YES, chat_prompt
-from inbol_ray.row_writer import write_rows
+from inbol_ray.method.answerability import answerable_probability, is_unanswerable
+from inbol_ray.method.prompts import GENERATE_UNANSWERABLE, JUDGE_ANSWERABLE, chat_prompt
 from inbol_ray.rows import QUESTION, Question, Rejected
 from inbol_ray.sampling.generate import generate
 from inbol_ray.sampling.vllm_engine import Decoding
+from inbol_ray.store.artifacts import StageContext
+from inbol_ray.store.row_writer import write_rows
 from inbol_ray.subsets import SHARES, Shares, equal_shares, take
 from inbol_ray.unanswerable.mismatch import image_corpus, meta_of, pair_mismatched, spread_evenly
 
@@ -53,11 +53,6 @@ def build_unanswerable(context: StageContext) -> dict[str, int]:
     }
 
 
-def is_unanswerable(answerable_probability: float | None, threshold: float) -> bool:
-    """The quality filter: keep a candidate unless the judge may think that the image answers it."""
-    return answerable_probability is not None and answerable_probability < threshold
-
-
 def take_evenly(rows: Sequence[Question], num_rows: int, seed: int, shares: Shares) -> list[Question]:
     """At most `num_rows` rows, in their order: half from each way of building where both have enough, and of each way
     `shares` of the corpora that its images are from. Within a corpus, a hash of the id decides."""
@@ -67,17 +62,6 @@ def take_evenly(rows: Sequence[Question], num_rows: int, seed: int, shares: Shar
     for way, wanted in equal_shares(Counter(way for way, _ in strata), num_rows).items():
         counts |= shares({stratum: size for stratum, size in sizes.items() if stratum[0] == way}, wanted)
     return [rows[place] for place in take([row.id for row in rows], strata, counts, seed)]
-
-
-def answerable_probability(first_token: dict[str, float]) -> float | None:
-    """P(yes) / (P(yes) + P(no)) from the log-probabilities of a reply's first token; None if neither is likely."""
-    mass = {JUDGE_YES: 0.0, JUDGE_NO: 0.0}
-    for token, logprob in first_token.items():
-        word = token.strip().lower()
-        if word in mass:
-            mass[word] += math.exp(logprob)
-    total = sum(mass.values())
-    return mass[JUDGE_YES] / total if total > 0 else None
 
 
 def _write_questions(context: StageContext, questions: Sequence[Question], checkpoint: str) -> list[Question]:

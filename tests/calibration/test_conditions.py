@@ -12,15 +12,15 @@ import pytest
 from PIL import Image
 from stage_context import stage_context
 
+from inbol_ray.calibration.calibration_file import Calibration, write_calibration
 from inbol_ray.calibration.conditions import current_conditions, differences
 from inbol_ray.calibration.signals import SIGNAL, _requests
 from inbol_ray.calibration.stage import calibrate
-from inbol_ray.calibration.thresholds import Calibration, write_calibration
 from inbol_ray.config.load import load_config
 from inbol_ray.config.machines import EngineConfig
 from inbol_ray.config.model import SYSTEM_TEXTS, PromptConfig
 from inbol_ray.errors import ConfigError
-from inbol_ray.prompts import render_question
+from inbol_ray.method.prompts import render_question
 from inbol_ray.rows import Question
 from inbol_ray.sampling.checkpoints import model_digest
 from inbol_ray.serving.answer import Work

@@ -39,7 +39,7 @@ def population(trained_model, tmp_path_factory):
     from inbol_ray.config.machines import EngineConfig, StorageConfig
     from inbol_ray.config.model import PromptConfig
     from inbol_ray.corpora.source import CorpusSource, read_rows
-    from inbol_ray.prompts import chat_prompt, render_question
+    from inbol_ray.method.prompts import chat_prompt, render_question
     from inbol_ray.sampling.chat_engine import SAMPLE_TEMPERATURE, agreement_rate
     from inbol_ray.sampling.vllm_engine import Decoding
     from inbol_ray.scoring.outcome import judge_reply
@@ -75,8 +75,8 @@ def population(trained_model, tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize("signal", ["first_token", "agreement"])
 def test_realised_risk_respects_the_target_over_many_draws(population, signal):
-    from inbol_ray.calibration.risk_coverage import risk_coverage
-    from inbol_ray.calibration.thresholds import fit_threshold, threshold_grid
+    from inbol_ray.method.risk_coverage import risk_coverage
+    from inbol_ray.method.thresholds import fit_threshold, threshold_grid
 
     confidence_N, wrong_N = population[signal], population["wrong"]
     grid = threshold_grid(NUM_SAMPLES if signal == "agreement" else None)

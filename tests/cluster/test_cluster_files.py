@@ -10,10 +10,10 @@ import jsonschema
 import pytest
 import yaml
 
-from inbol_ray.cluster_resources import NODE_TYPES_VARIABLE, check_asks, growth_limits, stage_asks
 from inbol_ray.config.load import load_config
 from inbol_ray.errors import ResourcesError
 from inbol_ray.pipeline import build_stages
+from inbol_ray.runtime.resources import NODE_TYPES_VARIABLE, check_asks, growth_limits, stage_asks
 
 ROOT = Path(__file__).parents[2]
 CLUSTER = ROOT / "cluster"
@@ -239,7 +239,7 @@ def test_a_submitted_job_ships_code_and_nothing_large():
 
 
 def metric_names() -> set[str]:
-    from inbol_ray import watch
+    from inbol_ray.runtime import progress_sinks as watch
 
     return {f"ray_{name}" for name in re.findall(r'Gauge\("(inbol_\w+)"', Path(watch.__file__).read_text())}
 

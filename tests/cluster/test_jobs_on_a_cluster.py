@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 from local_cluster import LocalCluster, run_local_cluster
 
-from inbol_ray.artifacts import open_store
 from inbol_ray.config.load import load_config
 from inbol_ray.pipeline import build_stages
+from inbol_ray.store.artifacts import open_store
 
 ROOT = Path(__file__).parents[2]
 OPTIONS = [

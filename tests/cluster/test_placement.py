@@ -10,11 +10,11 @@ from collections import Counter
 import pytest
 from rehearsal import kuberay_nodes
 
-from inbol_ray.cluster_resources import check_asks, growth_limits, nodes_up, place_engines, stage_asks
 from inbol_ray.config.load import load_config
 from inbol_ray.errors import ResourcesError
-from inbol_ray.machine import Machine, logical_cpus
 from inbol_ray.pipeline import build_stages
+from inbol_ray.runtime.machine import Machine, logical_cpus
+from inbol_ray.runtime.resources import check_asks, growth_limits, nodes_up, place_engines, stage_asks
 
 PAPER = ["--config", "jobs/configs/paper_llava15_7b.yaml"]
 SMALL = {"object_store_memory": 80 << 20, "include_dashboard": False}

@@ -19,8 +19,8 @@ import sys
 import pyarrow.parquet as pq
 from inbol_ray.config.load import load_config
 from inbol_ray.config.training import SupervisedConfig
-from inbol_ray.ray_session import started_ray
-from inbol_ray.watch import start_board
+from inbol_ray.runtime.ray_session import started_ray
+from inbol_ray.runtime.progress_sinks import start_board
 
 init, rows, out, min_workers = sys.argv[1:5]
 config = SupervisedConfig(

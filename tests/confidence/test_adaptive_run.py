@@ -8,18 +8,18 @@ import pytest
 from engine_process import engine_replies
 from stage_context import stage_context
 
-from inbol_ray.confidence.classes import classify
 from inbol_ray.confidence.dataset import DESCRIPTION, read_dataset
 from inbol_ray.confidence.estimate import estimate_confidence
 from inbol_ray.confidence.judging import judge_samples
-from inbol_ray.confidence.stopping import replay
 from inbol_ray.config.load import load_config
-from inbol_ray.prompts import chat_prompt, draw_index, render_question
-from inbol_ray.row_writer import write_rows
+from inbol_ray.method.classes import classify
+from inbol_ray.method.prompts import chat_prompt, draw_index, render_question
+from inbol_ray.method.stopping import replay
 from inbol_ray.rows import QUESTION, Question
 from inbol_ray.sampling.checkpoints import model_digest
 from inbol_ray.sampling.generate import SEED_RANGE
 from inbol_ray.sampling.vllm_engine import Decoding
+from inbol_ray.store.row_writer import write_rows
 
 NUM_QUESTIONS, NUM_UNANSWERABLE = 60, 4
 
@@ -58,7 +58,7 @@ def draw_all(model, questions, config):
 
 
 def test_adaptive_samples_are_the_first_of_all_samples_and_keep_their_class(decided_llava, scene_images, tmp_path):
-    from inbol_ray.ray_session import started_ray
+    from inbol_ray.runtime.ray_session import started_ray
 
     published = str(tmp_path / "published")
     options = ["--config", "jobs/configs/demo.yaml", "--engine.num_engines", "1", "--sampling.max_tokens", "1"]

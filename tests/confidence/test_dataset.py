@@ -12,8 +12,8 @@ from inbol_ray.confidence.judging import judge_samples
 from inbol_ray.config.machines import StorageConfig
 from inbol_ray.config.sampling import SamplingConfig
 from inbol_ray.errors import CheckpointError, DataError
-from inbol_ray.row_writer import write_rows
 from inbol_ray.rows import SAMPLED_ANSWERS, Question
+from inbol_ray.store.row_writer import write_rows
 
 LOCAL = StorageConfig()
 MODEL = {"checkpoint": "/models/a", "digest": "sha256:aaaa"}

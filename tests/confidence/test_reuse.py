@@ -14,9 +14,9 @@ from inbol_ray.confidence.judging import judge_samples
 from inbol_ray.config.load import load_config
 from inbol_ray.config.sampling import SamplingConfig
 from inbol_ray.errors import CheckpointError, DataError
-from inbol_ray.row_writer import write_rows
 from inbol_ray.rows import QUESTION, SAMPLED_ANSWERS, Question
 from inbol_ray.sampling.checkpoints import model_digest
+from inbol_ray.store.row_writer import write_rows
 
 
 def question(n, text="What?"):

@@ -10,7 +10,7 @@ from PIL import Image
 from inbol_ray import images
 from inbol_ray.config.machines import StorageConfig
 from inbol_ray.images import ImageError, decode_image, load_image, read_image_bytes
-from inbol_ray.storage import open_reference, reference_to
+from inbol_ray.store.storage import open_reference, reference_to
 
 
 def encode(image: Image.Image, kind: str = "PNG", **options) -> bytes:

@@ -1,11 +1,11 @@
 import pytest
 
-from inbol_ray.confidence.classes import classify
 from inbol_ray.config.model import PromptConfig
 from inbol_ray.config.sampling import ClassConfig
-from inbol_ray.datagen.idk_instructions import build_idk_instruction, build_sft_example
-from inbol_ray.datagen.preference_pairs import build_preference_set, pair_weights
-from inbol_ray.prompts import REFUSALS
+from inbol_ray.method.classes import classify
+from inbol_ray.method.idk_instructions import build_idk_instruction, build_sft_example
+from inbol_ray.method.preference_pairs import build_preference_set, pair_weights
+from inbol_ray.method.prompts import REFUSALS
 from inbol_ray.rows import Question
 
 PROMPTS = PromptConfig(answer_suffix=False)

@@ -7,9 +7,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from inbol_ray.config.machines import StorageConfig
-from inbol_ray.datagen.preference_pairs import pair_weights
 from inbol_ray.datagen.trl_export import export_trl, write_file
 from inbol_ray.datagen.trl_rows import TRAINING_TEMPLATE, instruction_rows
+from inbol_ray.method.preference_pairs import pair_weights
 from inbol_ray.rows import CONVERSATION, KNOWLEDGE_CLASSES, PREFERENCE_SET
 
 
@@ -82,7 +82,7 @@ def test_a_later_turn_has_the_earlier_ones_in_its_prompt():
 
 
 def test_a_system_text_is_the_first_message_and_stands_as_in_our_prompts(data_folder, tiny_llava, tmp_path):
-    from inbol_ray.prompts import chat_prompt
+    from inbol_ray.method.prompts import chat_prompt
     from inbol_ray.training.fsdp import load_processor
 
     table = pq.read_table(data_folder / "idk.parquet").slice(0, 1)
@@ -173,8 +173,8 @@ def test_trl_trains_an_sft_step_on_our_very_tokens(exported, tiny_llava, tmp_pat
 @pytest.mark.slow
 def test_ray_data_writes_all_parts_to_folders_and_stores(data_folder, s3_bucket, tmp_path, monkeypatch):
     from inbol_ray.config.load import load_config
-    from inbol_ray.local_copies import CACHE_VARIABLE, local_copy
-    from inbol_ray.ray_session import started_ray
+    from inbol_ray.runtime.ray_session import started_ray
+    from inbol_ray.store.local_copies import CACHE_VARIABLE, local_copy
 
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "copies"))
     left = tmp_path / "exported" / "preferences" / "of_an_earlier_export.parquet"

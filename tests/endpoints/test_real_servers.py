@@ -9,7 +9,7 @@ from inbol_ray.config.endpoint import EndpointConfig
 from inbol_ray.config.load import load_config
 from inbol_ray.config.machines import StorageConfig
 from inbol_ray.endpoints.answer import answer_requests
-from inbol_ray.prompts import chat_prompt
+from inbol_ray.method.prompts import chat_prompt
 from inbol_ray.sampling.parts import list_parts
 from inbol_ray.sampling.vllm_engine import Decoding
 from tests.serving.conftest import KEY, MODEL, running_server

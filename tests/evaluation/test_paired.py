@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inbol_ray.evaluation.paired import PairedOutcomes, compare_paired, holm
-from inbol_ray.evaluation.scores import outcome_codes
+from inbol_ray.method.scores import outcome_codes
 
 
 def _pairs(rows, clusters=None) -> PairedOutcomes:

@@ -30,7 +30,7 @@ from inbol_ray.evaluation import replies
 from inbol_ray.evaluation.benchmark_scores import score_benchmarks
 from inbol_ray.evaluation.predict import predict
 from inbol_ray.images import read_image_bytes
-from inbol_ray.prompts import SHORT_ANSWER_SUFFIX, chat_prompt
+from inbol_ray.method.prompts import SHORT_ANSWER_SUFFIX, chat_prompt
 from inbol_ray.rows import PREDICTION, Question
 from inbol_ray.sampling.in_hand import reply_table
 from inbol_ray.sampling.parts import open_parts

@@ -6,13 +6,13 @@ from types import SimpleNamespace
 import pytest
 from damaged_checkpoints import WITHOUT_PROCESSOR_FIELDS, damaged, edit, remove
 
-from inbol_ray.artifacts import open_store
 from inbol_ray.config.load import load_config
 from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.errors import CheckpointError, ConfigError, ResourcesError
 from inbol_ray.pipeline import build_stages, run_stages
 from inbol_ray.preflight.check import check_run
 from inbol_ray.serving.app import build_application
+from inbol_ray.store.artifacts import open_store
 
 METHOD = {"kind": "supervised", "data": "sft", "init_from": "original", "learning_rate": 1e-4}
 
@@ -46,7 +46,7 @@ def test_all_problems_of_all_checkpoints_come_before_the_first_stage(tiny_llava,
             "models": {"a": {"checkpoint": str(other)}, "b": {"checkpoint": str(other), "refusal_instruction": True}},
         },
     )
-    monkeypatch.setattr("inbol_ray.artifacts.Store.compute", lambda *_: pytest.fail("a stage was started"))
+    monkeypatch.setattr("inbol_ray.store.artifacts.Store.compute", lambda *_: pytest.fail("a stage was started"))
     with pytest.raises(CheckpointError) as refusal:
         run_stages(config)
     head, *lines = str(refusal.value).split("\n  ")
@@ -122,13 +122,13 @@ def test_models_to_serve_are_checked_before_a_replica_starts(tiny_llava, tmp_pat
 
 
 def test_an_unknown_quantization_comes_before_the_first_stage(tiny_llava, tmp_path, monkeypatch):
-    monkeypatch.setattr("inbol_ray.artifacts.Store.compute", lambda *_: pytest.fail("a stage was started"))
+    monkeypatch.setattr("inbol_ray.store.artifacts.Store.compute", lambda *_: pytest.fail("a stage was started"))
     with pytest.raises(ConfigError, match="engine.quantization is 'fp9'; vLLM knows .*fp8"):
         check(pipeline_config(tmp_path, tiny_llava, engine={"quantization": "fp9"}))
 
 
 def test_an_endpoints_missing_key_comes_before_the_first_stage(tiny_llava, tmp_path, monkeypatch):
-    monkeypatch.setattr("inbol_ray.artifacts.Store.compute", lambda *_: pytest.fail("a stage was started"))
+    monkeypatch.setattr("inbol_ray.store.artifacts.Store.compute", lambda *_: pytest.fail("a stage was started"))
     for name in ("FIRST_KEY", "SECOND_KEY"):
         monkeypatch.delenv(name, raising=False)
     models = {

@@ -15,7 +15,7 @@ from benchmark_files import SPLITS, write_benchmarks
 
 from inbol_ray.config.machines import StorageConfig
 from inbol_ray.config.model import PromptConfig
-from inbol_ray.prompts import chat_prompt, render_question
+from inbol_ray.method.prompts import chat_prompt, render_question
 from inbol_ray.rows import Question
 from inbol_ray.sampling.parts import Parts
 from inbol_ray.scoring.outcome import judge_reply

@@ -9,7 +9,7 @@ import torch
 from inbol_ray.config.machines import EngineConfig
 from inbol_ray.config.training import CaDpoConfig, LoraSettings
 from inbol_ray.images import load_image
-from inbol_ray.prompts import chat_prompt
+from inbol_ray.method.prompts import chat_prompt
 
 CONFIG = CaDpoConfig(init_from="original", learning_rate=1, lora=LoraSettings(rank=8, alpha=16))
 MAX_TOKENS = 12

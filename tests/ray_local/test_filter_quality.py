@@ -8,11 +8,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from inbol_ray.artifacts import open_store
 from inbol_ray.config.load import load_config
+from inbol_ray.method.answerability import is_unanswerable
 from inbol_ray.pipeline import build_stages
+from inbol_ray.store.artifacts import open_store
 from inbol_ray.toyworld import questions, scenes
-from inbol_ray.unanswerable.build import is_unanswerable
 
 ROOT = Path(__file__).parents[2]
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from inbol_ray.artifacts import Store
 from inbol_ray.config.load import load_config
 from inbol_ray.pipeline import build_stages
+from inbol_ray.store.artifacts import Store
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ["--config", "jobs/configs/demo.yaml", "--config", "tests/ray_local/small.yaml"]
@@ -112,7 +112,7 @@ def test_results_hold_every_method_and_domain(run):
 
 
 def test_thresholds_are_fitted_and_every_method_has_a_curve(run):
-    from inbol_ray.calibration.thresholds import load_calibration
+    from inbol_ray.calibration.calibration_file import load_calibration
 
     fitted = load_calibration(artifact(run, "calibrate") / "ca_dpo.json", str(artifact(run, "ca_dpo") / "model"))
     assert fitted.num_questions == 20 and fitted.signals.keys() == {"first_token", "agreement"}

@@ -9,11 +9,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from inbol_ray.artifacts import open_store
 from inbol_ray.config.load import load_config
-from inbol_ray.lineage import find_garbage
-from inbol_ray.local_copies import CACHE_VARIABLE
 from inbol_ray.pipeline import build_stages
+from inbol_ray.store.artifacts import open_store
+from inbol_ray.store.lineage import find_garbage
+from inbol_ray.store.local_copies import CACHE_VARIABLE
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ["--config", "jobs/configs/demo.yaml", "--config", "tests/ray_local/small.yaml"]

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from rehearsal import rehearsed
 
-from inbol_ray.artifacts import Store
 from inbol_ray.config.load import load_config
 from inbol_ray.pipeline import build_stages
+from inbol_ray.store.artifacts import Store
 
 ROOT = Path(__file__).parents[2]
 PAPER = "jobs/configs/paper_llava15_7b.yaml"
@@ -30,7 +30,7 @@ import base64, json, socket, sys
 import httpx
 from ray import serve
 from inbol_ray.config.load import load_config
-from inbol_ray.ray_session import started_ray
+from inbol_ray.runtime.ray_session import started_ray
 from inbol_ray.serving.app import build_application
 
 image, options = sys.argv[1], sys.argv[2:]

@@ -14,10 +14,10 @@ import torch
 
 from inbol_ray.config.load import load_config
 from inbol_ray.config.training import CaDpoConfig, LoraSettings, TrackingConfig
-from inbol_ray.datagen.preference_pairs import pair_weights
 from inbol_ray.errors import TrainingDivergedError
-from inbol_ray.ray_session import started_ray
+from inbol_ray.method.preference_pairs import pair_weights
 from inbol_ray.rows import KNOWLEDGE_CLASSES, PREFERENCE_SET
+from inbol_ray.runtime.ray_session import started_ray
 
 CONFIGS = ["--config", "jobs/configs/demo.yaml", "--config", "tests/ray_local/small.yaml"]
 CONFIG = CaDpoConfig(

@@ -33,7 +33,7 @@ def train(name, init, rows, out):
 """
 ON_THIS_MACHINE = """
 from inbol_ray.config.load import load_config
-from inbol_ray.ray_session import started_ray
+from inbol_ray.runtime.ray_session import started_ray
 
 with started_ray(load_config(sys.argv[4:])):
     train("resumed", *sys.argv[1:4])

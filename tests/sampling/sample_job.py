@@ -41,7 +41,7 @@ class Watched:
 
 
 def requests(model: str, image: str, count: int) -> pa.Table:
-    from inbol_ray.prompts import chat_prompt
+    from inbol_ray.method.prompts import chat_prompt
 
     ids = [f"q:{number:05d}" for number in range(count)]
     return pa.table(
@@ -63,7 +63,7 @@ def main() -> None:
     args, options = parser.parse_known_args()
     from inbol_ray.config.load import load_config
     from inbol_ray.pipeline import run_job
-    from inbol_ray.ray_session import started_ray
+    from inbol_ray.runtime.ray_session import started_ray
 
     config = load_config(["--config", "jobs/configs/demo.yaml", "--engine.batch_size", "64", *options])
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from inbol_ray.config.machines import EngineConfig
-from inbol_ray.prompts import chat_prompt
+from inbol_ray.method.prompts import chat_prompt
 from inbol_ray.sampling.chat_engine import ChatEngine, Prompt, ReplyOptions
 from inbol_ray.sampling.engine_settings import engine_args
 from tests.vllm_platforms import check_params_on_v2

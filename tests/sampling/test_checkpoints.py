@@ -3,7 +3,7 @@
 from damaged_checkpoints import WITHOUT_PROCESSOR_FIELDS, damaged
 
 from inbol_ray.config.machines import EngineConfig
-from inbol_ray.prompts import chat_prompt
+from inbol_ray.method.prompts import chat_prompt
 from inbol_ray.sampling.render import Renderer
 from inbol_ray.sampling.vllm_engine import Decoding, Request, VllmEngine
 

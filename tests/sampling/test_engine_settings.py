@@ -5,7 +5,7 @@ from pydantic import ValidationError
 
 from inbol_ray.config.machines import EngineConfig
 from inbol_ray.errors import ConfigError
-from inbol_ray.prompts import chat_prompt
+from inbol_ray.method.prompts import chat_prompt
 from inbol_ray.sampling.engine_settings import check_quantization, engine_args
 from inbol_ray.sampling.render import Renderer
 from tests.vllm_platforms import pretend_gpu, pretend_no_device

@@ -11,7 +11,7 @@ from PIL import Image
 
 from inbol_ray.config.machines import EngineConfig
 from inbol_ray.errors import CheckpointError, EngineError
-from inbol_ray.prompts import chat_prompt
+from inbol_ray.method.prompts import chat_prompt
 from inbol_ray.sampling.render import Renderer
 from inbol_ray.sampling.vllm_engine import Decoding, Request, VllmEngine
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inbol_ray.prompts import REFUSALS
+from inbol_ray.method.prompts import REFUSALS
 from inbol_ray.rows import Question
 from inbol_ray.scoring import refusal
 from inbol_ray.scoring.plain_replies import plain_answers

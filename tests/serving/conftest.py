@@ -18,8 +18,8 @@ import httpx
 import numpy as np
 import pytest
 
+from inbol_ray.calibration.calibration_file import FORMAT, Calibration, calibrate_signal, write_calibration
 from inbol_ray.calibration.conditions import QuestionKind, current_conditions
-from inbol_ray.calibration.thresholds import FORMAT, Calibration, calibrate_signal, write_calibration
 from inbol_ray.config.machines import EngineConfig
 from inbol_ray.config.model import PromptConfig
 from inbol_ray.sampling.checkpoints import model_digest

@@ -12,7 +12,7 @@ from inbol_ray.config.endpoint import EndpointConfig
 from inbol_ray.config.machines import StorageConfig
 from inbol_ray.config.model import PromptConfig
 from inbol_ray.endpoints.answer import answer_requests
-from inbol_ray.prompts import chat_prompt
+from inbol_ray.method.prompts import chat_prompt
 from inbol_ray.sampling.parts import list_parts
 from inbol_ray.sampling.vllm_engine import Decoding
 from inbol_ray.serving.answer import End, Rule, Text

@@ -17,7 +17,7 @@ from openai.types.chat import ChatCompletion
 from PIL import Image
 
 from inbol_ray.config.machines import EngineConfig
-from inbol_ray.prompts import chat_prompt
+from inbol_ray.method.prompts import chat_prompt
 from inbol_ray.sampling.vllm_engine import Decoding
 from tests.serving.conftest import KEY, MODEL, PLAIN, ask
 

@@ -3,9 +3,9 @@ import json
 import yaml
 from stage_context import stage_context
 
-from inbol_ray.artifacts import MANIFEST
 from inbol_ray.config.load import load_config
 from inbol_ray.config.training import LoraSettings
+from inbol_ray.store.artifacts import MANIFEST
 from inbol_ray.training.card import write_model_cards
 
 

@@ -8,7 +8,7 @@ import torch.distributed as dist
 from torch.distributed.fsdp import FSDPModule
 
 from inbol_ray.config.training import CaDpoConfig, LoraSettings
-from inbol_ray.datagen.preference_pairs import pair_weights
+from inbol_ray.method.preference_pairs import pair_weights
 from inbol_ray.rows import KNOWLEDGE_CLASSES
 from inbol_ray.training.fsdp import base_of, freeze_unused_layers, load_model, load_processor, prepare_model, shard
 from inbol_ray.training.objectives import build_objective, response_logps

@@ -5,7 +5,7 @@ import pytest
 import ray
 
 from inbol_ray.config.training import CaDpoConfig, SupervisedConfig
-from inbol_ray.datagen.preference_pairs import pair_weights
+from inbol_ray.method.preference_pairs import pair_weights
 from inbol_ray.rows import CONVERSATION, PREFERENCE_SET
 from inbol_ray.training import lengths
 from inbol_ray.training.batches import add_token_counts

@@ -12,7 +12,7 @@ from PIL import Image
 from transformers import AutoProcessor, CLIPImageProcessor, SiglipImageProcessor
 
 from inbol_ray.images import CLIP_COLOUR, checkpoint_pad_colour, load_image, pad_colour
-from inbol_ray.prompts import chat_prompt
+from inbol_ray.method.prompts import chat_prompt
 from inbol_ray.training.export import copy_processor
 from inbol_ray.training.fsdp import load_processor
 

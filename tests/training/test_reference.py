@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from inbol_ray.config.training import CaDpoConfig, LoraSettings
-from inbol_ray.datagen.preference_pairs import pair_weights
+from inbol_ray.method.preference_pairs import pair_weights
 from inbol_ray.rows import KNOWLEDGE_CLASSES
 from inbol_ray.training.fsdp import load_processor, prepare_model
 from inbol_ray.training.objectives import REFERENCE_COLUMNS, build_objective

@@ -5,8 +5,8 @@ import torch
 
 from inbol_ray.config.training import CaDpoConfig
 from inbol_ray.datagen import trl_rows
-from inbol_ray.datagen.preference_pairs import pair_weights
 from inbol_ray.images import load_images
+from inbol_ray.method.preference_pairs import pair_weights
 from inbol_ray.training.fsdp import load_model, load_processor
 from inbol_ray.training.objectives import build_objective, response_logps
 

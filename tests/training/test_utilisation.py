@@ -8,11 +8,11 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from inbol_ray.config.training import CaDpoConfig, LoraSettings, SupervisedConfig
-from inbol_ray.datagen.preference_pairs import pair_weights
+from inbol_ray.method.packing import PAD_SEGMENT, packed_attention_mask
+from inbol_ray.method.preference_pairs import pair_weights
 from inbol_ray.rows import KNOWLEDGE_CLASSES
 from inbol_ray.training.fsdp import adapt_model, base_of, load_model, load_processor
 from inbol_ray.training.objectives import build_objective, response_logps
-from inbol_ray.training.packing import PAD_SEGMENT, packed_attention_mask
 from inbol_ray.training.utilisation import BatchSize, ModelFlops, peak_flops
 
 LORA = LoraSettings(rank=4, alpha=8)
@@ -38,7 +38,8 @@ def preferences(scene_images):
 def test_planning_and_stepping_need_no_ray():
     blocked = (
         "import sys; sys.modules['ray'] = None\n"
-        "from inbol_ray.training import batches, encode, fsdp, losses, objectives, optimizer_step, packing, reference\n"
+        "from inbol_ray.method import losses, packing\n"
+        "from inbol_ray.training import batches, encode, fsdp, objectives, optimizer_step, reference\n"
         "from inbol_ray.training import utilisation\n"
     )
     done = subprocess.run([sys.executable, "-c", blocked], capture_output=True, text=True)

@@ -3,9 +3,10 @@ from collections import Counter
 
 import pytest
 
+from inbol_ray.method.answerability import answerable_probability, is_unanswerable
 from inbol_ray.rows import Question
 from inbol_ray.subsets import equal_shares, proportional_shares
-from inbol_ray.unanswerable.build import answerable_probability, is_unanswerable, take_evenly
+from inbol_ray.unanswerable.build import take_evenly
 from inbol_ray.unanswerable.mismatch import image_corpus, meta_of, pair_mismatched, spread_evenly
 
 

@@ -1,0 +1,1 @@
+"""The paper, pure: no Ray, no vLLM, no files."""

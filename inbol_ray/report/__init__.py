@@ -1,0 +1,1 @@
+"""Every page and table that a run leaves."""

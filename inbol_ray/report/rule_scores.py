@@ -1,0 +1,87 @@
+"""How much hangs on the rule of scoring? PREDICTION rows -> Acc a (method, benchmark) under each rule -> Markdown, HTML.
+
+Whichever rule gave the results, every reply was judged under all of them (`by_rule`). Rotations of a question are merged
+under each rule by itself, so that Acc is what an evaluation under that rule would give. Percent; seeds are pooled.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import get_args
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from inbol_ray.config.sampling import Rule
+from inbol_ray.evaluation.benchmark_scores import merge_rotations
+from inbol_ray.evaluation.metrics import method_order
+from inbol_ray.report.wording import escape, method_label, number
+
+RULES: tuple[str, ...] = get_args(Rule)
+TITLE = "Acc under each rule of scoring"
+_NOTE = (
+    "Percent. `ours` and `official` compare short answers; `free_text` also finds the answer in a sentence. Only free_text: "
+    "replies that it alone calls right; not free_text: replies that another rule calls right and it does not."
+)
+
+
+def score_rules(predictions: pa.Table) -> list[dict]:
+    """`method`, `benchmark`, `num_questions`, `acc` by rule, and of the questions how many `only_free_text` and
+    `not_free_text` call right, sorted by method and benchmark. Empty where no reply was judged under every rule.
+    """
+    judged = predictions.filter(pc.is_valid(predictions["by_rule"]))
+    right: dict[tuple, dict[tuple, dict[str, bool]]] = {}
+    for rule in RULES:
+        outcomes = pc.struct_field(judged["by_rule"], rule)
+        table = merge_rotations(judged.set_column(judged.schema.get_field_index("outcome"), "outcome", outcomes))
+        columns = (table[name].to_pylist() for name in ("method", "benchmark", "seed", "id", "outcome"))
+        for method, benchmark, seed, row_id, outcome in zip(*columns, strict=True):
+            found = right.setdefault((method, benchmark), {}).setdefault((seed, row_id), {})
+            found[rule] = outcome == "correct"
+    order = {method: place for place, method in enumerate(method_order({method for method, _ in right}))}
+    return [
+        _build_row(method, benchmark, list(right[method, benchmark].values()))
+        for method, benchmark in sorted(right, key=lambda key: (order[key[0]], key[1]))
+    ]
+
+
+def _build_row(method: str, benchmark: str, flags: Sequence[Mapping[str, bool]]) -> dict:
+    others = [any(one[rule] for rule in RULES if rule != "free_text") for one in flags]
+    return {
+        "method": method,
+        "benchmark": benchmark,
+        "num_questions": len(flags),
+        "acc": {rule: 100 * sum(one[rule] for one in flags) / len(flags) for rule in RULES},
+        "only_free_text": sum(one["free_text"] and not other for one, other in zip(flags, others, strict=True)),
+        "not_free_text": sum(other and not one["free_text"] for one, other in zip(flags, others, strict=True)),
+    }
+
+
+def render_rules_table(rows: Sequence[Mapping]) -> str:
+    """Markdown; an empty text without rows."""
+    if not rows:
+        return ""
+    head = ["benchmark", "replies", *RULES, "only free_text", "not free_text"]
+    lines = ["| | " + " | ".join(head) + " |", "| --- | --- |" + " ---: |" * (len(head) - 1)]
+    for row in rows:
+        cells = [row["benchmark"], f"{row['num_questions']:,}", *(f"{row['acc'][rule]:.2f}" for rule in RULES)]
+        cells += [f"{row['only_free_text']:,}", f"{row['not_free_text']:,}"]
+        lines.append(f"| {row['method']} | " + " | ".join(cells) + " |")
+    return "\n\n".join([f"## {TITLE}", _NOTE, "\n".join(lines)]) + "\n"
+
+
+def render_rules_section(rows: Sequence[Mapping]) -> str:
+    """The page's section; an empty text without rows."""
+    if not rows:
+        return ""
+    heads = ["Method", "Benchmark", "Replies", *(f"Acc, {rule}" for rule in RULES), "Only free_text", "Not free_text"]
+    head = "".join(f'<th scope="col">{text}</th>' for text in heads)
+    body = "".join(
+        f'<tr><th scope="row">{escape(method_label(row["method"]))}</th><td>{escape(row["benchmark"])}</td>'
+        f"<td>{row['num_questions']:,}</td>"
+        + "".join(f"<td>{number(row['acc'][rule])}</td>" for rule in RULES)
+        + f"<td>{row['only_free_text']:,}</td><td>{row['not_free_text']:,}</td></tr>"
+        for row in rows
+    )
+    return (
+        f"<section><h2>{TITLE}</h2><p class='note'>{_NOTE.replace('`', '')}</p><div class='scroll'><table>"
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div></section>"
+    )

@@ -1,0 +1,1 @@
+"""Running stages: what they ask for, how they are run, and how that is watched."""

@@ -1,0 +1,1 @@
+"""Where a run keeps its files: artifacts, local copies, S3."""
