@@ -38,8 +38,9 @@ def run_stage(work: Path, size: int) -> dict[str, int]:
 
     from inbol_ray.confidence.estimate import estimate_confidence
     from inbol_ray.config.load import load_config
+    from inbol_ray.pipeline import build_stages
     from inbol_ray.runtime.ray_session import started_ray
-    from inbol_ray.store.artifacts import StageContext
+    from inbol_ray.runtime.stage import StageContext
 
     config = load_config(["--config", "jobs/configs/demo.yaml", "--evaluation.sample_confidence", "false", *OPTIONS])
     folder = work / "memory"
@@ -49,10 +50,10 @@ def run_stage(work: Path, size: int) -> dict[str, int]:
         folder=folder,
         uri=str(folder),
         input_uris={key: str(path) for key, path in inputs.items()},
-        config=config,
-        settings={},
+        settings=build_stages(config)["confidence"].settings,
         progress="memory",
         resume=str(folder / "resume"),
+        replies=str(folder / "replies"),
     )
     workers = {"renderer": "(RenderBlock)", "engine": "(AnswerBlock)"}
     with started_ray(config):

@@ -154,11 +154,9 @@ PREFERENCE_SET = _schema(
     ("refusal", pa.string()),
     ("knowledge", pa.string()),
     ("confidence", pa.float32()),
-    ("weight_correct_refusal", pa.float32()),
-    ("weight_correct_incorrect", pa.float32()),
-    ("weight_refusal_incorrect", pa.float32()),
 )
-"""One CA-DPO sample: up to three responses and the weight of each preferred > rejected pair (0 = pair unused)."""
+"""One CA-DPO sample: up to three responses, and what the weights of their pairs follow from
+(`method.preference_pairs.add_pair_weights`)."""
 
 PREDICTION = _schema(
     ("id", pa.string()),

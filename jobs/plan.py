@@ -14,7 +14,7 @@ ENGINES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 def main() -> None:
     config = parse_job_args(__doc__)
-    from inbol_ray.pipeline import run_job
+    from inbol_ray.run import run_job
 
     run_job(lambda: _run(config))
 
@@ -37,7 +37,7 @@ def _run(config: PipelineConfig) -> None:
     rates = {name: find_rate(work, config, measured.get(name)) for name, work in works.items()}
     plans = [plan_stage(work, rates[name], config) for name, work in works.items()]
     print(render_stages(plans))
-    memory = footprints(config, shape_of(config), works)
+    memory = footprints(config, shape_of(config), works.values())
     if memory:
         print(f"\nGiB on a GPU, reckoned:\n{render_memory(memory, config.plan.gpu_memory_gb)}")
     batches = {name: config.training[name].global_batch_size for name in works if name in config.training}

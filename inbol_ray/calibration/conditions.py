@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from inbol_ray.config.machines import EngineConfig
 from inbol_ray.config.model import PromptConfig
+from inbol_ray.config.section import result_settings
 from inbol_ray.images import IMAGES_VERSION
 from inbol_ray.method.prompts import PROMPTS_VERSION, REFUSALS_VERSION, dialogue_prompt
 
@@ -42,7 +43,7 @@ class Conditions(Stored):
     images_version: int
     """How pictures become pixels: `images.IMAGES_VERSION`."""
     engine: dict[str, str | int | float | bool | None]
-    """`EngineConfig.reply_settings`."""
+    """`result_settings` of `EngineConfig`."""
 
 
 def current_conditions(prompts: PromptConfig, engine: EngineConfig) -> Conditions:
@@ -53,7 +54,7 @@ def current_conditions(prompts: PromptConfig, engine: EngineConfig) -> Condition
         layout=dialogue_prompt([("{question}", 1, None)]),
         refusals_version=REFUSALS_VERSION,
         images_version=IMAGES_VERSION,
-        engine=engine.reply_settings(),
+        engine=result_settings(engine),
     )
 
 

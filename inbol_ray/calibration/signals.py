@@ -11,17 +11,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from inbol_ray.config.evaluation import UNTRAINED_METHODS
+from inbol_ray.config.machines import EngineConfig
+from inbol_ray.config.model import BaseModelConfig, PromptConfig
+from inbol_ray.config.sampling import ScoringConfig
+from inbol_ray.config.schema import PipelineConfig
+from inbol_ray.config.section import Section
 from inbol_ray.corpora.read import read_corpora, stream_tables
-from inbol_ray.corpora.source import corpus_source
-from inbol_ray.corpora.stage import keep_questions
-from inbol_ray.method.prompts import question_prompt
+from inbol_ray.corpora.stage import CorporaSettings, in_toyworld, keep_questions, sources_of
+from inbol_ray.images import IMAGES_VERSION
+from inbol_ray.method.prompts import PROMPTS_VERSION, question_prompt
 from inbol_ray.rows import Question, Rejected
+from inbol_ray.runtime.stage import Stage, StageContext, present
+from inbol_ray.runtime.work import ROW_BYTES, Sizes, Work
 from inbol_ray.sampling.chat_engine import SAMPLE_TEMPERATURE, agreement_rate
 from inbol_ray.sampling.checkpoints import model_digest
-from inbol_ray.sampling.generate import generate
+from inbol_ray.sampling.generate import Pool, generate
 from inbol_ray.sampling.vllm_engine import Decoding, Reply
-from inbol_ray.scoring.outcome import judge_reply
-from inbol_ray.store.artifacts import StageContext
+from inbol_ray.scoring.outcome import SCORING_VERSION, judge_reply
 from inbol_ray.store.row_writer import write_rows
 
 SIGNAL = pa.schema(
@@ -58,27 +64,101 @@ class SignalRounds:
         return 1 + row["num_samples"] - len(reply.texts)
 
 
-def read_all_signals(context: StageContext) -> dict[str, int]:
+class SignalSettings(Section):
+    calibration: CorporaSettings
+    """The calibration benchmarks."""
+    methods: list[str]
+    """Asked the calibration questions."""
+    test_methods: list[str]
+    """Asked the test questions."""
+    num_samples: int
+    max_tokens: int
+    scoring: ScoringConfig
+    scoring_version: int = SCORING_VERSION
+    correct_threshold: float
+    base_model: BaseModelConfig
+    images_version: int = IMAGES_VERSION
+    prompts: PromptConfig
+    prompts_version: int = PROMPTS_VERSION
+    engine: EngineConfig
+    seed: int
+
+
+def signals_stage(
+    config: PipelineConfig,
+    benchmarks: Stage,
+    toyworld: Stage | None,
+    original: Stage | None,
+    methods: Mapping[str, Stage],
+) -> Stage[SignalSettings]:
+    """For a configuration with `calibration`. `methods`: the trained ones that are asked."""
+    calibration = config.calibration
+    return Stage(
+        "signals",
+        "measure how sure each method is",
+        read_all_signals,
+        version=1,
+        settings=SignalSettings(
+            calibration=CorporaSettings.of(calibration.benchmarks, config),
+            methods=calibration.methods,
+            test_methods=config.evaluation.methods,
+            num_samples=calibration.num_samples,
+            max_tokens=config.evaluation.max_tokens,
+            scoring=config.scoring.rules_alone(),
+            correct_threshold=config.sampling.correct_threshold,
+            base_model=config.base_model,
+            prompts=config.prompts,
+            engine=config.engine,
+            seed=config.seed,
+        ),
+        inputs=present(
+            benchmarks=benchmarks,
+            toyworld=toyworld if in_toyworld(calibration.benchmarks) else None,
+            original=original,
+            **methods,
+        ),
+        needs="engines",
+        work=_work,
+    )
+
+
+def _work(settings: SignalSettings, sizes: Sizes) -> Work:
+    calibrated = sizes.validation * len(settings.methods)
+    answers = calibrated + sizes.test * len(settings.test_methods)
+    samples = answers + calibrated * settings.num_samples
+    return Work(
+        "answers",
+        answers,
+        samples=samples,
+        prompt_tokens=answers * sizes.prompt_tokens,
+        response_tokens=samples * min(sizes.response_tokens, settings.max_tokens),
+        bytes_written=answers * ROW_BYTES,
+    )
+
+
+def read_all_signals(context: StageContext[SignalSettings]) -> dict[str, int]:
     """Reads `benchmarks`, the calibration benchmarks and a checkpoint a method; writes `signals.parquet` (SIGNAL)."""
-    config = context.config
+    settings = context.settings
     test = pq.read_table(context.inputs["benchmarks"] / "benchmarks.parquet").to_pylist()
     asked = [("test", row["domain"], Question.from_row(row)) for row in test]
-    toyworld, image_folder = context.input_uris.get("toyworld"), f"{context.uri}/images"
-    sources = [corpus_source(corpus, config, toyworld, image_folder) for corpus in config.calibration.benchmarks]
+    sources = sources_of(context, settings.calibration.corpora, settings.calibration.seed)
     for table in stream_tables(read_corpora(sources)):
         rows = keep_questions(context, table).to_pylist()
         asked += [("calibration", row["domain"], Question.from_row(row)) for row in rows]
-    methods = {"test": config.evaluation.methods, "calibration": config.calibration.methods}
+    methods = {"test": settings.test_methods, "calibration": settings.methods}
     names = dict.fromkeys([*methods["test"], *methods["calibration"]])
-    checkpoints = {name: context.checkpoint("original" if name in UNTRAINED_METHODS else name) for name in names}
+    checkpoints = {
+        name: context.checkpoint("original" if name in UNTRAINED_METHODS else name, settings.base_model)
+        for name in names
+    }
     digests = {path: model_digest(path) for path in set(checkpoints.values())}
 
     requests = pa.Table.from_pylist(list(_requests(context, asked, methods, checkpoints)), schema=REQUEST)
     parts = generate(
         [requests],
         list(digests),
-        config,
-        Decoding(1, SAMPLE_TEMPERATURE, config.evaluation.max_tokens, force_first=True),
+        Pool(settings.engine, settings.seed, context.storage),
+        Decoding(1, SAMPLE_TEMPERATURE, settings.max_tokens, force_first=True),
         folder=f"{context.resume}/signals",
         unit="answers",
         progress=context.progress,
@@ -93,7 +173,7 @@ def read_all_signals(context: StageContext) -> dict[str, int]:
             continue
         answer, *samples = row["responses"]
         question = questions[row["part"], row["id"]]
-        outcome = judge_reply(answer, question, config.sampling.correct_threshold, config.scoring)
+        outcome = judge_reply(answer, question, settings.correct_threshold, settings.scoring)
         signals.append(
             {name: row[name] for name in MEANING}
             | {
@@ -115,7 +195,7 @@ def read_all_signals(context: StageContext) -> dict[str, int]:
 
 
 def _requests(
-    context: StageContext,
+    context: StageContext[SignalSettings],
     asked: list[tuple[str, str, Question]],
     methods: dict[str, list[str]],
     checkpoints: dict[str, str],
@@ -131,8 +211,8 @@ def _requests(
                     "method": method,
                     "checkpoint": checkpoints[method],
                     "prompt": question_prompt(
-                        question, context.config.prompts, refusal_instruction=method == "refusal_prompt"
+                        question, context.settings.prompts, refusal_instruction=method == "refusal_prompt"
                     ),
                     "images": question.images,
-                    "num_samples": context.config.calibration.num_samples if part == "calibration" else 0,
+                    "num_samples": context.settings.num_samples if part == "calibration" else 0,
                 }

@@ -9,17 +9,49 @@ import pyarrow.parquet as pq
 
 from inbol_ray.calibration.calibration_file import FORMAT, Calibration, calibrate_signal, write_calibration
 from inbol_ray.calibration.conditions import QuestionKind, current_conditions
+from inbol_ray.config.machines import EngineConfig
+from inbol_ray.config.model import PromptConfig
+from inbol_ray.config.schema import PipelineConfig
+from inbol_ray.config.section import Section
 from inbol_ray.method.risk_coverage import summarise
-from inbol_ray.store.artifacts import StageContext
+from inbol_ray.runtime.stage import Stage, StageContext
 
 RISK_COVERAGE = "risk_coverage.json"
 
 
-def calibrate(context: StageContext) -> dict[str, int]:
+class CalibrateSettings(Section):
+    methods: list[str]
+    delta: float
+    num_samples: int
+    max_tokens: int
+    prompts: PromptConfig
+    engine: EngineConfig
+
+
+def calibrate_stage(config: PipelineConfig, signals: Stage) -> Stage[CalibrateSettings]:
+    """For a configuration with `calibration`."""
+    return Stage(
+        "calibrate",
+        "fit thresholds for target risks",
+        calibrate,
+        version=1,
+        settings=CalibrateSettings(
+            methods=config.calibration.methods,
+            delta=config.calibration.delta,
+            num_samples=config.calibration.num_samples,
+            max_tokens=config.evaluation.max_tokens,
+            prompts=config.prompts,
+            engine=config.engine,
+        ),
+        inputs={"signals": signals},
+    )
+
+
+def calibrate(context: StageContext[CalibrateSettings]) -> dict[str, int]:
     """Reads `signals`; writes `{method}.json` for the methods of `calibration`, and RISK_COVERAGE for all methods."""
-    config = context.config.calibration
+    settings = context.settings
     rows = pq.read_table(context.inputs["signals"] / "signals.parquet").to_pylist()
-    for method in config.methods:
+    for method in settings.methods:
         asked = [row for row in rows if row["part"] == "calibration" and row["method"] == method]
         wrong_N = np.array([row["wrong"] for row in asked], bool)
         confidence_N = np.array([row["confidence"] for row in asked])
@@ -28,21 +60,20 @@ def calibrate(context: StageContext) -> dict[str, int]:
             format=FORMAT,
             method=method,
             checkpoint_digest=asked[0]["checkpoint_digest"],
-            delta=config.delta,
+            delta=settings.delta,
             num_questions=len(asked),
             kinds=question_kinds(asked),
-            # Those of the signals: a stage that they would change has another artifact.
-            conditions=current_conditions(context.config.prompts, context.config.engine),
-            max_tokens=context.config.evaluation.max_tokens,
+            conditions=current_conditions(settings.prompts, settings.engine),
+            max_tokens=settings.max_tokens,
             signals={
-                "first_token": calibrate_signal(confidence_N, wrong_N, config.delta),
-                "agreement": calibrate_signal(agreement_N, wrong_N, config.delta, config.num_samples),
+                "first_token": calibrate_signal(confidence_N, wrong_N, settings.delta),
+                "agreement": calibrate_signal(agreement_N, wrong_N, settings.delta, settings.num_samples),
             },
         )
         write_calibration(calibration, context.folder / f"{method}.json")
     summary = summarise([row for row in rows if row["part"] == "test"])
     (context.folder / RISK_COVERAGE).write_text(json.dumps(summary, indent=1, allow_nan=False) + "\n")
-    return {"calibrated": len(config.methods), "curves": len(summary)}
+    return {"calibrated": len(settings.methods), "curves": len(summary)}
 
 
 def question_kinds(signals: Sequence[dict]) -> list[QuestionKind]:

@@ -16,17 +16,23 @@ import pyarrow.parquet as pq
 from inbol_ray.confidence.adaptive_rounds import AdaptiveRounds
 from inbol_ray.confidence.dataset import DESCRIPTION, describe, publish, read_dataset
 from inbol_ray.confidence.judging import Judge
-from inbol_ray.config.model import PromptConfig
-from inbol_ray.config.sampling import SamplingConfig
+from inbol_ray.config.machines import EngineConfig
+from inbol_ray.config.model import BaseModelConfig, PromptConfig
+from inbol_ray.config.sampling import ClassConfig, SamplingConfig, ScoringConfig
+from inbol_ray.config.schema import PipelineConfig
+from inbol_ray.config.section import Section, result_settings
 from inbol_ray.corpora.disk_index import DiskIndex
 from inbol_ray.errors import DataError
-from inbol_ray.method.prompts import question_prompt
+from inbol_ray.images import IMAGES_VERSION
+from inbol_ray.method.prompts import PROMPTS_VERSION, question_prompt
 from inbol_ray.rows import QUESTION, SAMPLED_ANSWERS, Question, Rejected
+from inbol_ray.runtime.stage import Stage, StageContext, present
+from inbol_ray.runtime.work import RESPONSE_BYTES, ROW_BYTES, Sizes, Work
 from inbol_ray.sampling.checkpoints import model_digest
-from inbol_ray.sampling.generate import generate
+from inbol_ray.sampling.generate import Pool, generate
 from inbol_ray.sampling.parts import REPLY, Parts
 from inbol_ray.sampling.vllm_engine import Decoding
-from inbol_ray.store.artifacts import StageContext
+from inbol_ray.scoring.outcome import SCORING_VERSION
 from inbol_ray.store.provenance import package_versions
 from inbol_ray.store.row_writer import RowWriter
 
@@ -38,7 +44,82 @@ SAMPLED = pa.unify_schemas([QUESTION, pa.schema([pa.field("checkpoint", pa.strin
 """A question with its samples, or the reason for none: what `Parts` hold of a REQUEST."""
 
 
-def estimate_confidence(context: StageContext) -> dict[str, int]:
+class ConfidenceSettings(Section):
+    sampling: SamplingConfig
+    scoring: ScoringConfig
+    scoring_version: int = SCORING_VERSION
+    classes: ClassConfig | None
+    """Where sampling is adaptive: they decide when it stops."""
+    base_model: BaseModelConfig
+    images_version: int = IMAGES_VERSION
+    prompts: PromptConfig
+    prompts_version: int = PROMPTS_VERSION
+    engine: EngineConfig
+    seed: int
+
+    @classmethod
+    def of(cls, config: PipelineConfig, sampling: SamplingConfig) -> "ConfidenceSettings":
+        return cls(
+            sampling=sampling,
+            scoring=config.scoring.rules_alone(),
+            classes=config.classes if sampling.adaptive else None,
+            base_model=config.base_model,
+            prompts=config.prompts,
+            engine=config.engine,
+            seed=config.seed,
+        )
+
+
+def confidence_stage(
+    config: PipelineConfig, questions: Stage, unanswerable: Stage, original: Stage | None, leakage: Stage
+) -> Stage[ConfidenceSettings]:
+    return Stage(
+        "confidence",
+        "sample what the model knows",
+        estimate_confidence,
+        version=1,
+        settings=ConfidenceSettings.of(config, config.sampling),
+        inputs=present(questions=questions, unanswerable=unanswerable, checkpoint=original),
+        after=(leakage,),
+        needs="engines",
+        streams=True,
+        work=lambda settings, sizes: _work(settings, sizes, sizes.data),
+    )
+
+
+def benchmark_confidence_stage(
+    config: PipelineConfig, benchmarks: Stage, original: Stage | None
+) -> Stage[ConfidenceSettings]:
+    fresh = {"reuse_uri": None, "publish_uri": None, "allow_other_checkpoint": False}
+    return Stage(
+        "test_confidence",
+        "sample the benchmarks",
+        estimate_test_confidence,
+        version=1,
+        settings=ConfidenceSettings.of(config, config.sampling.model_copy(update=fresh)),
+        inputs=present(benchmarks=benchmarks, checkpoint=original),
+        needs="engines",
+        streams=True,
+        work=lambda settings, sizes: _work(settings, sizes, sizes.test),
+    )
+
+
+def _work(settings: ConfidenceSettings, sizes: Sizes, num_questions: int) -> Work:
+    num_samples = settings.sampling.num_samples
+    response = min(sizes.response_tokens, settings.sampling.max_tokens)
+    return Work(
+        "questions",
+        num_questions,
+        samples=num_questions * num_samples,
+        # The prompt is computed once for all samples of a question.
+        prompt_tokens=num_questions * sizes.prompt_tokens,
+        response_tokens=num_questions * num_samples * response,
+        bytes_written=num_questions * (ROW_BYTES + RESPONSE_BYTES * num_samples),
+        judged=True,
+    )
+
+
+def estimate_confidence(context: StageContext[ConfidenceSettings]) -> dict[str, int]:
     """Stage: sample every training question and every unanswerable question.
 
     Reads `questions`, `unanswerable` and `checkpoint`; writes `answers.parquet` (SAMPLED_ANSWERS, sorted by id) and
@@ -46,48 +127,48 @@ def estimate_confidence(context: StageContext) -> dict[str, int]:
     Raises DataError for questions that share an id.
     """
     paths = [context.inputs["questions"] / "train.parquet", context.inputs["unanswerable"] / "questions.parquet"]
-    return _estimate(context, paths, context.config.sampling)
+    return _estimate(context, paths)
 
 
-def estimate_test_confidence(context: StageContext) -> dict[str, int]:
+def estimate_test_confidence(context: StageContext[ConfidenceSettings]) -> dict[str, int]:
     """Stage: the same of every test question, for figure 4. Reads `benchmarks` and `checkpoint`."""
-    sampling = context.config.sampling.model_copy(update={"reuse_uri": None, "publish_uri": None})
-    return _estimate(context, [context.inputs["benchmarks"] / "benchmarks.parquet"], sampling)
+    return _estimate(context, [context.inputs["benchmarks"] / "benchmarks.parquet"])
 
 
-def _estimate(context: StageContext, paths: Sequence[Path], sampling: SamplingConfig) -> dict[str, int]:
-    config = context.config
-    checkpoint = context.checkpoint("checkpoint")
+def _estimate(context: StageContext[ConfidenceSettings], paths: Sequence[Path]) -> dict[str, int]:
+    settings = context.settings
+    checkpoint = context.checkpoint("checkpoint", settings.base_model)
     model = {"checkpoint": checkpoint, "digest": model_digest(checkpoint)}
     path = context.folder / ANSWERS
     with DiskIndex() as questions:
         num_questions = _read_questions(paths, questions)
-        counts = _write_answers(context, _judged(context, sampling, questions, num_questions, model))
+        counts = _write_answers(context, _judged(context, questions, num_questions, model))
     context.check_rows(num_questions, counts["questions"])
     description = describe(
         path,
         model=model,
-        settings=context.settings,
+        settings=result_settings(settings),
         counts=dict(counts),
         rejected=dict(context.rejected),
         packages=package_versions(),
     )
     (context.folder / DESCRIPTION).write_text(json.dumps(description, indent=1))
-    if sampling.publish_uri is not None:
-        publish(path, description, sampling.publish_uri, config.storage)
+    if settings.sampling.publish_uri is not None:
+        publish(path, description, settings.sampling.publish_uri, context.storage)
     return {"questions": counts["questions"], "samples": counts["samples"]}
 
 
 def _judged(
-    context: StageContext, sampling: SamplingConfig, questions: DiskIndex, num_questions: int, model: dict
+    context: StageContext[ConfidenceSettings], questions: DiskIndex, num_questions: int, model: dict
 ) -> Iterator[pa.Table]:
     """Tables of `judging.JUDGED`, by id, of samples that are drawn now, or taken from what was drawn before."""
-    judge = Judge(sampling, context.config.scoring, context.progress, num_questions)
+    sampling = context.settings.sampling
+    judge = Judge(sampling, context.settings.scoring, context.progress, num_questions)
     if sampling.reuse_uri is None:
         return judge.judge_parts(_sample(context, questions, model["checkpoint"]))
     dataset = read_dataset(
         sampling.reuse_uri,
-        context.config.storage,
+        context.storage,
         model["digest"],
         allow_other_checkpoint=sampling.allow_other_checkpoint,
     )
@@ -122,19 +203,18 @@ def _read_questions(paths: Sequence[Path], questions: DiskIndex) -> int:
     return count
 
 
-def _sample(context: StageContext, questions: DiskIndex, checkpoint: str) -> Parts:
+def _sample(context: StageContext[ConfidenceSettings], questions: DiskIndex, checkpoint: str) -> Parts:
     """Question rows with `checkpoint` and REPLY, by id."""
-    config = context.config
-    sampling = config.sampling
+    settings, sampling = context.settings, context.settings.sampling
     return generate(
-        _requests(questions, checkpoint, config.prompts),
+        _requests(questions, checkpoint, settings.prompts),
         [checkpoint],
-        config,
+        Pool(settings.engine, settings.seed, context.storage),
         Decoding(sampling.num_samples, sampling.temperature, sampling.max_tokens, num_logprobs=0),
         folder=f"{context.resume}/samples",
         unit="questions",
         progress=context.progress,
-        rounds=AdaptiveRounds(sampling, config.classes, config.scoring) if sampling.adaptive else None,
+        rounds=AdaptiveRounds(sampling, settings.classes, settings.scoring) if sampling.adaptive else None,
     )
 
 

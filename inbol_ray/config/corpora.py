@@ -7,6 +7,7 @@ from pydantic import Field, PositiveInt, field_validator
 
 from inbol_ray.config.section import Fraction, Section
 
+OnLeak = Literal["error", "drop", "allow"]
 Domain = Literal["in_domain", "out_of_domain"]
 TOYWORLD_PREFIX = "toyworld:"
 
@@ -62,7 +63,7 @@ class BenchmarkConfig(CorpusConfig):
 class LeakageConfig(Section):
     """Training questions that show or ask what the evaluation uses."""
 
-    on_leak: Literal["error", "drop", "allow"] = "error"
+    on_leak: OnLeak = "error"
     """`error` stops before any training; `drop` rejects the training questions; `allow` trains on them all the same.
     The choice and what it met are in the manifest of the stage `questions`."""
     compare_content: bool = True

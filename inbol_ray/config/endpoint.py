@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, JsonValue, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from inbol_ray.config.section import Section
+from inbol_ray.config.section import RunOnly, Section
 
 OWN_FIELDS = frozenset(
     {"model", "messages", "temperature", "max_tokens", "max_completion_tokens", "logprobs", "n", "stream"}
@@ -22,17 +22,17 @@ class EndpointConfig(Section):
     """Base URL, for example `http://127.0.0.1:8000/v1`: requests go to `{url}/chat/completions`."""
     model: Annotated[str, Field(min_length=1)]
     """Name by which the server knows the model."""
-    api_key_env: str | None = None
+    api_key_env: RunOnly[str | None] = None
     """Environment variable, on the machine of the driver, that holds the API key; null sends none."""
-    max_concurrency: PositiveInt = 8
+    max_concurrency: RunOnly[PositiveInt] = 8
     """Requests under way at the same time."""
-    requests_per_minute: PositiveFloat | None = None
+    requests_per_minute: RunOnly[PositiveFloat | None] = None
     """Requests sent in a minute, evenly, retries included; null sets no limit."""
-    timeout_s: PositiveFloat = 120
+    timeout_s: RunOnly[PositiveFloat] = 120
     """Seconds for one try of one request."""
-    max_retries: NonNegativeInt = 8
+    max_retries: RunOnly[NonNegativeInt] = 8
     """Further tries after a timeout, a broken connection, or a status 408, 409, 429 or 5xx."""
-    keep_failures: bool = False
+    keep_failures: RunOnly[bool] = False
     """Record a question as an error when all its tries have failed; false stops the run after the other questions, and
     the next run asks those again."""
     price_per_million_input_tokens: NonNegativeFloat | None = None
@@ -74,11 +74,6 @@ class EndpointConfig(Section):
     def reply_settings(self) -> dict[str, Any]:
         """What its replies depend on."""
         return {"url": self.url, "model": self.model, "extra_body": self.extra_body}
-
-    def result_settings(self) -> dict[str, Any]:
-        """What a finished evaluation depends on: the rest says how fast and with which key it is asked."""
-        prices = {key: value for key, value in self.model_dump(mode="json").items() if key.startswith("price_")}
-        return self.reply_settings() | prices
 
 
 def _check_url(url: str) -> None:

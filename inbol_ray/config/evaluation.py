@@ -1,6 +1,6 @@
 """What is evaluated and calibrated."""
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, PositiveInt, model_validator
 
@@ -44,11 +44,6 @@ class OutsideModel(Section):
     @property
     def source(self) -> Source:
         return next(name for name in get_args(Source) if getattr(self, name) is not None)
-
-    def result_settings(self) -> dict[str, Any]:
-        """What a finished evaluation of it depends on, as JSON values; of a file of replies, its content too."""
-        dump = self.model_dump(mode="json", exclude={"endpoint"})
-        return dump | ({"endpoint": self.endpoint.result_settings()} if self.endpoint else {})
 
 
 class InDomainTest(Section):

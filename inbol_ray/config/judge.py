@@ -1,6 +1,6 @@
 """A model that judges replies beside the rules."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, PositiveInt, model_validator
 
@@ -40,8 +40,3 @@ class JudgeConfig(Section):
     @property
     def name(self) -> str:
         return self.endpoint.name if self.endpoint else self.checkpoint
-
-    def result_settings(self) -> dict[str, Any]:
-        """What its verdicts and their tables depend on, as JSON values."""
-        dump = self.model_dump(mode="json", exclude={"endpoint"})
-        return dump | ({"endpoint": self.endpoint.result_settings()} if self.endpoint else {})

@@ -1,10 +1,10 @@
 """Where a run computes and where it keeps its files: Ray, the store, the vLLM engines."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from inbol_ray.config.section import Device, Section, compute_device
+from inbol_ray.config.section import Device, RunOnly, Section, compute_device
 
 CPU_CACHE_BYTES = 256 << 20
 """Key-value cache of an engine on the CPU where none is set: vLLM would take gigabytes."""
@@ -35,26 +35,29 @@ class StorageConfig(Section):
 
 
 class EngineConfig(Section):
-    """The pool of vLLM engines that sampling, generation and evaluation share."""
+    """The pool of vLLM engines that sampling, generation and evaluation share.
 
-    num_engines: PositiveInt = 1
+    Replies depend on `dtype`, `quantization` and `max_model_len`; the rest says where and how fast engines run.
+    """
+
+    num_engines: RunOnly[PositiveInt] = 1
     """Engines in the pool at most; each is one Ray actor with a copy of the model."""
-    min_engines: PositiveInt | None = None
+    min_engines: RunOnly[PositiveInt | None] = None
     """Engines that must be up before work starts; the pool grows from here to `num_engines` while there is work for
     more. null: all of them."""
-    tensor_parallel_size: PositiveInt = 1
+    tensor_parallel_size: RunOnly[PositiveInt] = 1
     """Devices that one engine is spread over."""
-    num_gpus_per_engine: Annotated[float, Field(ge=0)] | None = None
+    num_gpus_per_engine: RunOnly[Annotated[float, Field(ge=0)] | None] = None
     """GPUs that each engine reserves. null: `tensor_parallel_size` where the cluster has GPUs when work starts, else 0,
     which is vLLM's CPU build."""
-    device: Device = "auto"
+    device: RunOnly[Device] = "auto"
     """What an engine computes on: the GPUs that it reserves (`auto`), or the CPU all the same (`cpu`)."""
-    num_cpus_per_engine: PositiveFloat = 1
-    start_timeout_s: PositiveInt = 1800
+    num_cpus_per_engine: RunOnly[PositiveFloat] = 1
+    start_timeout_s: RunOnly[PositiveInt] = 1800
     """Longest wait for `min_engines` engines, in seconds; then the job fails and says what the cluster lacks."""
-    max_restarts: Annotated[int, Field(ge=0)] = 3
+    max_restarts: RunOnly[Annotated[int, Field(ge=0)]] = 3
     """Deaths of one engine after which the job fails; before that it is started again and its requests are retried."""
-    stall_timeout_s: PositiveInt = 600
+    stall_timeout_s: RunOnly[PositiveInt] = 600
     """An engine that has work and makes no step for so many seconds counts as dead."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     quantization: str | None = None
@@ -62,27 +65,27 @@ class EngineConfig(Section):
     checkpoint that is quantised already too."""
     max_model_len: PositiveInt = 256
     """Longest prompt plus response, in tokens; a longer prompt is a rejected row."""
-    max_num_seqs: PositiveInt = 256
+    max_num_seqs: RunOnly[PositiveInt] = 256
     """Sequences an engine decodes at once."""
-    max_num_batched_tokens: PositiveInt | None = None
+    max_num_batched_tokens: RunOnly[PositiveInt | None] = None
     """Tokens that an engine computes in one step at most, and image tokens that it encodes. null: on a GPU 8,192, or
     16,384 where an engine has 64 GiB of it (ours, after vLLM's own for batches); on the CPU vLLM's 2,048. Never less
     than `max_model_len` there, nor where it is null."""
-    kv_cache_bytes: PositiveInt | None = None
+    kv_cache_bytes: RunOnly[PositiveInt | None] = None
     """Key-value cache of an engine, in bytes. null: on a GPU what `gpu_memory_utilization` leaves, on the CPU 256 MiB."""
-    gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] = 0.92
+    gpu_memory_utilization: RunOnly[Annotated[float, Field(gt=0, le=1)]] = 0.92
     """Share of a GPU's whole memory that engines take, weights and caches; an engine that reserves a part of a GPU
     takes that part of it. The default is vLLM's."""
-    memory_timeout_s: NonNegativeInt = 300
+    memory_timeout_s: RunOnly[NonNegativeInt] = 300
     """Longest wait of a starting engine, in seconds, for memory that another process still holds."""
-    enforce_eager: bool = True
+    enforce_eager: RunOnly[bool] = True
     """No graph capture: right for the tiny model on CPU; set false on GPUs."""
-    batch_size: PositiveInt = 512
+    batch_size: RunOnly[PositiveInt] = 512
     """Questions that an engine has in hand at once."""
-    blocks_per_batch: PositiveInt = 4
+    blocks_per_batch: RunOnly[PositiveInt] = 4
     """Blocks that a batch is cut into. Each is written as soon as its questions are answered, and the engine takes the
     next, so that it never waits for the last questions of one. A kill costs no more than a block of answers."""
-    renderers_per_engine: PositiveInt = 1
+    renderers_per_engine: RunOnly[PositiveInt] = 1
     """Processes that decode images and tokenize for one engine, at most; each takes a CPU."""
 
     @property
@@ -99,10 +102,6 @@ class EngineConfig(Section):
     def memory_share(self) -> float:
         """Share of a device's memory that one engine takes: two engines to a GPU take half of it each."""
         return self.gpu_memory_utilization * min(1.0, self.num_gpus_per_engine or 1.0)
-
-    def reply_settings(self) -> dict[str, Any]:
-        """What of this section decides replies, as JSON values. The rest says where and how fast engines run."""
-        return self.model_dump(mode="json", include={"dtype", "quantization", "max_model_len"})
 
     @property
     def block_size(self) -> int:

@@ -1,11 +1,11 @@
 """How the model's knowledge is sampled, judged and divided into classes, and unanswerable questions are made."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from inbol_ray.config.judge import JudgeConfig
-from inbol_ray.config.section import Fraction, Section
+from inbol_ray.config.section import Fraction, RunOnly, Section
 
 Rule = Literal["ours", "official", "free_text"]
 CorpusShares = Literal["proportional", "equal"]
@@ -33,7 +33,7 @@ class SamplingConfig(Section):
     """A response with at least this score (VQA accuracy is graded) counts as correct. Ours."""
     adaptive: AdaptiveConfig | None = None
     """Draw fewer than N samples where fewer decide the class (`{}` for the defaults); null draws N, as in the paper."""
-    publish_uri: str | None = None
+    publish_uri: RunOnly[str | None] = None
     """Folder or `s3://` prefix that the sampled dataset is also written to, its manifest last."""
     reuse_uri: str | None = None
     """Take the answers from the dataset that another run published here, instead of sampling."""
@@ -63,9 +63,9 @@ class ScoringConfig(Section):
     """A model that judges evaluation's replies too: the report says how far it agrees and what it would change; scores
     stay those of the rules. null asks none."""
 
-    def rule_settings(self) -> dict[str, Any]:
-        """What the rules' own outcomes depend on, as JSON values."""
-        return self.model_dump(mode="json", exclude={"judge"})
+    def rules_alone(self) -> "ScoringConfig":
+        """The same without a judge: what the rules' own outcomes depend on."""
+        return self.model_copy(update={"judge": None})
 
 
 class UnanswerableConfig(Section):

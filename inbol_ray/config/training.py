@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
-from inbol_ray.config.section import Device, Fraction, Section, compute_device
+from inbol_ray.config.section import Device, Fraction, RunOnly, Section, compute_device
 
 PRETRAINING_STEPS = {"align": "vision", "base": "align"}
 """Entries of `training` that make the toy base model, and what each starts from (LLaVA's own two steps)."""
@@ -41,19 +41,19 @@ class TrainingConfig(Section):
     num_epochs: PositiveInt = 1
     global_batch_size: PositiveInt = 32
     """Samples an optimiser step, over all workers."""
-    micro_batch_tokens: PositiveInt | None = None
+    micro_batch_tokens: RunOnly[PositiveInt | None] = None
     """Tokens that a worker runs forward at once, padding included: the samples of a step are sorted by length, cut by
     this budget, and their gradients accumulated. Changes no result; null means all of a worker's share at once."""
-    num_workers: PositiveInt = 2
+    num_workers: RunOnly[PositiveInt] = 2
     """Training workers, one FSDP shard each."""
-    min_workers: PositiveInt | None = None
+    min_workers: RunOnly[PositiveInt | None] = None
     """When workers are lost, go on with as few as this and grow again when nodes come back; null waits for all. Steps
     stay the same (each is one global batch), they only take longer."""
-    min_parameters_per_shard: Annotated[int, Field(ge=0)] = 1_000_000
+    min_parameters_per_shard: RunOnly[Annotated[int, Field(ge=0)]] = 1_000_000
     """A layer with fewer parameters is not gathered by itself but with the rest of the model: exchanges so small take
     longer than the memory that they spare is worth. LLaVA's layers have 12 million (CLIP) and 202 million (7B)."""
-    num_gpus_per_worker: Annotated[float, Field(ge=0)] = 0
-    device: Device = "auto"
+    num_gpus_per_worker: RunOnly[Annotated[float, Field(ge=0)]] = 0
+    device: RunOnly[Device] = "auto"
     """What workers compute on: the GPU that they reserve (`auto`), or the CPU all the same (`cpu`, with gloo)."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Compute type of FSDP's mixed precision, and of frozen weights; what trains and the optimiser stay float32."""
@@ -72,15 +72,15 @@ class TrainingConfig(Section):
     beside an adapter."""
     train_vision_tower: bool = False
     """Train the vision tower too, at `learning_rate`; full fine-tuning only."""
-    gradient_checkpointing: bool = False
-    checkpoint_every_steps: PositiveInt = 200
+    gradient_checkpointing: RunOnly[bool] = False
+    checkpoint_every_steps: RunOnly[PositiveInt] = 200
     """A resumable checkpoint is reported to Ray Train this often."""
     max_length: PositiveInt = 256
     """Longest sample in tokens, image tokens included; a longer one is dropped and counted, never cut."""
     sample: PositiveInt | None = None
     """Train on this many rows of the data: a subset drawn by a hash of the id and `seed`, in which corpora and classes
     keep their shares; null trains on all. Ours."""
-    max_failures: Annotated[int, Field(ge=0)] = 2
+    max_failures: RunOnly[Annotated[int, Field(ge=0)]] = 2
     """Worker failures after which Ray Train gives up; each resumes from the last checkpoint."""
     divergence_factor: Annotated[float, Field(gt=1)] | None = 3.0
     """Training stops when the moving average of the loss is above its start and above this many times its lowest; null

@@ -100,7 +100,9 @@ def check_corpora(config: PipelineConfig, toyworld: str | None) -> None:
     try:
         with EvaluationKeys() as keys:
             for corpus in [*config.evaluation.benchmarks, *config.corpora]:
-                report = _check(corpus, corpus_source(corpus, config, toyworld, image_folder), keys, config)
+                report = _check(
+                    corpus, corpus_source(corpus, toyworld, image_folder, config.storage, config.seed), keys, config
+                )
                 print("\n".join(report.lines()), end="\n\n", flush=True)
                 reports.append(report)
             leaks = keys.leaks

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from inbol_ray.config.corpora import TOYWORLD_PREFIX, CorpusConfig
 from inbol_ray.config.machines import StorageConfig
-from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.corpora.corpus_files import CorpusFiles
 from inbol_ray.corpora.disk_index import DiskIndex
 from inbol_ray.corpora.registry import READERS
@@ -38,13 +37,13 @@ class NotDrawn:
 
 
 def corpus_source(
-    corpus: CorpusConfig, config: PipelineConfig, toyworld: str | None, image_folder: str
+    corpus: CorpusConfig, toyworld: str | None, image_folder: str, storage: StorageConfig, seed: int
 ) -> CorpusSource:
     """Where a corpus is read from; `toyworld:NAME` is a folder of the toy world, whose artifact's URI is `toyworld`."""
     root = corpus.root
     if root.startswith(TOYWORLD_PREFIX):
         root = f"{toyworld}/corpora/{root.removeprefix(TOYWORLD_PREFIX)}"
-    return CorpusSource(corpus, root, config.storage, image_folder, config.seed)
+    return CorpusSource(corpus, root, storage, image_folder, seed)
 
 
 def check_files(source: CorpusSource) -> None:

@@ -1,6 +1,6 @@
 """Training data in TRL's conversational format, for those who train with other tools.
 
-PREFERENCE_SET -> `preferences/`: `prompt`, `chosen`, `rejected`, `images`, `weight`; one row a pair
+PREFERENCE_SET with weights -> `preferences/`: `prompt`, `chosen`, `rejected`, `images`, `weight`; one row a pair
 CONVERSATION -> `idk/`, `sft/`: `prompt`, `completion`, `images`; one row an assistant turn
 
 Parquet files with the images in them, which `datasets.load_dataset("parquet", data_dir=...)` reads. CA-DPO's loss is
@@ -19,6 +19,7 @@ from datasets import Image as ImageFeature
 from inbol_ray.config.machines import StorageConfig
 from inbol_ray.datagen.trl_rows import TRAINING_TEMPLATE, instruction_rows, message, preference_rows
 from inbol_ray.images import ImageError, read_image_bytes
+from inbol_ray.method.preference_pairs import add_pair_weights
 from inbol_ray.rows import REJECTED, Rejected
 from inbol_ray.store.storage import create_folder, delete_folder, is_remote, open_filesystem, write_whole
 
@@ -45,10 +46,13 @@ neither, and no system text. Their image processor crops a picture to a square; 
 """
 
 
-def export_trl(data_folder: Path, uri: str, storage: StorageConfig, system: str | None = None) -> dict[str, int]:
+def export_trl(
+    data_folder: Path, uri: str, storage: StorageConfig, system: str | None = None, mixed_pairs: str = "confidence"
+) -> dict[str, int]:
     """Convert the `data` stage's files by Ray Data; returns rows a part, and rejected rows.
 
-    `system` (`prompts.system`) becomes the first message of every prompt.
+    `system` (`prompts.system`) becomes the first message of every prompt; `mixed_pairs` (`training.NAME.mixed_pairs`)
+    weighs the pairs of Mixed samples, and leaves out those without weight.
     What is under `uri`, a path that every node reaches or an `s3://` URI, goes first; `README.md` is written last, when
     all is there. A row whose image cannot be read goes to `rejected.parquet`.
     """
@@ -60,6 +64,8 @@ def export_trl(data_folder: Path, uri: str, storage: StorageConfig, system: str 
     rejected: list[dict] = []
     for part in ("preferences", "idk", "sft"):
         table = pq.read_table(data_folder / f"{part}.parquet")
+        if part == "preferences":
+            table = add_pair_weights(table, mixed_pairs)
         slices = [table.slice(start, ROWS_PER_FILE) for start in range(0, max(1, table.num_rows), ROWS_PER_FILE)]
         written = (
             ray.data.from_arrow(slices)

@@ -1,6 +1,6 @@
 """Our rows as TRL's conversational ones, and the chat template that training with them needs.
 
-PREFERENCE_SET -> a row a pair; CONVERSATION -> a row an assistant turn
+PREFERENCE_SET with weights -> a row a pair; CONVERSATION -> a row an assistant turn
 """
 
 from collections.abc import Iterator

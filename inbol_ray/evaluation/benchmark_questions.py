@@ -50,7 +50,7 @@ def read_configured_benchmarks(config: PipelineConfig) -> BenchmarkQuestions:
                 f"{config.output_dir}: the toy world of this configuration has not been rendered; run jobs/pipeline.py first"
             )
         toyworld = store.uri(stages["toyworld"])
-    return _read(corpus_source(one, config, toyworld, _NOT_KEPT) for one in benchmarks)
+    return _read(corpus_source(one, toyworld, _NOT_KEPT, config.storage, config.seed) for one in benchmarks)
 
 
 def _read(sources: Iterable[CorpusSource]) -> BenchmarkQuestions:

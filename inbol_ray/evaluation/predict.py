@@ -5,36 +5,116 @@ for is kept in `evaluation.replies`' store, where it stands as soon as it has co
 over from there.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pyarrow.parquet as pq
 
-from inbol_ray.config.evaluation import UNTRAINED_METHODS
+from inbol_ray.config.evaluation import UNTRAINED_METHODS, OutsideModel
+from inbol_ray.config.machines import EngineConfig
+from inbol_ray.config.model import BaseModelConfig, PromptConfig
+from inbol_ray.config.sampling import ScoringConfig
+from inbol_ray.config.schema import PipelineConfig
+from inbol_ray.config.section import Section
 from inbol_ray.evaluation.file_predictions import FileJudgement, judge_file
 from inbol_ray.evaluation.prediction_row import Rules, judge_row
-from inbol_ray.evaluation.sources import Model, checkpoint_model, find_replies, outside_models
+from inbol_ray.evaluation.reply_file import file_digest
+from inbol_ray.evaluation.sources import Asking, Model, checkpoint_model, find_replies, outside_models
 from inbol_ray.evaluation.usage import count_usage, total_usage, write_usage
+from inbol_ray.images import IMAGES_VERSION
+from inbol_ray.method.prompts import PROMPTS_VERSION
 from inbol_ray.method.scores import score_group
 from inbol_ray.rows import PREDICTION, Question
 from inbol_ray.runtime.progress import write_progress
-from inbol_ray.scoring.outcome import prepare_verdicts
-from inbol_ray.store.artifacts import StageContext
+from inbol_ray.runtime.stage import Stage, StageContext, present
+from inbol_ray.runtime.work import RESPONSE_BYTES, ROW_BYTES, Sizes, Work
+from inbol_ray.sampling.generate import Pool
+from inbol_ray.scoring.outcome import SCORING_VERSION, prepare_verdicts
 from inbol_ray.store.row_writer import write_rows
 
 
-def predict(context: StageContext) -> dict[str, int]:
+class PredictSettings(Section):
+    methods: list[str]
+    models: dict[str, OutsideModel]
+    replies: dict[str, str]
+    """SHA-256 of the file of each model that is one: another content is another evaluation."""
+    pairs: list[tuple[str, str]] | None
+    max_tokens: int
+    scoring: ScoringConfig
+    scoring_version: int = SCORING_VERSION
+    correct_threshold: float
+    base_model: BaseModelConfig | None
+    """null where no method is evaluated: then nothing depends on it."""
+    images_version: int = IMAGES_VERSION
+    prompts: PromptConfig
+    prompts_version: int = PROMPTS_VERSION
+    engine: EngineConfig
+    seed: int
+
+
+def evaluate_stage(
+    config: PipelineConfig,
+    benchmarks: Stage,
+    test_confidence: Stage | None,
+    original: Stage | None,
+    methods: Mapping[str, Stage],
+    leakage: Stage,
+) -> Stage[PredictSettings]:
+    """`methods`: the trained ones of `evaluation.methods`. Raises DataError for a file of replies that is not there."""
+    evaluation = config.evaluation
+    files = {name: model.replies for name, model in evaluation.models.items() if model.replies is not None}
+    runs_engines = bool(evaluation.methods) or any(model.checkpoint for model in evaluation.models.values())
+    return Stage(
+        "evaluate",
+        "answer the benchmarks",
+        predict,
+        version=1,
+        settings=PredictSettings(
+            methods=evaluation.methods,
+            models=evaluation.models,
+            replies={name: file_digest(path, config.storage) for name, path in files.items()},
+            pairs=evaluation.pairs,
+            max_tokens=evaluation.max_tokens,
+            scoring=config.scoring.rules_alone(),
+            correct_threshold=config.sampling.correct_threshold,
+            base_model=config.base_model if evaluation.methods else None,
+            prompts=config.prompts,
+            engine=config.engine,
+            seed=config.seed,
+        ),
+        inputs=present(benchmarks=benchmarks, test_confidence=test_confidence, original=original, **methods),
+        after=(leakage,),
+        needs="engines" if runs_engines else "tasks",
+        work=_work,
+    )
+
+
+def _work(settings: PredictSettings, sizes: Sizes) -> Work:
+    replies = sizes.test * len(settings.methods)
+    return Work(
+        "replies",
+        replies,
+        samples=replies,
+        prompt_tokens=replies * sizes.prompt_tokens,
+        response_tokens=replies * min(sizes.response_tokens, settings.max_tokens),
+        bytes_written=replies * (ROW_BYTES + RESPONSE_BYTES),
+    )
+
+
+def predict(context: StageContext[PredictSettings]) -> dict[str, int]:
     """Writes `predictions.parquet`, and `usage.json` where an endpoint was asked. Reads `benchmarks`, a checkpoint a
     trained method and `test_confidence` (figure 4).
 
     A question that got no reply, or that a file has none to, stays in the table with the outcome `error`;
     rows of a file that cannot be used are rejected.
     """
-    config = context.config
+    settings = context.settings
     rows = pq.read_table(context.inputs["benchmarks"] / "benchmarks.parquet").to_pylist()
     asked = [(model, row) for model in _asked_models(context) for row in rows if _is_wanted(context, model.name, row)]
-    rules = Rules(config.sampling.correct_threshold, config.scoring)
+    rules = Rules(settings.correct_threshold, settings.scoring)
     from_files = _judge_files(context, rows, rules)  # before anything is asked: a file may turn out to be useless
-    replies = find_replies(asked, config, context.progress)
+    pool = Pool(settings.engine, settings.seed, context.storage)
+    asking = Asking(settings.prompts, settings.max_tokens, pool, context.replies, context.progress)
+    replies = find_replies(asked, asking)
     confidences = _read_confidences(context)
 
     prepare_verdicts(
@@ -45,7 +125,7 @@ def predict(context: StageContext) -> dict[str, int]:
 
     def judged() -> Iterator[dict]:
         for (model, row), reply in zip(asked, replies, strict=True):
-            yield judge_row(row, reply, method=model.name, checkpoint=model.checkpoint, seed=config.seed, rules=rules)
+            yield judge_row(row, reply, method=model.name, checkpoint=model.checkpoint, seed=settings.seed, rules=rules)
         for judgement in from_files:
             yield from judgement.predictions
 
@@ -63,22 +143,22 @@ def predict(context: StageContext) -> dict[str, int]:
     return counts | total_usage(usage)
 
 
-def _judge_files(context: StageContext, rows: list[dict], rules: Rules) -> list[FileJudgement]:
+def _judge_files(context: StageContext[PredictSettings], rows: list[dict], rules: Rules) -> list[FileJudgement]:
     """Replies of the models that are files; of a file with a column `model`, those under the model's name."""
-    config = context.config
+    settings = context.settings
     judgements = []
-    for name, model in config.evaluation.models.items():
+    for name, model in settings.models.items():
         if model.source == "replies":
             wanted = [row for row in rows if _is_wanted(context, name, row)]
             judgement = judge_file(
-                model.replies, wanted, config.storage, rules, model=name, seed=config.seed, only_this_model=True
+                model.replies, wanted, context.storage, rules, model=name, seed=settings.seed, only_this_model=True
             )
             context.reject(judgement.rejected)
             judgements.append(judgement)
     return judgements
 
 
-def _publish_trust(context: StageContext, predictions: list[dict]) -> None:
+def _publish_trust(context: StageContext[PredictSettings], predictions: list[dict]) -> None:
     """S_trust of each method over the replies judged so far, as metrics that the dashboard shows."""
     outcomes: dict[str, list[str]] = {}
     for row in predictions:
@@ -88,25 +168,25 @@ def _publish_trust(context: StageContext, predictions: list[dict]) -> None:
     write_progress(context.progress, len(predictions), len(predictions), "judged", measures=known)
 
 
-def _asked_models(context: StageContext) -> list[Model]:
-    evaluation = context.config.evaluation
+def _asked_models(context: StageContext[PredictSettings]) -> list[Model]:
+    settings = context.settings
     methods = [
         checkpoint_model(
             name,
-            context.checkpoint("original" if name in UNTRAINED_METHODS else name),
+            context.checkpoint("original" if name in UNTRAINED_METHODS else name, settings.base_model),
             refusal_instruction=name == "refusal_prompt",
         )
-        for name in evaluation.methods
+        for name in settings.methods
     ]
-    return methods + outside_models(evaluation.models)
+    return methods + outside_models(settings.models)
 
 
-def _is_wanted(context: StageContext, model: str, row: dict) -> bool:
-    pairs = context.config.evaluation.pairs
+def _is_wanted(context: StageContext[PredictSettings], model: str, row: dict) -> bool:
+    pairs = context.settings.pairs
     return pairs is None or (model, row["benchmark"]) in pairs
 
 
-def _read_confidences(context: StageContext) -> dict[str, float]:
+def _read_confidences(context: StageContext[PredictSettings]) -> dict[str, float]:
     if "test_confidence" not in context.inputs:
         return {}
     answers = pq.read_table(context.inputs["test_confidence"] / "answers.parquet", columns=["id", "confidence"])

@@ -18,61 +18,60 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from inbol_ray.config.endpoint import EndpointConfig
-from inbol_ray.config.schema import PipelineConfig
+from inbol_ray.config.machines import EngineConfig, StorageConfig
 from inbol_ray.endpoints.wire import WIRE_VERSION
 from inbol_ray.evaluation.prediction_row import GreedyReply
 from inbol_ray.images import IMAGES_VERSION, pixel_rule
 from inbol_ray.sampling.checkpoints import model_digest
-from inbol_ray.sampling.generate import generate
+from inbol_ray.sampling.generate import Pool, generate
 from inbol_ray.sampling.parts import list_parts
 from inbol_ray.sampling.vllm_engine import Decoding
 from inbol_ray.store.local_copies import local_copy
 from inbol_ray.store.provenance import package_versions
-from inbol_ray.store.storage import is_remote
 
 
 def answer_requests(
-    requests: pa.Table, config: PipelineConfig, decoding: Decoding, *, progress: str | None = None
+    requests: pa.Table, pool: Pool, decoding: Decoding, *, folder: str, progress: str | None = None
 ) -> dict[str, GreedyReply]:
-    """Replies by key; `requests` has the columns `key` (`request_keys`), `id`, `checkpoint`, `prompt` and `images`.
+    """Replies by key, of those in `folder` and of engines; `requests` has the columns `key` (`request_keys`), `id`,
+    `checkpoint`, `prompt` and `images`.
 
     Raises what `generate` raises; finished blocks stay in the store.
     """
 
-    def ask(missing: pa.Table, folder: str) -> None:
+    def ask(missing: pa.Table) -> None:
         groups = list(_by_architecture(missing))
         for number, group in enumerate(groups, start=1):
             unit = "replies" if len(groups) == 1 else f"replies of model group {number}/{len(groups)}"
             checkpoints = group["checkpoint"].unique().to_pylist()
-            generate([group], checkpoints, config, decoding, folder=folder, unit=unit, progress=progress)
+            generate([group], checkpoints, pool, decoding, folder=folder, unit=unit, progress=progress)
 
-    return fetch_replies(requests, config, ask)
+    return fetch_replies(requests, folder, pool.storage, ask)
 
 
 def fetch_replies(
-    requests: pa.Table, config: PipelineConfig, ask: Callable[[pa.Table, str], None]
+    requests: pa.Table, folder: str, storage: StorageConfig, ask: Callable[[pa.Table], None]
 ) -> dict[str, GreedyReply]:
-    """Stored replies by key, after `ask` (requests without one, the store's folder) has stored those that are missing.
+    """Stored replies by key, after `ask` has stored in `folder` those of the requests without one.
 
     Raises what `ask` raises. A key that `ask` stores no reply for is left out.
     """
-    folder = store_folder(config)
     wanted = set(requests["key"].to_pylist())
-    replies = dict(_stored(folder, config, wanted))
+    replies = dict(_stored(folder, storage, wanted))
     missing = _first_of_each_key(requests.filter(pc.invert(pc.is_in(requests["key"], _string_set(replies)))))
     if missing.num_rows:
-        ask(missing, folder)
-        replies = dict(_stored(folder, config, wanted))
+        ask(missing)
+        replies = dict(_stored(folder, storage, wanted))
     return replies
 
 
-def request_keys(requests: pa.Table, config: PipelineConfig, decoding: Decoding) -> pa.Array:
+def request_keys(requests: pa.Table, engine: EngineConfig, decoding: Decoding) -> pa.Array:
     """A digest a request of the model's files, prompt, images and how they are shown, decoding, numbers' type and
     engine's version."""
     common = {
         "decoding": asdict(decoding),
-        "dtype": config.engine.dtype,
-        "max_model_len": config.engine.max_model_len,
+        "dtype": engine.dtype,
+        "max_model_len": engine.max_model_len,
         "packages": package_versions(),
         "images_version": IMAGES_VERSION,
     }
@@ -103,14 +102,8 @@ def endpoint_keys(requests: pa.Table, endpoint: EndpointConfig, decoding: Decodi
     return pa.array((key(row) for row in requests.to_pylist()), pa.string())
 
 
-def store_folder(config: PipelineConfig) -> str:
-    """Where the replies of a run's evaluations are; absolute, because engines run in other folders."""
-    root = config.output_dir
-    return f"{root if is_remote(root) else Path(root).resolve()}/replies"
-
-
-def _stored(folder: str, config: PipelineConfig, wanted: set[str]) -> Iterator[tuple[str, GreedyReply]]:
-    for parts in list_parts(folder, config.storage):
+def _stored(folder: str, storage: StorageConfig, wanted: set[str]) -> Iterator[tuple[str, GreedyReply]]:
+    for parts in list_parts(folder, storage):
         finished = parts.finished()
         for block in sorted(finished | parts.saved()):
             keys = parts.read_requests(block)["key"].to_pylist()

@@ -1,8 +1,10 @@
-"""SampledAnswers -> PreferenceSet: (correct, incorrect, refusal) and the weight of each pair."""
+"""SampledAnswers -> PreferenceSet: (correct, incorrect, refusal); and the weight of each pair of them."""
+
+import pyarrow as pa
 
 from inbol_ray.config.model import PromptConfig
 from inbol_ray.method.prompts import answer_text, draw_index, pick_refusal, render_question
-from inbol_ray.rows import Knowledge, Question
+from inbol_ray.rows import PAIRS, Knowledge, Question
 
 MIXED_WEIGHTS = {
     "confidence": lambda confidence: (confidence, 1 - confidence),
@@ -30,6 +32,20 @@ def pair_weights(knowledge: Knowledge, confidence: float, mixed_pairs: str = "co
         "weight_correct_incorrect": correct_incorrect,
         "weight_refusal_incorrect": refusal_incorrect,
     }
+
+
+def add_pair_weights(preferences: pa.Table, mixed_pairs: str = "confidence") -> pa.Table:
+    """PREFERENCE_SET rows with the columns of `pair_weights`, float32; the one place where weights are computed."""
+    weights = [
+        pair_weights(knowledge, confidence, mixed_pairs)
+        for knowledge, confidence in zip(
+            *(preferences[name].to_pylist() for name in ("knowledge", "confidence")), strict=True
+        )
+    ]
+    for preferred, rejected in PAIRS:
+        column = f"weight_{preferred}_{rejected}"
+        preferences = preferences.append_column(column, pa.array([row[column] for row in weights], pa.float32()))
+    return preferences
 
 
 def build_preference_set(
@@ -60,5 +76,4 @@ def build_preference_set(
         "refusal": pick_refusal(question.id, seed=seed),
         "knowledge": knowledge,
         "confidence": confidence,
-        **pair_weights(knowledge, confidence),
     }

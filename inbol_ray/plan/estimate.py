@@ -14,8 +14,8 @@ from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.plan.memory import GIB, Footprint, gpus_per_engine
 from inbol_ray.plan.shapes import shape_of
 from inbol_ray.plan.simulation import ENOUGH_BLOCKS, Scenario, best_rows_per_block, simulate
-from inbol_ray.plan.workload import Work, driver_bytes
-from inbol_ray.runtime.resources import ENGINE_STAGES
+from inbol_ray.plan.workload import driver_bytes
+from inbol_ray.runtime.work import Work
 from inbol_ray.store.artifacts import Store
 
 ASSUMED = "assumed"
@@ -55,7 +55,7 @@ def measured_manifests(store: Store, config: PipelineConfig) -> dict[str, dict]:
     latest: dict[str, dict] = {}
     for name in store.names():
         manifest = store.read_manifest(name)
-        if manifest is None or manifest["settings"].get("base_model", base) != base:
+        if manifest is None or (manifest["settings"].get("base_model") or base) != base:
             continue
         if manifest["finished"] >= latest.get(manifest["stage"], {}).get("finished", ""):
             latest[manifest["stage"]] = manifest
@@ -100,12 +100,12 @@ def _seconds_a_row(timing: dict) -> float:
 def _assumed_rate(work: Work, config: PipelineConfig) -> Rate:
     plan = config.plan
     compute = work.flops_per_parameter * shape_of(config).parameters / (plan.gpu_flops * plan.utilisation)
-    if work.stage in ENGINE_STAGES and work.num_units:
+    if work.needs == "engines" and work.num_units:
         seconds = (compute + work.response_tokens / plan.decode_tokens_per_s) / work.num_units
-        judging = work.num_units / plan.judged_rows_per_s if work.stage in ("confidence", "test_confidence") else 0.0
+        judging = work.num_units / plan.judged_rows_per_s if work.judged else 0.0
         tail = work.num_units / plan.driver_rows_per_s
         return Rate(seconds, plan.engine_start_s, tail, ASSUMED, (seconds,), judging)
-    if work.stage in config.training and work.num_units:
+    if work.needs == "workers" and work.num_units:
         return Rate(compute / work.num_units, plan.engine_start_s, 0.0, ASSUMED)
     return Rate(0.0, 0.0, work.num_units / plan.driver_rows_per_s, ASSUMED)
 
@@ -113,11 +113,11 @@ def _assumed_rate(work: Work, config: PipelineConfig) -> Rate:
 def plan_stage(work: Work, rate: Rate, config: PipelineConfig, num_processes: int | None = None) -> StagePlan:
     """What a stage takes on the configured engines or workers, or on `num_processes` of them."""
     engine = config.engine
-    if work.stage in ENGINE_STAGES and work.num_units:
+    if work.needs == "engines" and work.num_units:
         count = num_processes or engine.num_engines
         wall = simulate(scenario_of(work, rate, config), count).wall_s
         return StagePlan(work, rate, count, wall, wall * count * gpus_per_engine(config) / 3600)
-    if work.stage in config.training and work.num_units:
+    if work.needs == "workers" and work.num_units:
         method = config.training[work.stage]
         count = min(num_processes or method.num_workers, method.global_batch_size)
         doublings = math.log2(max(1.0, count / config.plan.gpus_per_node))
@@ -154,7 +154,7 @@ def warn(plans: Sequence[StagePlan], config: PipelineConfig, memory: Sequence[Fo
                 f"{work.stage}: the driver holds about {held / 1e9:,.0f} GB of rows, it has "
                 f"{plan.driver_memory_bytes / 1e9:,.0f} GB; lower the corpora's `sample` or give the head more memory"
             )
-        if work.stage in ENGINE_STAGES and one.num_processes:
+        if work.needs == "engines" and one.num_processes:
             warnings += _warn_engines(one, config)
     alike: dict[str, list[str]] = {}
     for one in memory:

@@ -15,7 +15,7 @@ from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.config.section import Section
 from inbol_ray.config.training import CaDpoConfig, LoraSettings, MethodConfig
 from inbol_ray.plan.shapes import ModelShape
-from inbol_ray.runtime.resources import ENGINE_STAGES
+from inbol_ray.runtime.work import Work
 from inbol_ray.sampling.engine_settings import num_batched_tokens
 
 CONTEXT_BYTES = 1_500_000_000
@@ -230,15 +230,16 @@ def _has_second_model(method: MethodConfig) -> bool:
     return isinstance(method, CaDpoConfig) and method.lora is None and method.reference == "live"
 
 
-def footprints(config: PipelineConfig, shape: ModelShape, stages: Iterable[str]) -> list[Footprint]:
-    """What each of `stages` that computes on GPUs puts onto one of them; where it does not fit, with mends."""
+def footprints(config: PipelineConfig, shape: ModelShape, works: Iterable[Work]) -> list[Footprint]:
+    """What each stage that computes on GPUs puts onto one of them; where it does not fit, with mends."""
     gpu_bytes = config.plan.gpu_memory_gb * GIB
     found = []
-    for stage in stages:
-        if stage in ENGINE_STAGES and config.engine.device != "cpu" and gpus_per_engine(config):
+    for work in works:
+        stage = work.stage
+        if work.needs == "engines" and config.engine.device != "cpu" and gpus_per_engine(config):
             reckon = partial(engine_footprint, shape, gpu_bytes=gpu_bytes, stage=stage)
             found.append(_with_mends(config.engine, reckon, engine_mends(config.engine), gpu_bytes))
-        method = config.training.get(stage)
+        method = config.training[stage] if work.needs == "workers" else None
         if method is not None and method.compute_device == "cuda":
             reckon = partial(_trained, config=config, shape=shape, stage=stage)
             found.append(_with_mends(method, reckon, training_mends(stage, method), gpu_bytes))

@@ -6,7 +6,7 @@ from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.plan.memory import gpus_per_engine
 from inbol_ray.runtime.machine import Machine, logical_cpus
 from inbol_ray.runtime.resources import describe_resources, place, stage_asks
-from inbol_ray.store.artifacts import Stage
+from inbol_ray.runtime.stage import Stage
 
 
 def planned_node(config: PipelineConfig) -> dict[str, float]:
@@ -24,10 +24,9 @@ def warn_placement(stages: Mapping[str, Stage], config: PipelineConfig) -> list[
     """One sentence for each stage that not even the largest cluster of the plan's table can hold."""
     node, most = planned_node(config), max(config.plan.nodes)
     engine = config.engine.model_copy(update={"num_gpus_per_engine": gpus_per_engine(config)})
-    placed = config.model_copy(update={"engine": engine})
     warnings = []
     for name, stage in stages.items():
-        asks = stage_asks(stage, placed)
+        asks = stage_asks(stage, engine)
         counts = place(asks, [node] * most)
         short = [f"{count} of {ask}" for ask, count in zip(asks, counts, strict=True) if count < ask.count]
         if short:

@@ -11,9 +11,9 @@ from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.config.training import MethodConfig
 from inbol_ray.endpoints.client import read_api_key
 from inbol_ray.errors import CheckpointError, ConfigError
-from inbol_ray.runtime.resources import ENGINE_STAGES
+from inbol_ray.runtime.stage import Stage
 from inbol_ray.sampling.engine_settings import check_quantization
-from inbol_ray.store.artifacts import Stage, Store
+from inbol_ray.store.artifacts import Store
 
 BASE = "base_model.path"
 
@@ -26,12 +26,14 @@ def check_run(config: PipelineConfig, stages: Sequence[Stage], store: Store) -> 
     quantization that vLLM does not know or an endpoint's API key that is not there.
     """
     names = {stage.name for stage in stages}
-    if names & set(ENGINE_STAGES):
+    if any(stage.needs == "engines" for stage in stages):
         check_quantization(config.engine)
     uses = {}
     endpoints: dict[str, EndpointConfig] = {}
     methods: dict[str, MethodConfig] = {}
-    if config.base_model.kind == "checkpoint" and any("base_model" in stage.settings for stage in stages):
+    if config.base_model.kind == "checkpoint" and any(
+        getattr(stage.settings, "base_model", None) is not None for stage in stages
+    ):
         uses[BASE] = config.base_model.path
         methods = {name: method for name, method in config.training.items() if name in names}
     if "evaluate" in names:

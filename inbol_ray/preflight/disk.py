@@ -11,9 +11,11 @@ from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.config.training import MethodConfig
 from inbol_ray.errors import ResourcesError
 from inbol_ray.plan.page import short
-from inbol_ray.plan.workload import build_work, training_bytes
+from inbol_ray.plan.workload import build_work
 from inbol_ray.preflight.folder import build_without_weights, checkpoint_folder
-from inbol_ray.store.artifacts import Stage, Store
+from inbol_ray.runtime.stage import Stage
+from inbol_ray.store.artifacts import Store
+from inbol_ray.training.disk_use import training_bytes
 
 
 def check_disk(config: PipelineConfig, stages: Sequence[Stage], store: Store) -> None:

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from inbol_ray.calibration.stage import RISK_COVERAGE
 from inbol_ray.config.schema import PipelineConfig
+from inbol_ray.config.section import result_settings
 from inbol_ray.evaluation.benchmark_scores import merge_rotations, score_benchmarks
 from inbol_ray.evaluation.estimator_auroc import compare_estimators
 from inbol_ray.evaluation.in_domain_test import score_in_domain_test
@@ -96,7 +97,7 @@ def publish_benchmarks(config: PipelineConfig) -> dict:
     refusal_table = build_refusal_table(scores)
     content = {
         "name": config.name,
-        "scoring": config.scoring.rule_settings(),
+        "scoring": result_settings(config.scoring.rules_alone()),
         "correct_threshold": config.sampling.correct_threshold,
         "prompts": config.prompts.model_dump(mode="json"),
         "scores": scores,

@@ -18,6 +18,7 @@ from inbol_ray.config.corpora import BenchmarkConfig
 from inbol_ray.config.machines import StorageConfig
 from inbol_ray.config.sampling import ClassConfig, SamplingConfig, ScoringConfig
 from inbol_ray.config.schema import PipelineConfig
+from inbol_ray.config.section import result_settings
 from inbol_ray.errors import DataError
 from inbol_ray.evaluation.benchmark_questions import read_benchmarks, read_configured_benchmarks
 from inbol_ray.evaluation.benchmark_scores import merge_rotations, score_benchmarks
@@ -103,7 +104,7 @@ def score_replies(
         )
     provenance = {
         "replies": {path: file_digest(path, storage) for path in paths},
-        "scoring": rules.scoring.rule_settings(),
+        "scoring": result_settings(rules.scoring.rules_alone()),
         "correct_threshold": rules.correct_threshold,
         "benchmarks": [one.model_dump(mode="json") for one in (config.evaluation.benchmarks if config else benchmarks)],
         "git_commit": git_commit(),

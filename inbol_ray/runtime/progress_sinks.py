@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from inbol_ray.runtime.progress import BOARD, ProgressBoard, ProgressLine, StageProgress
-from inbol_ray.store.artifacts import Stage
+from inbol_ray.runtime.stage import Stage
 
 MAX_REASON_CHARS = 500
 MESSAGE_EVERY_S = 5.0

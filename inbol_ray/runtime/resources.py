@@ -11,15 +11,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from inbol_ray.config.machines import EngineConfig
-from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.errors import ConfigError, ResourcesError
-from inbol_ray.store.artifacts import Stage
+from inbol_ray.runtime.stage import Stage
 
 NODE_TYPES_VARIABLE = "INBOL_RAY_NODE_TYPES"
 """JSON list of NodeType fields: how far the cluster's autoscaler may go. Ray itself tells a job nothing about that.
 Every cluster file in `cluster/` sets it."""
-ENGINE_STAGES = ("unanswerable", "confidence", "test_confidence", "evaluate", "judge", "signals")
-"""Stages that run a pool of vLLM engines."""
 COUNTED = ("CPU", "GPU")
 HEAD_RESOURCE = "node:__internal_head__"
 """Ray gives this resource to the head alone."""
@@ -50,27 +47,19 @@ class NodeType:
     max_nodes: int
 
 
-def stage_asks(stage: Stage, config: PipelineConfig) -> list[Ask]:
-    """What a stage reserves at the same time when it runs as configured. `config.engine` has its GPUs decided."""
+def stage_asks(stage: Stage, engine: EngineConfig) -> list[Ask]:
+    """What a stage reserves at the same time when it runs as configured. `engine` has its GPUs decided."""
     reader = Ask("reading task", 1, READER)
-    if stage.name in config.training:
-        method = config.training[stage.name]
+    if stage.needs == "workers":
+        method = stage.settings.training
         worker = {"CPU": 1.0} | ({"GPU": method.num_gpus_per_worker} if method.num_gpus_per_worker else {})
         count, setting = (
             (method.min_workers, "min_workers") if method.min_workers else (method.num_workers, "num_workers")
         )
         return [Ask("training workers", count, worker, f"training.{stage.name}.{setting}"), reader]
-    if stage.name in ENGINE_STAGES and not _asks_no_engine(stage, config):
-        return engine_asks(config.engine, config.engine.min_engines or config.engine.num_engines)
+    if stage.needs == "engines":
+        return engine_asks(engine, engine.min_engines or engine.num_engines)
     return [reader]
-
-
-def _asks_no_engine(stage: Stage, config: PipelineConfig) -> bool:
-    """Whether all that a stage asks is behind endpoints, or nothing is asked."""
-    if stage.name == "judge":
-        return config.scoring.judge.checkpoint is None
-    models = config.evaluation.models.values()
-    return stage.name == "evaluate" and not config.evaluation.methods and all(one.checkpoint is None for one in models)
 
 
 def engine_asks(engine: EngineConfig, count: int) -> list[Ask]:

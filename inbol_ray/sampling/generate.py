@@ -22,15 +22,15 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Protocol
 
 import pyarrow as pa
 import ray
 import ray.data
 
-from inbol_ray.config.machines import EngineConfig
-from inbol_ray.config.schema import PipelineConfig
+from inbol_ray.config.machines import EngineConfig, StorageConfig
+from inbol_ray.config.section import result_settings
 from inbol_ray.errors import EngineError, InbolError
 from inbol_ray.images import IMAGES_VERSION
 from inbol_ray.method.prompts import draw_index
@@ -54,10 +54,19 @@ class Rounds(Protocol):
         """(row of the request, its samples so far) -> samples to draw next; 0 ends the question."""
 
 
+@dataclass(frozen=True)
+class Pool:
+    """The engines of a stage: how they are set up, the seed that they sample with, and the store that they read."""
+
+    engine: EngineConfig
+    seed: int
+    storage: StorageConfig = StorageConfig()
+
+
 def generate(
     requests: Iterable[pa.Table],
     checkpoints: Sequence[str],
-    config: PipelineConfig,
+    pool: Pool,
     decoding: Decoding,
     *,
     folder: str,
@@ -71,23 +80,21 @@ def generate(
     `write_progress`. Raises CheckpointError and what else a first engine says against the checkpoint, EngineError once
     engines die more often than `engine.max_restarts` or do not fit the cluster, and DataError where nothing is asked.
     """
-    engine = place_engines(config.engine)
+    engine = place_engines(pool.engine)
     key = {
         "models": {checkpoint: model_digest(checkpoint) for checkpoint in checkpoints},
         "decoding": asdict(decoding),
         "rounds": repr(rounds),
-        "seed": config.seed,
+        "seed": pool.seed,
         "packages": package_versions(),
-        "engine": engine.reply_settings(),
+        "engine": result_settings(engine),
         "images_version": IMAGES_VERSION,
     }
-    parts = open_parts(folder, config.storage, _named(requests, checkpoints), key, engine.block_size)
+    parts = open_parts(folder, pool.storage, _named(requests, checkpoints), key, engine.block_size)
     missing = sorted(set(range(parts.num_blocks)) - parts.finished())
     if missing:
         try:
-            for engine_name, done in _count(
-                _run(parts, missing, checkpoints[0], engine, decoding, config.seed, rounds)
-            ):
+            for engine_name, done in _count(_run(parts, missing, checkpoints[0], engine, decoding, pool.seed, rounds)):
                 write_progress(progress, done, parts.num_rows, unit, part=engine_name)
         except ray.exceptions.RayError as error:
             raise _cause(error, parts, engine) from error

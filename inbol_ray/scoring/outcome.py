@@ -10,6 +10,9 @@ from inbol_ray.scoring.declared import names_masked_answer, refuses
 from inbol_ray.scoring.final_text import final_text
 from inbol_ray.scoring.refusal import detect_refusals
 
+SCORING_VERSION = 1
+"""Raised when some reply is judged in another way: rules, parsers or the refusal detector."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:

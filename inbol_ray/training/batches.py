@@ -7,12 +7,18 @@ decides what is padded together. So a killed run finds its place again, and more
 has a share for each configured worker; where fewer are left, some train on several shares.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pyarrow as pa
 
 from inbol_ray.config.training import TrainingConfig
 from inbol_ray.errors import DataError
-from inbol_ray.training.objectives import Objective
+
+if TYPE_CHECKING:
+    from inbol_ray.training.objectives import Objective
 
 NUM_TOKENS = "num_tokens"
 """Column that a token budget is reckoned by, int32."""

@@ -5,9 +5,10 @@ import posixpath
 
 import yaml
 
-from inbol_ray.config.training import CaDpoConfig, MethodConfig
+from inbol_ray.config.training import CaDpoConfig
 from inbol_ray.method.prompts import chat_prompt
-from inbol_ray.store.artifacts import StageContext, Store, home_of
+from inbol_ray.runtime.stage import StageContext
+from inbol_ray.store.artifacts import Store, home_of
 from inbol_ray.store.lineage import walk_lineage
 from inbol_ray.training.export import ADAPTER, MODEL
 
@@ -18,22 +19,28 @@ _METHODS = {
 }
 
 
-def write_model_cards(context: StageContext, config: MethodConfig, init_checkpoint: str, metrics: dict) -> None:
+def write_model_cards(context: StageContext, init_checkpoint: str, metrics: dict) -> None:
     """Write a Hugging Face model card into `model/`, and into `adapter/` of a LoRA run."""
-    for name, library in ({MODEL: "transformers"} | ({ADAPTER: "peft"} if config.lora else {})).items():
+    for name, library in (
+        {MODEL: "transformers"} | ({ADAPTER: "peft"} if context.settings.training.lora else {})
+    ).items():
         folder = context.folder / name  # with a store, the worker has put the rest of it there already
         folder.mkdir(exist_ok=True)
-        (folder / CARD).write_text(render_card(context, config, init_checkpoint, metrics, library))
+        (folder / CARD).write_text(render_card(context, init_checkpoint, metrics, library))
 
 
-def render_card(context: StageContext, config: MethodConfig, init_checkpoint: str, metrics: dict, library: str) -> str:
-    """The card's text: front matter, method, lineage, rows, metrics, configuration."""
-    base = context.config.base_model
+def render_card(context: StageContext, init_checkpoint: str, metrics: dict, library: str) -> str:
+    """The card's text: front matter, method, lineage, rows, metrics, configuration.
+
+    `context.settings` are `training.stage.TrainSettings`.
+    """
+    settings, config = context.settings, context.settings.training
+    base = settings.base_model
     front = {
         "library_name": library,
         "pipeline_tag": "image-text-to-text",
         "base_model": base.path if base.kind == "checkpoint" else init_checkpoint,
-        "datasets": sorted({corpus.dataset for corpus in context.config.corpora}),
+        "datasets": settings.datasets,
         "tags": ["llava", "refusal", "inbol", config.kind],
     }
     method = _METHODS[isinstance(config, CaDpoConfig)]
@@ -42,14 +49,14 @@ def render_card(context: StageContext, config: MethodConfig, init_checkpoint: st
     return "\n".join(
         [
             f"---\n{yaml.safe_dump(front, sort_keys=False)}---",
-            f"# {context.settings['method']}",
+            f"# {settings.method}",
             f"A LLaVA trained to refuse what it cannot answer (InBoL, arXiv 2412.11196) by {method}.",
             "Data for a model is built from what that model knows: use it with no other.\n",
             "## Prompt\n",
             "Trained on prompts of this form, with pictures padded to a square, as the processor in this folder does:\n",
-            f"```\n{chat_prompt('{question}', system=context.config.prompts.system)}\n```\n",
+            f"```\n{chat_prompt('{question}', system=settings.system)}\n```\n",
             "## Lineage\n",
-            f"Started from `{init_checkpoint}`, seed {context.config.seed}; {dropped} training rows were dropped.\n",
+            f"Started from `{init_checkpoint}`, seed {settings.seed}; {dropped} training rows were dropped.\n",
             _table(("artifact", "made", "git commit", "counts"), _lineage(context)),
             "## Last training metrics\n",
             _table(("metric", "value"), shown.items()),
@@ -61,7 +68,7 @@ def render_card(context: StageContext, config: MethodConfig, init_checkpoint: st
 
 def _lineage(context: StageContext) -> list[tuple[str, str, str, str]]:
     """The finished artifacts that this one stands on, nearest first."""
-    store = Store(posixpath.dirname(home_of(context.uri)), context.config.storage)
+    store = Store(posixpath.dirname(home_of(context.uri)), context.storage)
     walked = [
         (depth, artifact, manifest)
         for uri in context.input_uris.values()

@@ -12,12 +12,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from inbol_ray.config.machines import EngineConfig
+from inbol_ray.config.model import BaseModelConfig, PromptConfig
+from inbol_ray.config.sampling import UnanswerableConfig
+from inbol_ray.config.schema import PipelineConfig
+from inbol_ray.config.section import Section
+from inbol_ray.images import IMAGES_VERSION
 from inbol_ray.method.answerability import answerable_probability, is_unanswerable
-from inbol_ray.method.prompts import GENERATE_UNANSWERABLE, JUDGE_ANSWERABLE, chat_prompt
+from inbol_ray.method.prompts import GENERATE_UNANSWERABLE, JUDGE_ANSWERABLE, PROMPTS_VERSION, chat_prompt
 from inbol_ray.rows import QUESTION, Question, Rejected
-from inbol_ray.sampling.generate import generate
+from inbol_ray.runtime.stage import Stage, StageContext, present
+from inbol_ray.runtime.work import ROW_BYTES, Sizes, Work
+from inbol_ray.sampling.generate import Pool, generate
 from inbol_ray.sampling.vllm_engine import Decoding
-from inbol_ray.store.artifacts import StageContext
 from inbol_ray.store.row_writer import write_rows
 from inbol_ray.subsets import SHARES, Shares, equal_shares, take
 from inbol_ray.unanswerable.mismatch import image_corpus, meta_of, pair_mismatched, spread_evenly
@@ -26,14 +33,59 @@ NUM_JUDGE_LOGPROBS = 20
 CANDIDATE = pa.unify_schemas([QUESTION, pa.schema([pa.field("answerable_probability", pa.float32())])])
 
 
-def build_unanswerable(context: StageContext) -> dict[str, int]:
+class UnanswerableSettings(Section):
+    unanswerable: UnanswerableConfig
+    base_model: BaseModelConfig
+    images_version: int = IMAGES_VERSION
+    prompts: PromptConfig
+    prompts_version: int = PROMPTS_VERSION
+    engine: EngineConfig
+    seed: int
+
+
+def unanswerable_stage(
+    config: PipelineConfig, questions: Stage, original: Stage | None, leakage: Stage
+) -> Stage[UnanswerableSettings]:
+    return Stage(
+        "unanswerable",
+        "build unanswerable questions",
+        build_unanswerable,
+        version=1,
+        settings=UnanswerableSettings(
+            unanswerable=config.unanswerable,
+            base_model=config.base_model,
+            prompts=config.prompts,
+            engine=config.engine,
+            seed=config.seed,
+        ),
+        inputs=present(questions=questions, checkpoint=original),
+        after=(leakage,),
+        needs="engines",
+        work=_work,
+    )
+
+
+def _work(settings: UnanswerableSettings, sizes: Sizes) -> Work:
+    written = settings.unanswerable.num_generated
+    candidates = settings.unanswerable.num_mismatch + written
+    replies = candidates + written
+    return Work(
+        "replies",
+        replies,
+        samples=replies,
+        prompt_tokens=sizes.prompt_tokens * replies,
+        response_tokens=written * settings.unanswerable.max_question_tokens + candidates,
+        bytes_written=ROW_BYTES * candidates,
+    )
+
+
+def build_unanswerable(context: StageContext[UnanswerableSettings]) -> dict[str, int]:
     """Reads `questions`; writes `candidates.parquet` (all, with the judge's probability) and `questions.parquet`."""
-    config = context.config
-    settings = config.unanswerable
-    checkpoint = context.checkpoint("checkpoint")
+    settings, seed = context.settings.unanswerable, context.settings.seed
+    checkpoint = context.checkpoint("checkpoint", context.settings.base_model)
     train = [Question.from_row(row) for row in pq.read_table(context.inputs["questions"] / "train.parquet").to_pylist()]
     sources = spread_evenly(train) if settings.corpora == "equal" else train
-    mismatched = pair_mismatched(sources, settings.num_mismatch, config.seed)
+    mismatched = pair_mismatched(sources, settings.num_mismatch, seed)
     generated = _write_questions(context, sources, checkpoint)
     candidates = mismatched + generated
     probabilities = _judge(context, candidates, checkpoint)
@@ -43,7 +95,7 @@ def build_unanswerable(context: StageContext) -> dict[str, int]:
         CANDIDATE,
     )
     kept = [row for row in candidates if is_unanswerable(probabilities.get(row.id), settings.filter_threshold)]
-    chosen = take_evenly(kept, settings.num_kept, config.seed, SHARES[settings.corpora])
+    chosen = take_evenly(kept, settings.num_kept, seed, SHARES[settings.corpora])
     write_rows(context.folder / "questions.parquet", (row.to_row() for row in chosen), QUESTION)
     return {
         "mismatched": len(mismatched),
@@ -64,18 +116,23 @@ def take_evenly(rows: Sequence[Question], num_rows: int, seed: int, shares: Shar
     return [rows[place] for place in take([row.id for row in rows], strata, counts, seed)]
 
 
-def _write_questions(context: StageContext, questions: Sequence[Question], checkpoint: str) -> list[Question]:
+def _pool(context: StageContext[UnanswerableSettings]) -> Pool:
+    return Pool(context.settings.engine, context.settings.seed, context.storage)
+
+
+def _write_questions(
+    context: StageContext[UnanswerableSettings], questions: Sequence[Question], checkpoint: str
+) -> list[Question]:
     """Candidates that the model itself writes (paper figure 2, generation), each about another question's image."""
-    config = context.config
-    settings = config.unanswerable
-    order = np.random.default_rng([config.seed, 42]).permutation(len(questions))
+    settings, seed = context.settings.unanswerable, context.settings.seed
+    order = np.random.default_rng([seed, 42]).permutation(len(questions))
     drawn = {questions[index].id: questions[index] for index in order}
     sources = sorted(islice(drawn.values(), settings.num_generated), key=lambda source: source.id)
     requests = pa.table(
         {
             "id": [source.id for source in sources],
             "checkpoint": [checkpoint] * len(sources),
-            "prompt": [chat_prompt(GENERATE_UNANSWERABLE, system=config.prompts.system)] * len(sources),
+            "prompt": [chat_prompt(GENERATE_UNANSWERABLE, system=context.settings.prompts.system)] * len(sources),
             "images": [source.images[:1] for source in sources],
         }
     )
@@ -83,7 +140,7 @@ def _write_questions(context: StageContext, questions: Sequence[Question], check
     parts = generate(
         [requests],
         [checkpoint],
-        config,
+        _pool(context),
         decoding,
         folder=f"{context.resume}/written",
         unit="questions written",
@@ -113,14 +170,16 @@ def _write_questions(context: StageContext, questions: Sequence[Question], check
     return written
 
 
-def _judge(context: StageContext, candidates: list[Question], checkpoint: str) -> dict[str, float | None]:
+def _judge(
+    context: StageContext[UnanswerableSettings], candidates: list[Question], checkpoint: str
+) -> dict[str, float | None]:
     """P(answerable) of each candidate, as the model judges it."""
     requests = pa.table(
         {
             "id": [row.id for row in candidates],
             "checkpoint": [checkpoint] * len(candidates),
             "prompt": [
-                chat_prompt(JUDGE_ANSWERABLE.format(question=row.question), system=context.config.prompts.system)
+                chat_prompt(JUDGE_ANSWERABLE.format(question=row.question), system=context.settings.prompts.system)
                 for row in candidates
             ],
             "images": [row.images for row in candidates],
@@ -130,7 +189,7 @@ def _judge(context: StageContext, candidates: list[Question], checkpoint: str) -
     parts = generate(
         [requests],
         [checkpoint],
-        context.config,
+        _pool(context),
         decoding,
         folder=f"{context.resume}/judged",
         unit="judged",

@@ -76,7 +76,9 @@ def test_under_a_target_risk_the_paper_configuration_serves_the_prompts_that_it_
     config = load_config(["--config", PAPER, *([f"--prompts.system={system}"] if system else [])])
     conditions = current_conditions(config.prompts, config.engine)
     asked = [("calibration", "in_domain", question) for question in QUESTIONS]
-    calibrated = _requests(stage_context(tmp_path, config), asked, {"calibration": ["ca_dpo"]}, {"ca_dpo": "p"})
+    calibrated = _requests(
+        stage_context(tmp_path, config, "signals"), asked, {"calibration": ["ca_dpo"]}, {"ca_dpo": "p"}
+    )
     calibration = invented_calibration("d").model_copy(update={"conditions": conditions})
     model = config.serving.models["ca_dpo"]
     assert config.prompts.answer_suffix and model.answer_suffix
@@ -195,7 +197,7 @@ def test_the_calibration_stage_records_how_it_asked_and_what(tmp_path):
     folder = tmp_path / "signals"
     folder.mkdir()
     pq.write_table(pa.Table.from_pylist(signals, schema=SIGNAL), folder / "signals.parquet")
-    calibrate(stage_context(tmp_path, config, signals=folder))
+    calibrate(stage_context(tmp_path, config, "calibrate", signals=folder))
     calibration = Calibration.model_validate_json((tmp_path / "ca_dpo.json").read_bytes())
     found = [(kind.dataset, kind.answer_kind, kind.num_images, kind.num_questions) for kind in calibration.kinds]
     assert found == [("scienceqa", "mc", 1, 3), ("oven", "entity", 1, 2)] and calibration.num_questions == 5

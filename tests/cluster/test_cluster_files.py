@@ -135,7 +135,7 @@ def test_every_stage_of_the_paper_fits_the_shipped_clusters(source):
 
     def asks(*overrides: str):
         config = load_config([*options, *overrides])
-        return {name: stage_asks(stage, config) for name, stage in build_stages(config).items()}
+        return {name: stage_asks(stage, config.engine) for name, stage in build_stages(config).items()}
 
     check_asks(asks(), [HEAD], growth)
     check_asks(asks("--engine.num_engines", "40"), [HEAD], growth)

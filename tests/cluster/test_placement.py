@@ -47,8 +47,8 @@ def connected(request):
 def asks(connected, monkeypatch):
     monkeypatch.delenv("INBOL_RAY_NODE_TYPES", raising=False)
     config = load_config(PAPER)
-    placed = config.model_copy(update={"engine": place_engines(config.engine)})
-    return {name: stage_asks(stage, placed) for name, stage in build_stages(config).items()}
+    engine = place_engines(config.engine)
+    return {name: stage_asks(stage, engine) for name, stage in build_stages(config).items()}
 
 
 def test_no_stage_is_refused(asks):

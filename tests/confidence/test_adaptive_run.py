@@ -85,7 +85,7 @@ def test_adaptive_samples_are_the_first_of_all_samples_and_keep_their_class(deci
     write_rows(inputs["questions"] / "train.parquet", reversed(rows[:NUM_QUESTIONS]), QUESTION)
     write_rows(inputs["unanswerable"] / "questions.parquet", rows[NUM_QUESTIONS:], QUESTION)
     (inputs["checkpoint"] / "model").symlink_to(decided_llava)
-    context = stage_context(tmp_path, config, {"sampling": config.sampling.model_dump()}, **inputs)
+    context = stage_context(tmp_path, config, "confidence", **inputs)
     with started_ray(config):
         counts = estimate_confidence(context)
 

@@ -53,7 +53,7 @@ def reuse(local_ray, tiny_llava, tmp_path):
             (inputs["checkpoint"] / "model").symlink_to(tiny_llava)
         write_rows(inputs["questions"] / "train.parquet", [row.to_row() for row in train], QUESTION)
         pq.write_table(pa.Table.from_pylist([], schema=QUESTION), inputs["unanswerable"] / "questions.parquet")
-        context = stage_context(tmp_path, config, **inputs)
+        context = stage_context(tmp_path, config, "confidence", **inputs)
         return context, estimate_confidence(context)
 
     return run

@@ -19,9 +19,9 @@ from inbol_ray.corpora.check import check_corpora
 from inbol_ray.corpora.leakage import with_keys
 from inbol_ray.corpora.read import BLOCK_BYTES, CORPUS_ROW, read_corpora, stream_tables
 from inbol_ray.corpora.source import CorpusSource
-from inbol_ray.corpora.stage import build_benchmarks, build_questions, check_leakage
 from inbol_ray.errors import DataError, InbolError, LeakageError
 from inbol_ray.images import load_image
+from inbol_ray.pipeline import build_stages
 from inbol_ray.rows import QUESTION
 
 NUM_ROWS = 5_003
@@ -158,16 +158,16 @@ def run_corpora(tmp_path, config):
     """Contexts of the three stages that read corpora, each after it was run as the pipeline does."""
 
     def run(stage, **inputs):
-        folder = tmp_path / "stages" / stage.__name__
+        folder = tmp_path / "stages" / stage
         folder.mkdir(parents=True)
-        context = stage_context(folder, config, **{name: source.folder for name, source in inputs.items()})
-        context.counts.update(stage(context))
+        context = stage_context(folder, config, stage, **{name: source.folder for name, source in inputs.items()})
+        context.counts.update(build_stages(config)[stage].function(context))
         context.close()
         return context
 
-    benchmarks = run(build_benchmarks)
-    questions = run(build_questions, **({"benchmarks": benchmarks} if config.leakage.on_leak == "drop" else {}))
-    return benchmarks, questions, run(check_leakage, questions=questions, benchmarks=benchmarks)
+    benchmarks = run("benchmarks")
+    questions = run("questions", **({"benchmarks": benchmarks} if config.leakage.on_leak == "drop" else {}))
+    return benchmarks, questions, run("leakage", questions=questions, benchmarks=benchmarks)
 
 
 @pytest.fixture

@@ -106,7 +106,7 @@ def build(folder: Path, answers: Path, *options: str) -> tuple[dict, dict[str, l
     folder.mkdir()
     root = Path(__file__).parents[2]
     config = load_config(["--config", str(root / "jobs" / "configs" / "demo.yaml"), *options])
-    counts = build_data(stage_context(folder, config, confidence=answers))
+    counts = build_data(stage_context(folder, config, "data", confidence=answers))
     return counts, {
         name: pq.read_table(folder / f"{name}.parquet").to_pylist() for name in ("sft", "idk", "preferences")
     }

@@ -75,9 +75,9 @@ def test_preference_sets():
     mixed = build_preference_set(question(), "mixed", 0.5, ["red", "blue"], ["correct", "wrong"], PROMPTS, 0)
     assert (mixed["correct"], mixed["incorrect"]) == ("red", "blue") and mixed["refusal"] in REFUSALS[1]
     known = build_preference_set(question(), "known", 1.0, ["red"], ["correct"], PROMPTS, 0)
-    assert known["incorrect"] is None and known["weight_correct_refusal"] == 1
+    assert known["incorrect"] is None
     unknown = build_preference_set(question(), "unknown", 0.0, ["blue"], ["wrong"], PROMPTS, 0)
-    assert unknown["correct"] is None and unknown["weight_refusal_incorrect"] == 1
+    assert unknown["correct"] is None
 
 
 def test_unknown_without_a_wrong_answer_has_no_pair():

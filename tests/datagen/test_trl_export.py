@@ -9,7 +9,7 @@ import pytest
 from inbol_ray.config.machines import StorageConfig
 from inbol_ray.datagen.trl_export import export_trl, write_file
 from inbol_ray.datagen.trl_rows import TRAINING_TEMPLATE, instruction_rows
-from inbol_ray.method.preference_pairs import pair_weights
+from inbol_ray.method.preference_pairs import add_pair_weights
 from inbol_ray.rows import CONVERSATION, KNOWLEDGE_CLASSES, PREFERENCE_SET
 
 
@@ -24,7 +24,6 @@ def preference(index: int, image: str) -> dict:
         "refusal": "I don't know.",
         "knowledge": knowledge,
         "confidence": 0.25,
-        **pair_weights(knowledge, 0.25),
     }
 
 
@@ -52,6 +51,7 @@ def exported(data_folder, tmp_path):
     counts = {}
     for part in ("preferences", "idk"):
         table = pq.read_table(data_folder / f"{part}.parquet")
+        table = add_pair_weights(table) if part == "preferences" else table
         [counts[part]] = write_file(table, str(tmp_path / "trl" / part), StorageConfig()).to_pylist()
     return tmp_path / "trl", counts
 
@@ -71,6 +71,13 @@ def test_each_weighed_pair_is_a_row_and_images_decode(exported, tmp_path):
     assert rows[0]["images"][0].size[0] > 8
     assert [row["id"] for row in counts["preferences"]["rejected"]] == ["row6"]
     assert "<image>" not in rows[0]["prompt"][0]["content"]
+
+
+def test_the_ablations_leave_out_the_pairs_without_weight(data_folder, tmp_path):
+    table = add_pair_weights(pq.read_table(data_folder / "preferences.parquet"), "refusal_incorrect")
+    write_file(table, str(tmp_path / "trl" / "preferences"), StorageConfig())
+    mixed = [row for row in load(tmp_path / "trl", "preferences", tmp_path / "cache") if row["id"] == "row1"]
+    assert [(row["chosen"][0]["content"], row["weight"]) for row in mixed] == [("I don't know.", 1.0)]
 
 
 def test_a_later_turn_has_the_earlier_ones_in_its_prompt():
@@ -122,7 +129,9 @@ def test_trl_trains_a_dpo_step_on_our_very_tokens(exported, tiny_llava, tmp_path
     )
     batch = trainer.data_collator([rows[0]])
     objective = build_objective(CaDpoConfig(init_from="original", learning_rate=1), processor)
-    prefix, responses = objective.encode(pq.read_table(data_folder / "preferences.parquet").to_pylist()[0])
+    prefix, responses = objective.encode(
+        add_pair_weights(pq.read_table(data_folder / "preferences.parquet")).to_pylist()[0]
+    )
     lengths = batch["attention_mask"].sum(1).tolist()
     assert [batch["input_ids"][side, : lengths[side]].tolist() for side in (0, 1)] == [
         prefix + responses[0],

@@ -73,10 +73,10 @@ class Engine:
         self.reply_to, self.blocks_left = reply_to, blocks_left
         self.calls: list[pa.Table] = []
 
-    def __call__(self, requests, checkpoints, config, decoding, *, folder, unit, progress=None):
+    def __call__(self, requests, checkpoints, pool, decoding, *, folder, unit, progress=None):
         self.calls.append(pa.concat_tables(requests))
         assert set(self.calls[-1]["checkpoint"].to_pylist()) == set(checkpoints)
-        parts = open_parts(folder, config.storage, requests, {"decoding": repr(decoding)}, block_size=4)
+        parts = open_parts(folder, pool.storage, requests, {"decoding": repr(decoding)}, block_size=4)
         for block in sorted(set(range(parts.num_blocks)) - parts.finished()):
             if self.blocks_left == 0:
                 raise EngineError("the power went out")
@@ -155,7 +155,7 @@ def run(corpora, tmp_path, model_folder, monkeypatch):
         ]
         table = pa.Table.from_pylist(rows, schema=BENCHMARK_QUESTION)
         pq.write_table(table, folder / "benchmarks" / "benchmarks.parquet")
-        context = stage_context(folder, config, benchmarks=folder / "benchmarks")
+        context = stage_context(folder, config, "evaluate", benchmarks=folder / "benchmarks")
         counts = predict(context)
         context.close()
         found = pq.read_table(folder / "predictions.parquet").to_pylist()

@@ -68,7 +68,7 @@ def run(tmp_path):
                 | {"unparsed": outcome.unparsed}
             )
         pq.write_table(pa.Table.from_pylist(predictions, schema=PREDICTION), folder / "predictions.parquet")
-        counts = judge_predictions(stage_context(folder, config, benchmarks=folder, evaluate=folder))
+        counts = judge_predictions(stage_context(folder, config, "judge", benchmarks=folder, evaluate=folder))
         found = pq.read_table(folder / "verdicts.parquet").to_pylist()
         assert counts["verdicts"] == len(found)
         return {(row["id"], row["kind"]): row for row in found}, counts

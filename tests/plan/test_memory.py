@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from inbol_ray.config.load import load_config
+from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.config.training import CaDpoConfig, LoraSettings, SupervisedConfig
 from inbol_ray.errors import CheckpointError
+from inbol_ray.pipeline import build_stages
 from inbol_ray.plan.memory import (
     GIB,
     MicroBatch,
@@ -23,6 +25,8 @@ from inbol_ray.plan.memory import (
     training_footprint,
 )
 from inbol_ray.plan.shapes import LLAVA_15_7B, LLAVA_15_13B, SHAPES, read_shape, shape_of
+from inbol_ray.plan.workload import build_work
+from inbol_ray.runtime.work import Work
 
 PAPER = ["--config", "jobs/configs/paper_llava15_7b.yaml"]
 LORA = LoraSettings(rank=128, alpha=256)
@@ -196,9 +200,14 @@ def test_an_engine_s_weights_and_cache():
     assert engine_cache(LLAVA_15_7B, "bfloat16", 1, 1) == 524_288
 
 
+def works_of(config: PipelineConfig, names: list[str]) -> list[Work]:
+    works = build_work(build_stages(config), config, {})
+    return [works[name] for name in names]
+
+
 def fits(gpu_gb: int, *options: str) -> dict[str, tuple[bool, tuple[str, ...]]]:
     config = load_config([*PAPER, "--plan.gpu_memory_gb", str(gpu_gb), *options])
-    found = footprints(config, shape_of(config), ["questions", "confidence", "sft", "ca_dpo"])
+    found = footprints(config, shape_of(config), works_of(config, ["questions", "confidence", "sft", "ca_dpo"]))
     assert {one.stage for one in found} == {"confidence", "sft", "ca_dpo"}
     return {one.stage: (one.fits(gpu_gb * GIB), one.mends) for one in found}
 
@@ -236,9 +245,11 @@ def test_two_mends_where_one_is_not_enough():
 
 def test_a_cpu_run_has_no_gpu_to_fill():
     config = load_config(["--config", "jobs/configs/demo.yaml"])
-    assert footprints(config, shape_of(config), ["confidence", "sft"]) == []
+    assert footprints(config, shape_of(config), works_of(config, ["confidence", "sft"])) == []
     config = load_config([*PAPER, "--engine.device", "cpu"])
-    assert [one.stage for one in footprints(config, shape_of(config), ["confidence", "sft"])] == ["sft"]
+    assert [one.stage for one in footprints(config, shape_of(config), works_of(config, ["confidence", "sft"]))] == [
+        "sft"
+    ]
 
 
 def test_a_micro_batch_has_at_least_a_row():

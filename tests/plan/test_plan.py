@@ -8,8 +8,10 @@ from inbol_ray.config.load import load_config
 from inbol_ray.pipeline import build_stages
 from inbol_ray.plan.estimate import ASSUMED, find_rate, measured_manifests, plan_stage, warn, what_if
 from inbol_ray.plan.simulation import Scenario, best_rows_per_block, largest_useful, simulate
-from inbol_ray.plan.workload import Work, build_work
-from inbol_ray.store.artifacts import Stage, Store
+from inbol_ray.plan.workload import build_work
+from inbol_ray.runtime.stage import Stage
+from inbol_ray.runtime.work import Work
+from inbol_ray.store.artifacts import Store
 
 PAPER = ["--config", "jobs/configs/paper_llava15_7b.yaml"]
 

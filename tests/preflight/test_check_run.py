@@ -9,8 +9,9 @@ from damaged_checkpoints import WITHOUT_PROCESSOR_FIELDS, damaged, edit, remove
 from inbol_ray.config.load import load_config
 from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.errors import CheckpointError, ConfigError, ResourcesError
-from inbol_ray.pipeline import build_stages, run_stages
+from inbol_ray.pipeline import build_stages
 from inbol_ray.preflight.check import check_run
+from inbol_ray.run import run_stages
 from inbol_ray.serving.app import build_application
 from inbol_ray.store.artifacts import open_store
 
@@ -46,7 +47,7 @@ def test_all_problems_of_all_checkpoints_come_before_the_first_stage(tiny_llava,
             "models": {"a": {"checkpoint": str(other)}, "b": {"checkpoint": str(other), "refusal_instruction": True}},
         },
     )
-    monkeypatch.setattr("inbol_ray.store.artifacts.Store.compute", lambda *_: pytest.fail("a stage was started"))
+    monkeypatch.setattr("inbol_ray.run.compute", lambda *_: pytest.fail("a stage was started"))
     with pytest.raises(CheckpointError) as refusal:
         run_stages(config)
     head, *lines = str(refusal.value).split("\n  ")
@@ -122,13 +123,13 @@ def test_models_to_serve_are_checked_before_a_replica_starts(tiny_llava, tmp_pat
 
 
 def test_an_unknown_quantization_comes_before_the_first_stage(tiny_llava, tmp_path, monkeypatch):
-    monkeypatch.setattr("inbol_ray.store.artifacts.Store.compute", lambda *_: pytest.fail("a stage was started"))
+    monkeypatch.setattr("inbol_ray.run.compute", lambda *_: pytest.fail("a stage was started"))
     with pytest.raises(ConfigError, match="engine.quantization is 'fp9'; vLLM knows .*fp8"):
         check(pipeline_config(tmp_path, tiny_llava, engine={"quantization": "fp9"}))
 
 
 def test_an_endpoints_missing_key_comes_before_the_first_stage(tiny_llava, tmp_path, monkeypatch):
-    monkeypatch.setattr("inbol_ray.store.artifacts.Store.compute", lambda *_: pytest.fail("a stage was started"))
+    monkeypatch.setattr("inbol_ray.run.compute", lambda *_: pytest.fail("a stage was started"))
     for name in ("FIRST_KEY", "SECOND_KEY"):
         monkeypatch.delenv(name, raising=False)
     models = {
@@ -145,11 +146,11 @@ def test_an_endpoints_missing_key_comes_before_the_first_stage(tiny_llava, tmp_p
     for name in ("FIRST_KEY", "SECOND_KEY"):
         monkeypatch.setenv(name, "canary")
     check(config, ["evaluate"])
-    evaluate = build_stages(config)["evaluate"]
+    evaluate = build_stages(config)["evaluate"].fingerprint
     assert "canary" not in str(evaluate.settings) + str(config.model_dump())
     # How and with which key an endpoint is asked makes no finished evaluation stale; its address does.
-    assert build_stages(with_endpoints(config, api_key_env="OTHER", timeout_s=9))["evaluate"] == evaluate
-    assert build_stages(with_endpoints(config, url="http://h:1/v1"))["evaluate"] != evaluate
+    assert build_stages(with_endpoints(config, api_key_env="OTHER", timeout_s=9))["evaluate"].fingerprint == evaluate
+    assert build_stages(with_endpoints(config, url="http://h:1/v1"))["evaluate"].fingerprint != evaluate
 
 
 def test_a_judge_is_checked_with_the_rest(tiny_llava, tmp_path, monkeypatch):

@@ -15,7 +15,7 @@ import torch
 from inbol_ray.config.load import load_config
 from inbol_ray.config.training import CaDpoConfig, LoraSettings, TrackingConfig
 from inbol_ray.errors import TrainingDivergedError
-from inbol_ray.method.preference_pairs import pair_weights
+from inbol_ray.method.preference_pairs import add_pair_weights
 from inbol_ray.rows import KNOWLEDGE_CLASSES, PREFERENCE_SET
 from inbol_ray.runtime.ray_session import started_ray
 
@@ -51,10 +51,9 @@ def preference_rows(images: list[str], count: int = 64) -> pa.Table:
                 "refusal": "Sorry, I can't answer that.",
                 "knowledge": knowledge,
                 "confidence": confidence,
-                **pair_weights(knowledge, confidence),
             }
         )
-    return pa.Table.from_pylist(rows, schema=PREFERENCE_SET)
+    return add_pair_weights(pa.Table.from_pylist(rows, schema=PREFERENCE_SET))
 
 
 @pytest.fixture(scope="module")

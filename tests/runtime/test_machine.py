@@ -97,8 +97,8 @@ def load(file: Path, *options: str) -> PipelineConfig:
 def asks_of(config: PipelineConfig, nodes: list[dict], growth: list[NodeType], monkeypatch) -> dict:
     monkeypatch.setattr(cluster_resources, "nodes_up", lambda: nodes)
     monkeypatch.setattr(cluster_resources, "growth_limits", lambda: growth)
-    placed = config.model_copy(update={"engine": place_engines(config.engine)})
-    return {name: stage_asks(stage, placed) for name, stage in build_stages(config).items()}
+    engine = place_engines(config.engine)
+    return {name: stage_asks(stage, engine) for name, stage in build_stages(config).items()}
 
 
 def kuberay_growth() -> list[NodeType]:

@@ -29,7 +29,7 @@ GPU_NODE = {"CPU": 8.0, "GPU": 1.0, "memory": 1e9}
 
 def asks_of(config_file: str, *overrides: str) -> dict[str, list[Ask]]:
     config = load_config(["--config", config_file, *overrides])
-    return {name: stage_asks(stage, config) for name, stage in build_stages(config).items()}
+    return {name: stage_asks(stage, config.engine) for name, stage in build_stages(config).items()}
 
 
 def test_asks_follow_the_configuration():

@@ -100,6 +100,7 @@ def test_on_the_cpu_a_step_holds_the_longest_prompt(tiny_llava):
 def test_settings_that_change_replies_are_those_of_the_stages():
     """Both keys of finished work have them, so that one more of them makes both stale."""
     from inbol_ray.config.load import load_config
+    from inbol_ray.config.section import result_settings
     from inbol_ray.pipeline import build_stages
 
     config = load_config(["--config", "jobs/configs/demo.yaml"])
@@ -111,8 +112,8 @@ def test_settings_that_change_replies_are_those_of_the_stages():
     ):
         engine = config.engine.model_copy(update=change)
         changed = build_stages(config.model_copy(update={"engine": engine}))
-        assert (engine.reply_settings() != config.engine.reply_settings()) == is_stale
-        assert (changed["evaluate"].settings != stages["evaluate"].settings) == is_stale
+        assert (result_settings(engine) != result_settings(config.engine)) == is_stale
+        assert (changed["evaluate"].fingerprint != stages["evaluate"].fingerprint) == is_stale
 
 
 def test_the_default_cache_is_a_cpu_engines():

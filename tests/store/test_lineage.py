@@ -3,9 +3,12 @@
 import sys
 
 import pytest
+from plain_stages import plain_stage
 
 from inbol_ray.errors import MissingInputError
-from inbol_ray.store.artifacts import Stage, Store
+from inbol_ray.runtime.compute import compute
+from inbol_ray.runtime.stage import Stage
+from inbol_ray.store.artifacts import Store
 from inbol_ray.store.leases import file_lock
 from inbol_ray.store.lineage import find_artifact, find_garbage, list_artifacts, walk_lineage
 
@@ -28,7 +31,7 @@ def store(request, tmp_path, monkeypatch):
 
 
 def stage(name: str, function: str = "write", **inputs) -> Stage:
-    return Stage(name, name, f"{HERE}:{function}", {}, inputs)
+    return plain_stage(name, f"{HERE}:{function}", **inputs)
 
 
 A = stage("a")
@@ -40,9 +43,9 @@ BROKEN = stage("broken", "fail")
 
 def fill(store: Store) -> None:
     for one in (A, B, C, OLD):
-        store.compute(one, None)
+        compute(one, store)
     with pytest.raises(RuntimeError):
-        store.compute(BROKEN, None)
+        compute(BROKEN, store)
     if store.is_remote:  # a job that was killed half-way
         for where in (f"{BROKEN.artifact_id}/0123456789ab", f"{A.artifact_id}/0123456789ab"):
             with store.filesystem.open_output_stream(f"{store._path}/{where}/half") as file:

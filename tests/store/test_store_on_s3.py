@@ -9,9 +9,12 @@ import time
 from pathlib import Path
 
 import pytest
+from plain_stages import plain_stage
 
 from inbol_ray.errors import MissingInputError
-from inbol_ray.store.artifacts import MANIFEST, Stage, Store
+from inbol_ray.runtime.compute import compute
+from inbol_ray.runtime.stage import Stage
+from inbol_ray.store.artifacts import MANIFEST, Store
 from inbol_ray.store.leases import object_lease, put_once
 from inbol_ray.store.local_copies import CACHE_VARIABLE, local_copy, written_to
 from inbol_ray.store.storage import open_s3_client, reference_to
@@ -40,12 +43,14 @@ def fail(context):
 """
 RUN = """
 import sys
-from inbol_ray.store.artifacts import Stage, Store
+from plain_stages import plain_stage
+from inbol_ray.runtime.compute import compute
+from inbol_ray.store.artifacts import Store
 from inbol_ray.config.machines import StorageConfig
 uri, endpoint, log = sys.argv[1:]
 import tests_stages_on_s3 as functions
 store = Store(uri, StorageConfig(endpoint_url=endpoint, region='us-east-1'))
-store.compute(Stage('slow', 'slow', 'tests_stages_on_s3:slow', {}), None)
+compute(plain_stage('slow', 'tests_stages_on_s3:slow'), store)
 open(log, 'w').write(str(len(functions.calls)))
 """
 
@@ -67,7 +72,7 @@ def store(s3_bucket, functions):
 
 
 def stage(function: str, **inputs) -> Stage:
-    return Stage(function, function, f"{HERE}:{function}", {}, inputs)
+    return plain_stage(function, f"{HERE}:{function}", **inputs)
 
 
 def keys(s3_bucket, prefix: str) -> set[str]:
@@ -84,11 +89,11 @@ def job_storage_of_the_bucket(request, monkeypatch):
 
 
 def test_stages_read_what_others_wrote_through_the_store(store, functions):
-    first = store.compute(stage("write"), None)
-    again = store.compute(stage("write"), None)
+    first = compute(stage("write"), store)
+    again = compute(stage("write"), store)
     assert first == again and len(functions.calls) == 1 and first["counts"] == {"rows": 2}
     assert first["bytes"] == len("from the driver") + len("from a worker")
-    store.compute(stage("read", data=stage("write")), None)
+    compute(stage("read", data=stage("write")), store)
     assert (store.folder(stage("read", data=stage("write"))) / "copy.txt").read_text() == "from the driver read"
     model = local_copy(f"{store.uri(stage('write'))}/model")
     assert os.listdir(model) == ["weights.txt"]
@@ -96,18 +101,18 @@ def test_stages_read_what_others_wrote_through_the_store(store, functions):
 
 def test_an_unfinished_artifact_cannot_be_read(store, s3_bucket):
     with pytest.raises(RuntimeError, match="boom"):
-        store.compute(stage("fail"), None)
+        compute(stage("fail"), store)
     assert store.manifest(stage("fail")) is None
     assert keys(s3_bucket, f"run/artifacts/{stage('fail').artifact_id}/") == set()
     with pytest.raises(MissingInputError, match="has not been computed"):
-        store.compute(stage("read", data=stage("fail")), None)
+        compute(stage("read", data=stage("fail")), store)
     with pytest.raises(MissingInputError, match="nothing is stored"):
         local_copy(f"{store.root}/{stage('fail').artifact_id}")
 
 
 def test_two_jobs_at_once_compute_an_artifact_once(store, s3_bucket, tmp_path):
     command = [sys.executable, "-c", RUN, store.root, s3_bucket.server.endpoint_url]
-    environment = os.environ | {"PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[2]}"}
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[1]}:{Path(__file__).parents[2]}"}
     jobs = [subprocess.Popen([*command, str(tmp_path / f"log{n}")], env=environment) for n in range(2)]
     assert [job.wait(timeout=60) for job in jobs] == [0, 0]
     assert sorted((tmp_path / f"log{n}").read_text() for n in range(2)) == ["0", "1"]
@@ -118,10 +123,10 @@ def test_an_artifact_that_was_computed_twice_keeps_the_first_attempt(store, func
     # Nobody waits: what happens when a lease was lost.
     from contextlib import nullcontext
 
-    monkeypatch.setattr(store, "_alone", lambda stage: nullcontext())
+    monkeypatch.setattr(store, "alone", lambda stage: nullcontext())
     results = {}
     threads = [
-        threading.Thread(target=lambda n=n: results.update({n: store.compute(stage("slow"), None)})) for n in range(2)
+        threading.Thread(target=lambda n=n: results.update({n: compute(stage("slow"), store)})) for n in range(2)
     ]
     for thread in threads:
         thread.start()

@@ -25,9 +25,10 @@ def test_the_card_names_base_data_configuration_and_metrics(tmp_path):
     folder = tmp_path / "ca_dpo-1"
     for part in ("model", "adapter"):
         (folder / part).mkdir(parents=True)
-    context = stage_context(folder, config, {"method": "ca_dpo"}, data=data)
     method = config.training["ca_dpo"].model_copy(update={"lora": LoraSettings()})
-    write_model_cards(context, method, "some/base", {"loss": 0.51234567, "num_steps": 468})
+    config = config.model_copy(update={"training": config.training | {"ca_dpo": method}})
+    context = stage_context(folder, config, "ca_dpo", data=data)
+    write_model_cards(context, "some/base", {"loss": 0.51234567, "num_steps": 468})
 
     card = (folder / "model" / "README.md").read_text()
     _, front, body = card.split("---\n", 2)

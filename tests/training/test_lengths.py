@@ -5,7 +5,7 @@ import pytest
 import ray
 
 from inbol_ray.config.training import CaDpoConfig, SupervisedConfig
-from inbol_ray.method.preference_pairs import pair_weights
+from inbol_ray.method.preference_pairs import add_pair_weights
 from inbol_ray.rows import CONVERSATION, PREFERENCE_SET
 from inbol_ray.training import lengths
 from inbol_ray.training.batches import add_token_counts
@@ -35,7 +35,6 @@ def conversations(count):
 
 
 def preferences(count):
-    weights = pair_weights("mixed", 0.5)
     rows = [
         {
             "id": f"{n:03d}",
@@ -46,11 +45,10 @@ def preferences(count):
             "refusal": "I don't know.",
             "knowledge": "mixed",
             "confidence": 0.5,
-            **weights,
         }
         for n in range(count)
     ]
-    return pa.Table.from_pylist(rows, schema=PREFERENCE_SET)
+    return add_pair_weights(pa.Table.from_pylist(rows, schema=PREFERENCE_SET))
 
 
 @pytest.mark.parametrize(("config", "make"), [(SUPERVISED, conversations), (PREFERENCES, preferences)])
