@@ -146,11 +146,14 @@ def test_an_endpoints_missing_key_comes_before_the_first_stage(tiny_llava, tmp_p
     for name in ("FIRST_KEY", "SECOND_KEY"):
         monkeypatch.setenv(name, "canary")
     check(config, ["evaluate"])
-    evaluate = build_stages(config)["evaluate"].fingerprint
+    evaluate = build_stages(config)["evaluate"]
     assert "canary" not in str(evaluate.settings) + str(config.model_dump())
     # How and with which key an endpoint is asked makes no finished evaluation stale; its address does.
-    assert build_stages(with_endpoints(config, api_key_env="OTHER", timeout_s=9))["evaluate"].fingerprint == evaluate
-    assert build_stages(with_endpoints(config, url="http://h:1/v1"))["evaluate"].fingerprint != evaluate
+    assert (
+        build_stages(with_endpoints(config, api_key_env="OTHER", timeout_s=9))["evaluate"].fingerprint
+        == evaluate.fingerprint
+    )
+    assert build_stages(with_endpoints(config, url="http://h:1/v1"))["evaluate"].fingerprint != evaluate.fingerprint
 
 
 def test_a_judge_is_checked_with_the_rest(tiny_llava, tmp_path, monkeypatch):
