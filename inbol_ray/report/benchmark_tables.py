@@ -10,8 +10,8 @@ from inbol_ray.evaluation.paper_tables import SCORES as PAPER_SCORES
 from inbol_ray.evaluation.refusal_benchmarks import BENCHMARKS
 from inbol_ray.evaluation.rule_scores import RULES
 from inbol_ray.judging.agreement import POINTS_APART
-from inbol_ray.report.text_table import markdown_table
 from inbol_ray.report.wording import MINUS, method_label, number
+from inbol_ray.text_table import markdown_table
 
 _DASH = "\N{EN DASH}"
 
@@ -122,7 +122,7 @@ def render_refusal_table(table: Mapping) -> str:
         if row["own"]:
             listed = ", ".join(f"{name.replace('_', ' ')} {_rate(rate)}" for name, rate in row["own"].items())
             types.append(f"{label}, {row['method']}: {listed}.")
-    return "\n\n".join([f"## {table['title']}", _REFUSAL_NOTE, markdown_table(grid, num_left=2), *types]) + "\n"
+    return "\n\n".join([f"## {table['title']}", _REFUSAL_NOTE, markdown_table(grid, left=(0, 1)), *types]) + "\n"
 
 
 def _rate(rate: float | None) -> str:
@@ -138,7 +138,7 @@ def render_rules_table(rows: Sequence[Mapping]) -> str:
         acc = (f"{row['acc'][rule]:.2f}" for rule in RULES)
         counts = (f"{row[name]:,}" for name in ("only_free_text", "not_free_text"))
         grid.append([row["method"], row["benchmark"], f"{row['num_questions']:,}", *acc, *counts])
-    return "\n\n".join([f"## {RULES_TITLE}", RULES_NOTE, markdown_table(grid, num_left=2)]) + "\n"
+    return "\n\n".join([f"## {RULES_TITLE}", RULES_NOTE, markdown_table(grid, left=(0, 1))]) + "\n"
 
 
 def usage_grid(usage: Sequence[Mapping]) -> list[list[str]]:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from inbol_ray.evaluation.compare import Comparison
 from inbol_ray.evaluation.paired import POWER, Difference
-from inbol_ray.report.text_table import ascii_text, markdown_table, text_table
 from inbol_ray.report.wording import SCORE_HEADS, number, span
+from inbol_ray.text_table import ascii_text, markdown_table, text_table
 
 JSON_FILE, MARKDOWN_FILE = "comparison.json", "comparison.md"
 _SURE = 0.05
@@ -110,8 +110,8 @@ def _example_grid(examples: Sequence[dict], markdown: bool) -> list[list[str]]:
 def _table(grid: list[list[str]], markdown: bool) -> str:
     rows = [[_one_line(cell) for cell in row] for row in grid]
     if markdown:
-        return markdown_table(rows, num_left=2)
-    return text_table(rows, num_left=len(rows[0]) if rows[0][0] == "id" else 1)
+        return markdown_table(rows, left=(0, 1))
+    return text_table(rows, left=range(len(rows[0])) if rows[0][0] == "id" else (0,))
 
 
 def _one_line(text: str) -> str:

@@ -30,7 +30,7 @@ def render_page(
 ) -> str:
     """The page. The arguments are those of `report.write_report`."""
     sentence, evidence = headline(results)
-    return _ENVIRONMENT.get_template("report.html").render(
+    return TEMPLATES.get_template("report.html").render(
         title=f"{results['name']}: {sentence}" if results["name"] else sentence,
         sentence=sentence,
         evidence=evidence,
@@ -84,4 +84,4 @@ def _environment() -> Environment:
     return environment
 
 
-_ENVIRONMENT = _environment()
+TEMPLATES = _environment()

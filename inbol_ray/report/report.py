@@ -15,7 +15,6 @@ from inbol_ray.config.sampling import ClassConfig
 from inbol_ray.evaluation.metrics import DOMAINS, SCORES
 from inbol_ray.images import read_image_bytes
 from inbol_ray.report.page import render_page
-from inbol_ray.report.text_table import ascii_text, markdown_table, text_table
 from inbol_ray.report.wording import (
     DOMAIN_LABELS,
     SCORE_HEADS,
@@ -26,6 +25,7 @@ from inbol_ray.report.wording import (
     seeds_of,
     span,
 )
+from inbol_ray.text_table import ascii_text, markdown_table, text_table
 
 _PARTS = (("", "all questions"), ("answerable", "answerable questions"), ("unanswerable", "unanswerable questions"))
 
@@ -95,7 +95,7 @@ def render_seeds_table(summary: Mapping, markdown: bool = False) -> str:
         if len(gaps) > 1:
             blocks.append((f"Paired differences {DOMAIN_LABELS[domain]} (points, same seed)", gaps))
     if markdown:
-        return "\n".join(f"## {title}\n\n{markdown_table(grid, num_left=2)}\n" for title, grid in blocks)
+        return "\n".join(f"## {title}\n\n{markdown_table(grid, left=(0, 1))}\n" for title, grid in blocks)
     return ascii_text("\n".join(f"{title}\n{text_table(_thin(grid))}\n" for title, grid in blocks))
 
 

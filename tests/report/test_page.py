@@ -8,7 +8,7 @@ from inbol_ray.config.sampling import ClassConfig
 from inbol_ray.evaluation.metrics import build_results
 from inbol_ray.method.risk_coverage import summarise
 from inbol_ray.report.markup import escape, printable, rich
-from inbol_ray.report.page import _ENVIRONMENT, render_page
+from inbol_ray.report.page import TEMPLATES, render_page
 from inbol_ray.report.wording import order_sentence
 from inbol_ray.rows import PREDICTION
 
@@ -44,7 +44,7 @@ def test_outside_text_is_escaped_and_made_printable():
 
 
 def test_a_template_escapes_what_it_is_given_and_refuses_a_name_that_is_not_there():
-    template = _ENVIRONMENT.from_string('<p title="{{ text }}">{{ text }}</p>')
+    template = TEMPLATES.from_string('<p title="{{ text }}">{{ text }}</p>')
     assert template.render(text='"<\x1b>') == '<p title="&#34;&lt;\ufffd&gt;">&#34;&lt;\ufffd&gt;</p>'
     with pytest.raises(UndefinedError):
         template.render()

@@ -1,19 +1,16 @@
 """Tables as text, the one way of making them: rows of cells -> aligned lines for a terminal, or Markdown.
 
-The first row is the head; columns of words stand left, columns of numbers right.
+The first row is the head. Columns in `left` are left-aligned (words), the others right-aligned (numbers).
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 Grid = Sequence[Sequence[str]]
 """Rows of equally many cells."""
 
 
-def text_table(grid: Grid, num_left: int = 1, groups: Sequence[str] = ()) -> str:
-    """Aligned lines with a rule under the head. The first `num_left` columns are left-aligned, the others right-aligned.
-
-    `groups` are titles over equally many columns each, after the first column.
-    """
+def text_table(grid: Grid, left: Container[int] = (0,), groups: Sequence[str] = ()) -> str:
+    """Aligned lines with a rule under the head. `groups` are titles over equally many columns each, after the first."""
     num_columns = len(grid[0])
     group_size = (num_columns - 1) // len(groups) if groups else 0
     widths = [max(len(row[column]) for row in grid) for column in range(num_columns)]
@@ -21,7 +18,7 @@ def text_table(grid: Grid, num_left: int = 1, groups: Sequence[str] = ()) -> str
 
     def line(row: Sequence[str]) -> str:
         cells = [
-            " " * gap + (cell.ljust(width) if column < num_left else cell.rjust(width))
+            " " * gap + (cell.ljust(width) if column in left else cell.rjust(width))
             for column, (cell, width, gap) in enumerate(zip(row, widths, gaps, strict=True))
         ]
         return "".join(cells).rstrip()
@@ -36,9 +33,9 @@ def text_table(grid: Grid, num_left: int = 1, groups: Sequence[str] = ()) -> str
     return "\n".join([*([title_line] if groups else []), head, rule, *body])
 
 
-def markdown_table(grid: Grid, num_left: int = 1) -> str:
+def markdown_table(grid: Grid, left: Container[int] = (0,)) -> str:
     """A Markdown table in which no cell can end its column or open an HTML tag."""
-    rule = [*["---"] * num_left, *["---:"] * (len(grid[0]) - num_left)]
+    rule = ["---" if column in left else "---:" for column in range(len(grid[0]))]
     safe = [[cell.replace("|", "\\|").replace("<", "&lt;") for cell in row] for row in grid]
     return "\n".join("| " + " | ".join(row) + " |" for row in [safe[0], rule, *safe[1:]])
 
