@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 from inbol_ray.config.sampling import ClassConfig
 from inbol_ray.evaluation.metrics import DOMAINS, SCORES
 from inbol_ray.images import read_image_bytes
-from inbol_ray.report.page import render_page
 from inbol_ray.report.wording import (
     DOMAIN_LABELS,
     SCORE_HEADS,
@@ -70,6 +69,8 @@ def write_report(
     leaves the figure out. `read_image` turns an entry of `images` into the file's bytes: replace it for images that
     are not on a local disk. An image that cannot be read leaves a placeholder, never an error.
     """
+    from inbol_ray.report.page import render_page  # needs Jinja2, which scores without a page do not
+
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
     classes = ClassConfig(delta_known=delta_known, delta_unknown=delta_unknown)
