@@ -39,18 +39,20 @@ def _run(command: str, name: str | None, config: PipelineConfig, delete: bool) -
     from inbol_ray.pipeline import build_stages
     from inbol_ray.store.artifacts import open_store
     from inbol_ray.store.lineage import find_artifact, find_garbage, list_artifacts, walk_lineage
+    from inbol_ray.text_table import text_table
 
     store = open_store(config)
     wanted = {stage.artifact_id for stage in build_stages(config).values()}
     if command == "ls":
-        print(f"{'artifact':<32} {'finished':<20} {'size':>9}  {'rows':<32} in this configuration")
+        grid = [["artifact", "finished", "size", "in this configuration", "rows"]]
         for entry in list_artifacts(store):
             manifest = entry.manifest or {}
             counts = ", ".join(f"{value:,} {key}" for key, value in manifest.get("counts", {}).items())
-            mark = "yes" if entry.artifact_id in wanted else "no"
             finished = manifest.get("finished", "unfinished")[:19]
             size = _size(manifest.get("bytes", store.num_bytes(entry.artifact_id)))
-            print(f"{entry.artifact_id:<32} {finished:<20} {size:>9}  {counts[:32]:<32} {mark}")
+            mark = "yes" if entry.artifact_id in wanted else "no"
+            grid.append([entry.artifact_id, finished, size, mark, counts])
+        print(text_table(grid, left=(0, 1, 3, 4)))
     elif command == "show":
         entry = find_artifact(store, name)
         print(json.dumps(entry.manifest or {"artifact": entry.artifact_id, "state": entry.state}, indent=1))
@@ -60,10 +62,14 @@ def _run(command: str, name: str | None, config: PipelineConfig, delete: bool) -
             print(f"{'  ' * depth}{key + ': ' if key else ''}{artifact_id}{state}")
     else:
         garbage = find_garbage(store, wanted)
-        for item in garbage:
-            where = "/".join(filter(None, (item.artifact_id, item.attempt)))
-            print(f"{where:<48} {_size(item.num_bytes):>9}  {item.reason}")
-            if delete:
+        if garbage:
+            grid = [["not referred to", "size", "why"]]
+            for item in garbage:
+                where = "/".join(filter(None, (item.artifact_id, item.attempt)))
+                grid.append([where, _size(item.num_bytes), item.reason])
+            print(text_table(grid, left=(0, 2)))
+        if delete:
+            for item in garbage:
                 store.delete(item.artifact_id, item.attempt)
         total = f"{len(garbage)} to remove, {_size(sum(item.num_bytes for item in garbage))}"
         print(f"{total}: {'removed' if delete else 'nothing removed; add --delete'}")

@@ -6,9 +6,9 @@ from inbol_ray.config.load import parse_job_args
 def main() -> None:
     config = parse_job_args(__doc__)
     from inbol_ray.errors import ConfigError
+    from inbol_ray.evaluation.seeds import summarise_seeds
     from inbol_ray.report.publish import publish
     from inbol_ray.report.report import write_seeds_report
-    from inbol_ray.report.seeds import summarise_seeds
     from inbol_ray.run import run_job, run_stages
     from inbol_ray.store.local_copies import written_to
 

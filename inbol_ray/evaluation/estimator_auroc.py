@@ -9,23 +9,15 @@ Left out are refusals (there is no answer to be right), and questions that the i
 0 by construction.
 """
 
-from collections.abc import Mapping, Sequence
-
 import numpy as np
 import pyarrow as pa
 
-from inbol_ray.report.plots import legend_mark, roc_panel
-from inbol_ray.report.wording import DOMAIN_LABELS
-
-ESTIMATORS = {
-    "confidence": "Accuracy-based confidence (needs the reference)",
-    "self_consistency": "Self-consistency",
-    "likelihood": "Likelihood",
-}
+ESTIMATORS = ("confidence", "self_consistency", "likelihood")
+"""Columns of SAMPLED_ANSWERS. Confidence needs the reference answer."""
 
 
 def compare_estimators(predictions: pa.Table, answers: pa.Table) -> list[dict]:
-    """A row an estimator and domain: `auroc` and its 95% `interval` in percent, `num_questions`, `roc` as (x, y) pairs.
+    """One row per estimator and domain: `auroc` and its 95% `interval` in percent, `num_questions`, `roc` as (x, y) pairs.
 
     Domains where all replies or none are right are left out.
     """
@@ -73,7 +65,7 @@ def area_under_roc(scores: np.ndarray, right: np.ndarray) -> tuple[float, float]
 
 
 def roc_curve(scores: np.ndarray, right: np.ndarray, max_points: int = 100) -> list[tuple[float, float]]:
-    """(false positive rate, true positive rate) in percent, from (0, 0) to (100, 100), a point a distinct score.
+    """(false positive rate, true positive rate) in percent, from (0, 0) to (100, 100), one point per distinct score.
 
     Thinned to about `max_points`.
     """
@@ -84,31 +76,3 @@ def roc_curve(scores: np.ndarray, right: np.ndarray, max_points: int = 100) -> l
     y = np.append(0.0, 100 * hits / right.sum())
     kept = np.unique(np.linspace(0, len(x) - 1, min(len(x), max_points)).astype(int))
     return [(round(float(x[at]), 2), round(float(y[at]), 2)) for at in kept]
-
-
-def render_estimators(rows: Sequence[Mapping]) -> str:
-    """The report's section; empty without rows."""
-    if not rows:
-        return ""
-    domains = list(dict.fromkeys(row["domain"] for row in rows))
-    panels = ""
-    for domain in domains:
-        curves = [row for row in rows if row["domain"] == domain]
-        keys = "".join(
-            f"<li>{legend_mark(style)}{ESTIMATORS[row['estimator']]}: {row['auroc']:.1f} "
-            f"({row['interval'][0]:.1f} to {row['interval'][1]:.1f})</li>"
-            for style, row in enumerate(curves)
-        )
-        described = f"ROC curves {DOMAIN_LABELS[domain]}. " + " ".join(
-            f"{ESTIMATORS[row['estimator']]}: AUROC {row['auroc']:.1f}." for row in curves
-        )
-        panels += (
-            f'<div class="panel"><h3>ROC <span>{DOMAIN_LABELS[domain]}, {curves[0]["num_questions"]:,} answers</span>'
-            f"</h3>{roc_panel([row['roc'] for row in curves], described)}<ul class='keys'>{keys}</ul></div>"
-        )
-    return (
-        "<section><h2>Which estimate foresees a right answer?</h2><p class='note'>AUROC, with its 95% interval, of "
-        "three estimates from the original model\u2019s samples, for whether a fresh greedy answer is right. Answerable "
-        "questions, refusals left out. Accuracy-based confidence is judged by the same reference answers that it is "
-        f"made from; the other two see only the samples.</p><div class='pair'>{panels}</div></section>"
-    )

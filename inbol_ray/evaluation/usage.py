@@ -1,6 +1,6 @@
 """What endpoints were asked for a set of predictions: requests, tokens and cost.
 
-(Model, row) pairs with their replies -> a JSON object an endpoint model -> `usage.json`; `page_usage` shows it
+(Model, row) pairs with their replies -> one JSON object per endpoint model -> `usage.json`
 
 Tokens are those that the servers told of the replies in use, whichever run asked for them. Tries that failed, and what
 was under way in a killed run, are not in it, so a bill may be higher. Two models that ask the same questions of one

@@ -1,4 +1,4 @@
-"""How far the rules and a judge agree, and what that changes: PREDICTION and VERDICT rows -> JSON objects -> tables.
+"""How far the rules and a judge agree, and what that changes: PREDICTION and VERDICT rows -> a JSON object.
 
 Agreement is over the replies that the judge was asked about and gave a verdict on; where those are the unsure ones, it
 says nothing of the others. Cohen's kappa is agreement beyond chance: (p_o - p_e) / (1 - p_e), with p_o the share of
@@ -12,17 +12,14 @@ from collections.abc import Mapping, Sequence
 import pyarrow as pa
 
 from inbol_ray.method.scores import score_group
-from inbol_ray.report.wording import MINUS, escape, method_label, number
 
 POINTS_APART = 1.0
 """Scores that differ by more than this are shown."""
 _SCORES = ("acc", "refr", "s_trust")
-_HEADS = ("Method", "Judged", "both yes", "rule alone", "judge alone", "both no", "no verdict", "kappa")
-_TITLES = {"refusal": "Does the reply refuse?", "correctness": "Is the answer right?"}
 
 
 def compare_with_judge(predictions: pa.Table, verdicts: pa.Table) -> dict:
-    """`judge`, `prompt_version`, `agreement` (a row a method and kind) and `scores` (a row a method and benchmark whose
+    """`judge`, `prompt_version`, `agreement` (one row per method and kind) and `scores` (one row per method and benchmark whose
     Acc, RefR or S_trust, in percent, differs by more than POINTS_APART).
 
     Rows of `predictions` count one by one: MMBench's rotations are not merged.
@@ -79,60 +76,3 @@ def _scores_apart(predictions: pa.Table, verdicts: Sequence[Mapping]) -> list[di
 def _scores(rows: Sequence[Mapping]) -> dict[str, float]:
     scored = score_group([row["outcome"] for row in rows], [row["unparsed"] for row in rows])
     return {name: getattr(scored, name) for name in _SCORES}
-
-
-def _tables(compared: Mapping) -> list[tuple[str, Sequence[str], list[list[str]]]]:
-    """(title, heads, rows) of each table."""
-    tables = []
-    for kind, title in _TITLES.items():
-        rows = []
-        for row in [row for row in compared["agreement"] if row["kind"] == kind]:
-            cells = [row[name] for name in ("both", "rule_only", "judge_only", "neither", "no_verdict")]
-            kappa = "\N{EN DASH}" if row["kappa"] is None else f"{row['kappa']:.2f}".replace("-", MINUS)
-            rows.append([method_label(row["method"]), f"{sum(cells):,}", *(f"{cell:,}" for cell in cells), kappa])
-        if rows:
-            tables.append((title, _HEADS, rows))
-    apart = [
-        [method_label(row["method"]), row["benchmark"]]
-        + [f"{number(row['rule'][name])} / {number(row['judge'][name])}" for name in _SCORES]
-        for row in compared["scores"]
-    ]
-    if apart:
-        title = f"Scores that differ by more than {POINTS_APART:g} point, by the rules / with the verdicts"
-        tables.append((title, ("Method", "Benchmark", "Acc", "RefR", "S_trust"), apart))
-    return tables
-
-
-def render_agreement(compared: Mapping | None) -> str:
-    """Markdown tables; empty without verdicts."""
-    if not compared or not compared["agreement"]:
-        return ""
-    lines = [f"## Rules and judge ({compared['judge']}, prompt {compared['prompt_version']})", ""]
-    for title, heads, rows in _tables(compared):
-        lines += [title, "", f"| {' | '.join(heads)} |", f"| --- |{' ---: |' * (len(heads) - 1)}"]
-        lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows] + [""]
-    return "\n".join(lines)
-
-
-def render_agreement_section(compared: Mapping | None) -> str:
-    """The report page's section; empty without verdicts."""
-    if not compared or not compared["agreement"]:
-        return ""
-    blocks = ""
-    for title, heads, rows in _tables(compared):
-        head = "".join(f'<th scope="col">{escape(name)}</th>' for name in heads)
-        body = "".join(
-            f'<tr><th scope="row">{escape(row[0])}</th>'
-            + "".join(f"<td>{escape(cell)}</td>" for cell in row[1:])
-            + "</tr>"
-            for row in rows
-        )
-        blocks += (
-            f'<h3>{escape(title)}</h3><div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody>'
-            "</table></div>"
-        )
-    return (
-        f"<section><h2>Do the rules and a judge agree?</h2><p class='note'>{escape(compared['judge'])} was asked, by "
-        f"prompt {compared['prompt_version']}. Agreement is over the replies that it was asked about. All other scores on "
-        f"this page are by the rules alone.</p>{blocks}</section>"
-    )

@@ -1,20 +1,31 @@
-"""Figures of the report as inline SVG without scripts or external resources; colours come from the page's CSS.
+"""Figures of the report as inline SVG, without scripts or anything that is fetched; colours come from the page's CSS.
 
-Content of `results.json` and lists of confidences -> SVG text. Axes: confidence in [0, 1], rates in percent.
+Content of `results.json` and lists of confidences -> SVG markup. Axes: confidence in [0, 1], rates in percent.
+
+Drawn by hand, not by a library: five small figures of lines and bars share these axes; a library's SVG would be many
+times as large, hold its own fonts and colours in place of the page's (light, dark and print), and have no description
+for screen readers.
 """
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+
+from markupsafe import Markup
 
 from inbol_ray.config.sampling import ClassConfig
 from inbol_ray.evaluation.metrics import METHODS, method_order
 from inbol_ray.method.classes import classify
-from inbol_ray.report.wording import DOMAIN_LABELS, escape, method_label, number
+from inbol_ray.report.markup import escape
+from inbol_ray.report.wording import number
 
 _WIDTH, _HEIGHT = 460, 272
 _LEFT, _RIGHT, _TOP, _BOTTOM = 40, 10, 22, 44
+_RISK_TOP = 10
+"""The panel of risk and coverage has no names of classes above it."""
+_BASE = _HEIGHT - _BOTTOM
+_PERCENT_TICKS = (0, 25, 50, 75, 100)
 NUM_STYLES = 8
 _MARKERS = (
     "M0-4A4 4 0 1 1 0 4A4 4 0 1 1 0-4Z",
@@ -26,6 +37,8 @@ _MARKERS = (
     "M0 4.8L4.6-3.6H-4.6Z",
     "M-4-1.3H-1.3V-4H1.3V-1.3H4V1.3H1.3V4H-1.3V1.3H-4Z",
 )
+StyledCurve = tuple[int, Sequence[tuple[float, float]]]
+"""Number of the CSS class, and (x, y) points."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,174 +75,170 @@ def bin_points(bins: Sequence[Mapping], method: str, domain: str, score: str) ->
     return points
 
 
-def line_panel(bins: Sequence[Mapping], domain: str, score: str, title: str, classes: ClassConfig) -> str:
-    """One panel of figure 4: `score` by the base model's confidence, a line a method, 95% intervals as whiskers."""
-    methods = method_order(row["method"] for row in bins)
-    lines = {method: bin_points(bins, method, domain, score) for method in methods}
-    described = f"{title} {DOMAIN_LABELS[domain]}, by the base model's confidence. " + " ".join(
-        f"{method_label(m)}: from {number(p[0].value)} at {p[0].confidence:.1f} to {number(p[-1].value)} "
-        f"at {p[-1].confidence:.1f}."
-        for m, p in lines.items()
-        if p
-    )
-    parts = [_svg_open(_WIDTH, _HEIGHT, described), _bands(classes), _axes("Base model\u2019s confidence")]
-    drawn = [method for method in methods if lines[method]]
-    for place, method in enumerate(drawn):
-        shift = (place - (len(drawn) - 1) / 2) * 3.2
-        parts.append(_line(lines[method], method_style(method, methods), shift))
-    return "".join(parts) + "</svg>"
-
-
-def legend_mark(style: int) -> str:
+def legend_mark(style: int) -> Markup:
     """A short line with the method's marker, for the legend; decorative, since its name stands beside it."""
-    return (
+    return Markup(
         f'<svg class="mark m{style}" viewBox="-16 -8 32 16" width="32" height="16" aria-hidden="true">'
         f'<path class="line" d="M-15 0H15"/><path class="dot" d="{_MARKERS[style]}"/></svg>'
     )
 
 
-def confidence_histogram(confidences: Sequence[float], classes: ClassConfig) -> str:
+def line_panel(bins: Sequence[Mapping], domain: str, score: str, described: str, classes: ClassConfig) -> Markup:
+    """One panel of figure 4: `score` by the base model's confidence, one line per method, 95% intervals as whiskers."""
+    methods = method_order(row["method"] for row in bins)
+    lines = {method: points for method in methods if (points := bin_points(bins, method, domain, score))}
+    drawn = "".join(
+        _whiskered_line(points, method_style(method, methods), (place - (len(lines) - 1) / 2) * 3.2)
+        for place, (method, points) in enumerate(lines.items())
+    )
+    axes = _percent_rows() + _confidence_axis("Base model\u2019s confidence")
+    return _figure(described, _bands(classes) + axes + drawn)
+
+
+def confidence_histogram(confidences: Sequence[float], classes: ClassConfig) -> Markup:
     """Histogram of confidences in [0, 1], bins of 0.1 centred on 0, 0.1, ..., 1, tinted by knowledge class."""
     counts = Counter(min(10, max(0, int(confidence * 10 + 0.5 + 1e-6))) for confidence in confidences)
     largest = max(counts.values())
     described = "Confidence of the original model on the training questions. " + " ".join(
         f"{tenth / 10:.1f}: {counts[tenth]:,}." for tenth in range(11)
     )
-
-    parts = [_svg_open(_WIDTH, _HEIGHT, described), _bands(classes)]
-    base = _HEIGHT - _BOTTOM
     width = 0.76 * (_WIDTH - _LEFT - _RIGHT) / 11
+    bars = ""
     for tenth in range(11):
-        height = (base - _TOP - 26) * counts[tenth] / largest
-        x = _x(tenth / 10)
-        parts.append(
-            f'<rect class="bar k-{classify(tenth / 10, True, classes)}" x="{x - width / 2:.1f}" y="{base - height:.1f}" '
-            f'width="{width:.1f}" height="{height:.1f}"/>'
-            f'<text class="count" x="{x:.1f}" y="{base - height - 5:.1f}">{counts[tenth]:,}</text>'
+        height = (_BASE - _TOP - 26) * counts[tenth] / largest
+        x = _x_of_confidence(tenth / 10)
+        bars += (
+            f'<rect class="bar k-{classify(tenth / 10, True, classes)}" x="{x - width / 2:.1f}" '
+            f'y="{_BASE - height:.1f}" width="{width:.1f}" height="{height:.1f}"/>'
+            f'<text class="count" x="{x:.1f}" y="{_BASE - height - 5:.1f}">{counts[tenth]:,}</text>'
         )
-    parts.append(_x_axis("Confidence: share of sampled answers that are correct"))
-    return "".join(parts) + "</svg>"
+    axis = _confidence_axis("Confidence: share of sampled answers that are correct")
+    return _figure(described, _bands(classes) + bars + axis)
 
 
-def roc_panel(curves: Sequence[Sequence[tuple[float, float]]], described: str) -> str:
+def roc_panel(curves: Sequence[Sequence[tuple[float, float]]], described: str) -> Markup:
     """ROC curves of (false, true positive rate) in percent, in the styles `m0`, `m1`, ...; the diagonal is chance."""
-    left, base, size = _LEFT, _HEIGHT - _BOTTOM, _HEIGHT - _BOTTOM - _TOP
-    width = _WIDTH - _LEFT - _RIGHT
-    ticks = "".join(
-        f'<path class="{"axis" if tick == 0 else "grid"}" d="M{left} {_y(tick):.1f}H{_WIDTH - _RIGHT}"/>'
-        f'<text class="y" x="{left - 7}" y="{_y(tick) + 4:.1f}">{tick}{"%" if tick == 100 else ""}</text>'
-        f'<text class="x" x="{left + width * tick / 100:.1f}" y="{base + 17}">{tick}</text>'
-        for tick in (0, 25, 50, 75, 100)
-    )
+    diagonal = f'<path class="grid" d="M{_LEFT} {_BASE}L{_WIDTH - _RIGHT} {_TOP}"/>'
+    lines = "".join(_line(style, ((_x_of_percent(x), _y(y)) for x, y in curve)) for style, curve in enumerate(curves))
+    ticks = _percent_rows() + _percent_columns()
+    return _figure(described, ticks + diagonal + lines + _x_title("False positives"))
+
+
+def risk_panel(curves: Sequence[StyledCurve], described: str) -> Markup:
+    """Risk by coverage, one line per method, both in percent."""
     lines = "".join(
-        f'<g class="m{style}"><path class="line" d="M'
-        + "L".join(f"{left + width * x / 100:.1f} {base - size * y / 100:.1f}" for x, y in curve)
-        + '"/></g>'
-        for style, curve in enumerate(curves)
+        _line(style, ((_x_of_percent(coverage), _y(risk, _RISK_TOP)) for coverage, risk in curve))
+        for style, curve in curves
     )
-    return (
-        f"{_svg_open(_WIDTH, _HEIGHT, described)}{ticks}"
-        f'<path class="grid" d="M{left} {base}L{_WIDTH - _RIGHT} {_TOP}"/>{lines}'
-        f'<text class="x title" x="{left + width / 2:.1f}" y="{_HEIGHT - 8}">False positives</text></svg>'
-    )
+    ticks = _percent_rows(_RISK_TOP, unit="") + _percent_columns()
+    return _figure(described, ticks + lines + _x_title("Coverage, %"))
 
 
-def penalty_panel(curves: Sequence[tuple[int, Sequence[tuple[float, float]]]], described: str) -> str:
-    """S by lambda, a line a method: (style, points as (lambda, S in percent)). The dashed line is S_trust's lambda =
-    1."""
+def penalty_panel(curves: Sequence[StyledCurve], described: str) -> Markup:
+    """S by lambda, one line per method: points are (lambda, S in percent). The dashed line is S_trust's lambda = 1."""
     points = [point for _, curve in curves for point in curve]
     most = max(penalty for penalty, _ in points)
     step = next(size for size in (25, 50, 100, 200) if size * 6 >= 100 - min(score for _, score in points))
     low = -step * math.ceil(-min(0.0, *(score for _, score in points)) / step)
-    base, width = _HEIGHT - _BOTTOM, _WIDTH - _LEFT - _RIGHT
 
     def x(penalty: float) -> float:
-        return _LEFT + width * penalty / most
+        return _LEFT + (_WIDTH - _LEFT - _RIGHT) * penalty / most
 
     def y(score: float) -> float:
-        return base - (base - _TOP) * (score - low) / (100 - low)
+        return _BASE - (_BASE - _TOP) * (score - low) / (100 - low)
 
     rows = "".join(
-        f'<path class="{"axis" if score == 0 else "grid"}" d="M{_LEFT} {y(score):.1f}H{_WIDTH - _RIGHT}"/>'
-        f'<text class="y" x="{_LEFT - 7}" y="{y(score) + 4:.1f}">{number(score).removesuffix(".0")}</text>'
-        for score in range(low, 101, step)
+        _row(y(score), number(score).removesuffix(".0"), is_axis=score == 0) for score in range(low, 101, step)
     )
-    ticks = "".join(
-        f'<text class="x" x="{x(penalty):.1f}" y="{base + 17}">{penalty}</text>' for penalty in range(int(most) + 1)
-    )
-    lines = "".join(
-        f'<g class="m{style}"><path class="line" d="M'
-        + "L".join(f"{x(penalty):.1f} {y(score):.1f}" for penalty, score in curve)
-        + '"/></g>'
-        for style, curve in curves
-    )
-    return (
-        f"{_svg_open(_WIDTH, _HEIGHT, described)}{rows}{ticks}"
-        f'<path class="grid" stroke-dasharray="4 3" d="M{x(1):.1f} {_TOP}V{base}"/>{lines}'
-        f'<text class="x title" x="{_LEFT + width / 2:.1f}" y="{_HEIGHT - 8}">\u03bb, price of a wrong reply</text></svg>'
+    ticks = "".join(_x_tick(x(penalty), str(penalty)) for penalty in range(int(most) + 1))
+    at_1 = f'<path class="grid" stroke-dasharray="4 3" d="M{x(1):.1f} {_TOP}V{_BASE}"/>'
+    lines = "".join(_line(style, ((x(penalty), y(score)) for penalty, score in curve)) for style, curve in curves)
+    return _figure(described, rows + ticks + at_1 + lines + _x_title("\u03bb, price of a wrong reply"))
+
+
+def _figure(described: str, content: str) -> Markup:
+    """`described` is data, `content` SVG of this module."""
+    return Markup(
+        f'<svg class="plot" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(described)}">{content}</svg>'
     )
 
 
-def _x(confidence: float) -> float:
+def _x_of_confidence(confidence: float) -> float:
     """Bin centres, with half a bin of room on either side."""
     return _LEFT + (_WIDTH - _LEFT - _RIGHT) * (confidence * 10 + 0.5) / 11
 
 
-def _y(percent: float) -> float:
-    return _HEIGHT - _BOTTOM - (_HEIGHT - _BOTTOM - _TOP) * percent / 100
+def _x_of_percent(percent: float) -> float:
+    return _LEFT + (_WIDTH - _LEFT - _RIGHT) * percent / 100
 
 
-def _svg_open(width: int, height: int, described: str) -> str:
-    return f'<svg class="plot" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(described)}">'
+def _y(percent: float, top: int = _TOP) -> float:
+    return _BASE - (_BASE - top) * percent / 100
+
+
+def _row(y: float, label: str, is_axis: bool) -> str:
+    """A horizontal line with its label."""
+    return (
+        f'<path class="{"axis" if is_axis else "grid"}" d="M{_LEFT} {y:.1f}H{_WIDTH - _RIGHT}"/>'
+        f'<text class="y" x="{_LEFT - 7}" y="{y + 4:.1f}">{label}</text>'
+    )
+
+
+def _percent_rows(top: int = _TOP, unit: str = "%") -> str:
+    """`unit` stands beside 100 alone."""
+    return "".join(
+        _row(_y(tick, top), f"{tick}{unit if tick == 100 else ''}", is_axis=tick == 0) for tick in _PERCENT_TICKS
+    )
+
+
+def _x_tick(x: float, label: str) -> str:
+    return f'<text class="x" x="{x:.1f}" y="{_BASE + 17}">{label}</text>'
+
+
+def _percent_columns() -> str:
+    return "".join(_x_tick(_x_of_percent(tick), str(tick)) for tick in _PERCENT_TICKS)
+
+
+def _x_title(title: str) -> str:
+    return f'<text class="x title" x="{(_LEFT + _WIDTH - _RIGHT) / 2:.1f}" y="{_HEIGHT - 8}">{title}</text>'
+
+
+def _confidence_axis(title: str) -> str:
+    ticks = "".join(_x_tick(_x_of_confidence(t / 10), f"{t / 10:.1f}") for t in range(0, 11, 2))
+    return f'<path class="axis" d="M{_LEFT} {_BASE}H{_WIDTH - _RIGHT}"/>{ticks}{_x_title(title)}'
 
 
 def _bands(classes: ClassConfig) -> str:
     """Tinted columns and names of the knowledge classes."""
-    half = (_x(1.0) - _x(0.0)) / 20
+    half = (_x_of_confidence(1.0) - _x_of_confidence(0.0)) / 20
     spans: dict[str, list[float]] = {}
     for tenth in range(11):
-        spans.setdefault(classify(tenth / 10, True, classes), []).append(_x(tenth / 10))
+        spans.setdefault(classify(tenth / 10, True, classes), []).append(_x_of_confidence(tenth / 10))
     return "".join(
         f'<rect class="band k-{name}" x="{centres[0] - half:.1f}" y="{_TOP}" '
-        f'width="{centres[-1] - centres[0] + 2 * half:.1f}" height="{_HEIGHT - _BOTTOM - _TOP}"/>'
+        f'width="{centres[-1] - centres[0] + 2 * half:.1f}" height="{_BASE - _TOP}"/>'
         f'<text class="band-name" x="{(centres[0] + centres[-1]) / 2:.1f}" y="{_TOP - 7}">{name.capitalize()}</text>'
         for name, centres in spans.items()
     )
 
 
-def _axes(x_title: str) -> str:
-    grid = "".join(
-        f'<path class="{"axis" if percent == 0 else "grid"}" d="M{_LEFT} {_y(percent):.1f}H{_WIDTH - _RIGHT}"/>'
-        f'<text class="y" x="{_LEFT - 7}" y="{_y(percent) + 4:.1f}">{percent}{"%" if percent == 100 else ""}</text>'
-        for percent in (0, 25, 50, 75, 100)
-    )
-    return grid + _x_axis(x_title)
+def _path(places: Iterable[tuple[float, float]]) -> str:
+    return '<path class="line" d="M' + "L".join(f"{x:.1f} {y:.1f}" for x, y in places) + '"/>'
 
 
-def _x_axis(title: str) -> str:
-    base = _HEIGHT - _BOTTOM
-    ticks = "".join(
-        f'<text class="x" x="{_x(t / 10):.1f}" y="{base + 17}">{t / 10:.1f}</text>' for t in range(0, 11, 2)
-    )
-    line = f'<path class="axis" d="M{_LEFT} {base}H{_WIDTH - _RIGHT}"/>'
-    return (
-        f'{line}{ticks}<text class="x title" x="{(_LEFT + _WIDTH - _RIGHT) / 2:.1f}" y="{_HEIGHT - 8}">{title}</text>'
-    )
+def _line(style: int, places: Iterable[tuple[float, float]]) -> str:
+    return f'<g class="m{style}">{_path(places)}</g>'
 
 
-def _line(points: Sequence[Point], style: int, shift: float) -> str:
-    places = [(_x(point.confidence) + shift, _y(point.value)) for point in points]
+def _whiskered_line(points: Sequence[Point], style: int, shift: float) -> str:
+    places = [(_x_of_confidence(point.confidence) + shift, _y(point.value)) for point in points]
     whiskers = "".join(
         f"M{x:.1f} {_y(point.interval[0]):.1f}V{_y(point.interval[1]):.1f}"
         for (x, _), point in zip(places, points, strict=True)
         if point.interval
     )
-    path = "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
     dots = "".join(
         f'<path class="dot" transform="translate({x:.1f} {y:.1f})" d="{_MARKERS[style]}"/>' for x, y in places
     )
-    return (
-        f'<g class="m{style}"><path class="whisker" d="{whiskers}"/><path class="line" d="M{path}"/>{dots}</g>'
-        if whiskers
-        else f'<g class="m{style}"><path class="line" d="M{path}"/>{dots}</g>'
-    )
+    drawn = f'<path class="whisker" d="{whiskers}"/>' if whiskers else ""
+    return f'<g class="m{style}">{drawn}{_path(places)}{dots}</g>'

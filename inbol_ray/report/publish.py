@@ -16,15 +16,21 @@ from inbol_ray.evaluation.benchmark_scores import merge_rotations, score_benchma
 from inbol_ray.evaluation.estimator_auroc import compare_estimators
 from inbol_ray.evaluation.in_domain_test import score_in_domain_test
 from inbol_ray.evaluation.metrics import build_results, shared_questions
+from inbol_ray.evaluation.paper_tables import build_tables
+from inbol_ray.evaluation.refusal_benchmarks import build_refusal_table
+from inbol_ray.evaluation.rule_scores import score_rules
 from inbol_ray.evaluation.usage import read_usage
-from inbol_ray.judging.agreement import compare_with_judge, render_agreement
+from inbol_ray.judging.agreement import compare_with_judge
 from inbol_ray.method.risk_coverage import answers_with_confidence, summarise
 from inbol_ray.pipeline import build_stages
-from inbol_ray.report.page_usage import render_usage
-from inbol_ray.report.paper_tables import build_tables, render_tables
-from inbol_ray.report.refusal_tables import build_refusal_table, render_refusal_table
+from inbol_ray.report.benchmark_tables import (
+    render_agreement,
+    render_refusal_table,
+    render_rules_table,
+    render_tables,
+    render_usage,
+)
 from inbol_ray.report.report import render_terminal_table, write_report
-from inbol_ray.report.rule_scores import render_rules_table, score_rules
 from inbol_ray.store.artifacts import open_store
 from inbol_ray.store.local_copies import written_to
 
@@ -83,7 +89,7 @@ def publish(config: PipelineConfig, manifests: dict[str, dict]) -> dict:
 
 
 def publish_benchmarks(config: PipelineConfig) -> dict:
-    """Score a finished evaluation a (model, benchmark) pair, write `benchmarks.json` and, as `tables.md`, the paper's
+    """Score a finished evaluation, one row per (model, benchmark) pair, write `benchmarks.json` and, as `tables.md`, the paper's
     tables, that of the benchmarks of refusal and of Acc under each rule, what endpoints were asked and how far a judge
     agrees, and print those; returns the content of `benchmarks.json`."""
     store = open_store(config)

@@ -14,10 +14,18 @@ import pyarrow.parquet as pq
 from inbol_ray.config.sampling import ClassConfig
 from inbol_ray.evaluation.metrics import DOMAINS, SCORES
 from inbol_ray.images import read_image_bytes
-from inbol_ray.report.page import render_page
-from inbol_ray.report.wording import DOMAIN_LABELS, duration, headline, method_label, number, seeds_of, span
+from inbol_ray.report.wording import (
+    DOMAIN_LABELS,
+    SCORE_HEADS,
+    duration,
+    headline,
+    method_label,
+    number,
+    seeds_of,
+    span,
+)
+from inbol_ray.text_table import ascii_text, markdown_table, text_table
 
-HEADS = {"acc": "Acc", "refr": "RefR", "s_trust": "S_trust", "answered_acc": "Ans.Acc"}
 _PARTS = (("", "all questions"), ("answerable", "answerable questions"), ("unanswerable", "unanswerable questions"))
 
 
@@ -28,7 +36,7 @@ def render_terminal_table(results: Mapping) -> str:
     cells = {(row["method"], row["seed"], row["domain"]): row for row in results["results"]}
     rows = list(dict.fromkeys((method, seed) for method, seed, _ in cells))
     heads = ["Acc", "RefR", "S_trust", "+-", "Ans.Acc"]
-    lines = []
+    blocks = []
     for part, title in _PARTS:
         grid = [[title, *(head for _ in domains for head in heads)]]
         for method, seed in rows:
@@ -37,11 +45,11 @@ def render_terminal_table(results: Mapping) -> str:
             for domain in domains:
                 row = cells.get((method, seed, domain), {})
                 grid[-1] += _terminal_cells(row.get(part, {}) if part else row)
-        lines += align(grid, domains, group=len(heads)) + [""]
+        blocks.append(text_table(grid, groups=[DOMAIN_LABELS[domain] for domain in domains]))
     if results["stages"]:
-        lines += _stage_lines(results["stages"]) + [""]
-    sentence, evidence = headline(results)
-    return ascii_text("\n".join([*lines, sentence, *([evidence] if evidence else [])])) + "\n"
+        blocks.append(_stage_table(results["stages"]))
+    blocks.append("\n".join(filter(None, headline(results))))
+    return ascii_text("\n\n".join(blocks)) + "\n"
 
 
 def write_report(
@@ -61,6 +69,8 @@ def write_report(
     leaves the figure out. `read_image` turns an entry of `images` into the file's bytes: replace it for images that
     are not on a local disk. An image that cannot be read leaves a placeholder, never an error.
     """
+    from inbol_ray.report.page import render_page  # needs Jinja2, which scores without a page do not
+
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
     classes = ClassConfig(delta_known=delta_known, delta_unknown=delta_unknown)
@@ -77,17 +87,17 @@ def render_seeds_table(summary: Mapping, markdown: bool = False) -> str:
     for domain in [d for d in DOMAINS if any(row["domain"] == d for row in summary["methods"])]:
         scores = [["method", "score", *seeds, "mean", "95% interval"]]
         for row in [row for row in summary["methods"] if row["domain"] == domain]:
-            scores += [[method_label(row["method"]), HEADS[score], *_seed_cells(row[score])] for score in SCORES]
+            scores += [[method_label(row["method"]), SCORE_HEADS[score], *_seed_cells(row[score])] for score in SCORES]
         blocks.append((f"Scores {DOMAIN_LABELS[domain]} (percent)", scores))
         gaps = [["difference", "score", *seeds, "mean", "95% interval"]]
         for row in [row for row in summary["differences"] if row["domain"] == domain]:
             label = f"{method_label(row['method'])} - {method_label(row['baseline'])}"
-            gaps.append([label, HEADS[row["metric"]], *_seed_cells(row, signed=True)])
+            gaps.append([label, SCORE_HEADS[row["metric"]], *_seed_cells(row, signed=True)])
         if len(gaps) > 1:
             blocks.append((f"Paired differences {DOMAIN_LABELS[domain]} (points, same seed)", gaps))
     if markdown:
-        return "\n".join(f"## {title}\n\n{markdown_table(grid)}\n" for title, grid in blocks)
-    return ascii_text("\n".join("\n".join([title, *align(_thin(grid)), ""]) for title, grid in blocks))
+        return "\n".join(f"## {title}\n\n{markdown_table(grid, left=(0, 1))}\n" for title, grid in blocks)
+    return ascii_text("\n".join(f"{title}\n{text_table(_thin(grid))}\n" for title, grid in blocks))
 
 
 def write_seeds_report(summary: Mapping, out_dir: Path) -> str:
@@ -103,13 +113,6 @@ def write_seeds_report(summary: Mapping, out_dir: Path) -> str:
 
 def _write_json(content: Mapping, path: Path) -> None:
     path.write_text(json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def ascii_text(text: str) -> str:
-    """Plain signs, for logs and terminals of any encoding."""
-    for sign, plain in (("\N{MINUS SIGN}", "-"), ("\N{EN DASH}", "-"), ("\u2019", "'")):
-        text = text.replace(sign, plain)
-    return text
 
 
 def _terminal_cells(row: Mapping) -> list[str]:
@@ -129,37 +132,7 @@ def _thin(grid: list[list[str]]) -> list[list[str]]:
     return [[("" if i and row[0] == grid[i - 1][0] else row[0]), *row[1:]] for i, row in enumerate(grid)]
 
 
-def align(grid: list[list[str]], domains: Sequence[str] = (), group: int = 0, left: bool = False) -> list[str]:
-    """Rows as lines, first column left and the others right aligned, or all `left`; `domains` head groups of `group`
-    columns."""
-    widths = [max(len(row[column]) for row in grid) for column in range(len(grid[0]))]
-    gaps = [0, *(4 if group and column % group == 1 else 2 for column in range(1, len(widths)))]
-
-    def line(row: Sequence[str]) -> str:
-        cells = [
-            row[0].ljust(widths[0]),
-            *(text.ljust(w) if left else text.rjust(w) for text, w in zip(row[1:], widths[1:], strict=True)),
-        ]
-        return "".join(" " * gap + cell for gap, cell in zip(gaps, cells, strict=True)).rstrip()
-
-    heads, place = "", widths[0]
-    for index, domain in enumerate(domains):
-        columns = range(1 + index * group, 1 + (index + 1) * group)
-        width = sum(widths[column] + gaps[column] for column in columns)
-        heads += " " * (place + gaps[columns[0]] - len(heads)) + DOMAIN_LABELS[domain]
-        place += width
-    body = [line(row) for row in grid]
-    return [*([heads] if heads else []), body[0], "-" * max(map(len, body)), *body[1:]]
-
-
-def _stage_lines(stages: Sequence[Mapping]) -> list[str]:
+def _stage_table(stages: Sequence[Mapping]) -> str:
     total = sum(stage["wall_s"] for stage in stages)
     rows = [[str(stage["stage"]), duration(stage["wall_s"])] for stage in stages]
-    return align([["stage", "wall time"], *rows, ["total", duration(total)]])
-
-
-def markdown_table(grid: list[list[str]]) -> str:
-    """A Markdown table; the first row is its head."""
-    rule = ["---", "---", *("---:" for _ in grid[0][2:])]
-    safe = [[cell.replace("|", "\\|").replace("<", "&lt;") for cell in row] for row in grid]
-    return "\n".join("| " + " | ".join(row) + " |" for row in [safe[0], rule, *safe[1:]])
+    return text_table([["stage", "wall time"], *rows, ["total", duration(total)]])

@@ -26,9 +26,9 @@ from inbol_ray.evaluation.file_predictions import FileJudgement, Missing, judge_
 from inbol_ray.evaluation.metrics import build_results, shared_questions
 from inbol_ray.evaluation.prediction_row import Rules
 from inbol_ray.evaluation.reply_file import file_digest
+from inbol_ray.evaluation.rule_scores import score_rules
 from inbol_ray.method.risk_coverage import answers_with_confidence, summarise
 from inbol_ray.report.report import render_terminal_table, write_report
-from inbol_ray.report.rule_scores import score_rules
 from inbol_ray.rows import PREDICTION, REJECTED, Rejected
 from inbol_ray.store.local_copies import set_job_storage, written_to
 from inbol_ray.store.provenance import git_commit, package_versions
@@ -45,12 +45,12 @@ class ScoredReplies:
     results: dict
     """Content of `results.json`."""
     benchmarks: list[dict]
-    """Scores a (model, benchmark) pair, as in `benchmarks.json`."""
+    """Scores of each (model, benchmark) pair, as in `benchmarks.json`."""
     predictions: pa.Table
     """PREDICTION rows."""
     rejected: list[Rejected]
     notes: list[str]
-    """What was rejected, left out or counted as an error: a sentence each."""
+    """What was rejected, left out or counted as an error: one sentence each."""
 
     def __str__(self) -> str:
         return "\n".join([render_terminal_table(self.results), *self.notes])

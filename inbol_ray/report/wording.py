@@ -1,18 +1,17 @@
 """Words and numbers of the report: method names, formatted figures, the finding as a sentence.
 
-Content of `results.json` -> text, for the terminal and the page alike. Plain text: the page escapes it.
+Content of `results.json` -> text, for the terminal and the page alike. Plain text: templates escape it (`markup`).
 """
 
-import html
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from inbol_ray.evaluation.metrics import DOMAINS, method_order
+from inbol_ray.evaluation.seeds import summarise_seeds
 from inbol_ray.method.intervals import Interval
-from inbol_ray.report.seeds import summarise_seeds
 
 MINUS = "\N{MINUS SIGN}"
+SCORE_HEADS = {"acc": "Acc", "refr": "RefR", "s_trust": "S_trust", "answered_acc": "Ans.Acc"}
 DOMAIN_LABELS = {"in_domain": "in-domain", "out_of_domain": "out-of-domain"}
 _METHOD_LABELS = {
     "original": "Original",
@@ -22,7 +21,6 @@ _METHOD_LABELS = {
     "idk_it_matched": "IDK-IT (matched)",
     "ca_dpo": "CA-DPO",
 }
-_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +37,6 @@ class Difference:
         if self.interval is None:
             return 0
         return (self.interval[0] > 0) - (self.interval[1] < 0)
-
-
-def escape(text: object) -> str:
-    """HTML-escape untrusted text, quotes included; characters that HTML cannot hold become U+FFFD."""
-    return html.escape(_CONTROL.sub("\ufffd", str(text)), quote=True)
-
-
-def rich(text: str) -> str:
-    """`escape`, with S_trust typeset and words such as `in-domain` kept on one line."""
-    kept = re.sub(r"[^\s(&;]+-[^\s)&;,.]+", r'<span class="whole">\g<0></span>', escape(text))
-    return kept.replace("S_trust", "S<sub>trust</sub>")
 
 
 def method_label(method: str) -> str:
@@ -183,3 +170,9 @@ def _best_against_original(results: Mapping) -> str:
                 text += f", against {number(scores['original']['s_trust'])} for the original model"
             return text + "."
     return "No question was answered or refused, so there is nothing to compare."
+
+
+def order_sentence(change: Mapping) -> str:
+    """`Below \u03bb = 0.61 SFT is ahead of IDK-IT, above it IDK-IT.`, of a row of `penalty.order_changes`."""
+    below, above = (method_label(change[key]) for key in ("ahead_below", "ahead_above"))
+    return f"Below \u03bb = {change['penalty']:.2f} {below} is ahead of {above}, above it {above}."

@@ -14,7 +14,7 @@ from inbol_ray.config.machines import StorageConfig
 from inbol_ray.errors import DataError, RowCountError
 from inbol_ray.evaluation.compare import compare_predictions
 from inbol_ray.evaluation.prediction_files import read_side
-from inbol_ray.report.compare_report import render_comparison
+from inbol_ray.report.comparison import render_comparison
 from inbol_ray.rows import PREDICTION
 
 ROOT = Path(__file__).parents[2]

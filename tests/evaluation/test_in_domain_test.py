@@ -9,7 +9,8 @@ from inbol_ray.config.evaluation import EvaluationConfig, InDomainTest
 from inbol_ray.config.sampling import ClassConfig
 from inbol_ray.evaluation.benchmark_scores import score_benchmarks
 from inbol_ray.evaluation.in_domain_test import score_in_domain_test
-from inbol_ray.report.paper_tables import build_tables, render_tables
+from inbol_ray.evaluation.paper_tables import build_tables
+from inbol_ray.report.benchmark_tables import render_tables
 from inbol_ray.rows import PREDICTION
 
 SIZES = {"vqav2": 500, "scienceqa": 60, "oven": 400, "vqav2_idk": 90, "vizwiz": 50}

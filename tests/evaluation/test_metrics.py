@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from inbol_ray.errors import DataError, RowCountError
 from inbol_ray.evaluation.metrics import build_results
+from inbol_ray.evaluation.seeds import summarise_seeds
 from inbol_ray.method.intervals import t_interval, t_quantile
-from inbol_ray.report.seeds import summarise_seeds
 from inbol_ray.rows import PREDICTION
 
 

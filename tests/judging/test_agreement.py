@@ -6,8 +6,6 @@ import pytest
 from inbol_ray.judging.agreement import (
     cohens_kappa,
     compare_with_judge,
-    render_agreement,
-    render_agreement_section,
 )
 from inbol_ray.judging.stage import VERDICT
 from inbol_ray.rows import PREDICTION
@@ -81,14 +79,8 @@ def test_counts_and_scores_with_the_verdicts():
     assert apart["benchmark"] == "gqa"
     assert apart["rule"] == {"acc": 25.0, "refr": 50.0, "s_trust": 0.0}
     assert apart["judge"] == {"acc": 50.0, "refr": 50.0, "s_trust": 50.0}
-    tables = render_agreement(compared)
-    assert "| m\\|1 | 5 | 2 | 1 | 1 | 0 | 1 | \N{MINUS SIGN}0.33 |" in tables
-    assert "| m\\|1 | gqa | 25.0 / 50.0 | 50.0 / 50.0 | 0.0 / 50.0 |" in tables
-    page = render_agreement_section(compared)
-    assert "&lt;j&gt;" in page and "<j>" not in page and page.count("<table>") == 3
 
 
-def test_without_verdicts_there_is_nothing_to_show():
+def test_without_verdicts_there_is_nothing_to_compare():
     compared = compare(predictions(["correct"]), [])
     assert (compared["agreement"], compared["scores"]) == ([], [])
-    assert render_agreement(compared) == render_agreement_section(compared) == render_agreement(None) == ""

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from inbol_ray.method.risk_coverage import risk_coverage, summarise
-from inbol_ray.report.page_risk_coverage import render_risk_coverage
+from inbol_ray.method.risk_coverage import risk_coverage
 
 
 def test_curve_of_four_questions():
@@ -27,17 +26,3 @@ def test_a_useless_confidence_has_the_error_rate_as_area():
     wrong = rng.random(20_000) < 0.3
     assert risk_coverage(rng.random(20_000), wrong).aurc == pytest.approx(0.3, abs=0.03)
     assert risk_coverage(-wrong.astype(float), wrong).aurc == pytest.approx(0.3 * 0.3, abs=0.01)
-
-
-def test_the_section_shows_every_method_and_escapes():
-    rows = [
-        {"method": method, "domain": "in_domain", "confidence": k / 50, "wrong": k % 3 == 0}
-        for method in ("original", "<script>")
-        for k in range(50)
-    ]
-    summary = summarise(rows)
-    assert [row["num_questions"] for row in summary] == [50, 50]
-    page = render_risk_coverage(summary)
-    assert "<script>" not in page and page.count('class="line" d=') == 4 and "Cov. at 10%" in page  # two in the legend
-    assert "ECE, equal width" in page and "in 15 bins" in page
-    assert render_risk_coverage([]) == ""

@@ -14,11 +14,12 @@ from PIL import Image
 
 from inbol_ray.config.sampling import ClassConfig
 from inbol_ray.evaluation.metrics import METHODS, build_results
+from inbol_ray.evaluation.seeds import summarise_seeds
 from inbol_ray.images import read_image_bytes
 from inbol_ray.report.gallery import choose_examples, embed_image
+from inbol_ray.report.markup import escape
 from inbol_ray.report.report import render_seeds_table, render_terminal_table, write_report, write_seeds_report
-from inbol_ray.report.seeds import summarise_seeds
-from inbol_ray.report.wording import duration, escape, headline, number
+from inbol_ray.report.wording import duration, headline, number
 from inbol_ray.rows import PREDICTION
 
 HOSTILE = "<script>alert('x')</script><img src=x onerror=alert(1)>\" onload=\"y"
@@ -129,7 +130,7 @@ def test_hostile_text_stays_text(column, tmp_path):
     parsed = _parse(page)
     assert "script" not in parsed.tags and "<script" not in page.lower()
     assert not [entry for entry in parsed.attributes if entry[1] in ("onerror", "onload")]
-    assert "&lt;script&gt;alert(&#x27;x&#x27;)&lt;/script&gt;" in page
+    assert "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;" in page
 
 
 def test_hostile_names_gold_answers_and_provenance(tmp_path):

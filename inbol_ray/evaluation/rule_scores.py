@@ -1,4 +1,4 @@
-"""How much hangs on the rule of scoring? PREDICTION rows -> Acc a (method, benchmark) under each rule -> Markdown, HTML.
+"""How much hangs on the rule of scoring? PREDICTION rows -> Acc of each (method, benchmark) under each rule.
 
 Whichever rule gave the results, every reply was judged under all of them (`by_rule`). Rotations of a question are merged
 under each rule by itself, so that Acc is what an evaluation under that rule would give. Percent; seeds are pooled.
@@ -13,14 +13,8 @@ import pyarrow.compute as pc
 from inbol_ray.config.sampling import Rule
 from inbol_ray.evaluation.benchmark_scores import merge_rotations
 from inbol_ray.evaluation.metrics import method_order
-from inbol_ray.report.wording import escape, method_label, number
 
 RULES: tuple[str, ...] = get_args(Rule)
-TITLE = "Acc under each rule of scoring"
-_NOTE = (
-    "Percent. `ours` and `official` compare short answers; `free_text` also finds the answer in a sentence. Only free_text: "
-    "replies that it alone calls right; not free_text: replies that another rule calls right and it does not."
-)
 
 
 def score_rules(predictions: pa.Table) -> list[dict]:
@@ -53,35 +47,3 @@ def _build_row(method: str, benchmark: str, flags: Sequence[Mapping[str, bool]])
         "only_free_text": sum(one["free_text"] and not other for one, other in zip(flags, others, strict=True)),
         "not_free_text": sum(other and not one["free_text"] for one, other in zip(flags, others, strict=True)),
     }
-
-
-def render_rules_table(rows: Sequence[Mapping]) -> str:
-    """Markdown; an empty text without rows."""
-    if not rows:
-        return ""
-    head = ["benchmark", "replies", *RULES, "only free_text", "not free_text"]
-    lines = ["| | " + " | ".join(head) + " |", "| --- | --- |" + " ---: |" * (len(head) - 1)]
-    for row in rows:
-        cells = [row["benchmark"], f"{row['num_questions']:,}", *(f"{row['acc'][rule]:.2f}" for rule in RULES)]
-        cells += [f"{row['only_free_text']:,}", f"{row['not_free_text']:,}"]
-        lines.append(f"| {row['method']} | " + " | ".join(cells) + " |")
-    return "\n\n".join([f"## {TITLE}", _NOTE, "\n".join(lines)]) + "\n"
-
-
-def render_rules_section(rows: Sequence[Mapping]) -> str:
-    """The page's section; an empty text without rows."""
-    if not rows:
-        return ""
-    heads = ["Method", "Benchmark", "Replies", *(f"Acc, {rule}" for rule in RULES), "Only free_text", "Not free_text"]
-    head = "".join(f'<th scope="col">{text}</th>' for text in heads)
-    body = "".join(
-        f'<tr><th scope="row">{escape(method_label(row["method"]))}</th><td>{escape(row["benchmark"])}</td>'
-        f"<td>{row['num_questions']:,}</td>"
-        + "".join(f"<td>{number(row['acc'][rule])}</td>" for rule in RULES)
-        + f"<td>{row['only_free_text']:,}</td><td>{row['not_free_text']:,}</td></tr>"
-        for row in rows
-    )
-    return (
-        f"<section><h2>{TITLE}</h2><p class='note'>{_NOTE.replace('`', '')}</p><div class='scroll'><table>"
-        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div></section>"
-    )

@@ -1,6 +1,6 @@
 """The paper's tables 1 to 3 from our scores, beside its own figures and the difference.
 
-scores of `benchmark_scores` -> tables as JSON objects -> Markdown
+scores of `benchmark_scores` -> tables as JSON objects
 
 A figure of the paper stands beside ours only for a model that the configuration says is LLaVA-1.5 of that size.
 Source: InBoL (arXiv 2412.11196) Sec. 4.
@@ -55,7 +55,7 @@ _PUBLISHED_EXTRINSIC = """
 13b idk_it   /78.61/ /80.14/
 13b ca_dpo   /73.27/ /72.40/
 """
-"""Acc/RefR/S_trust, a column a benchmark."""
+"""Acc/RefR/S_trust, one column per benchmark."""
 
 
 def _figures(cell: str) -> Figures:
@@ -203,46 +203,3 @@ def _compare(ours: Figures, num_questions: int, comparable: bool, published: Fig
             for name, one, other in zip(SCORES, ours, paper, strict=True)
         },
     }
-
-
-def render_tables(tables: Sequence[Mapping]) -> str:
-    """Markdown: a line a method, `ours (paper, difference)` for Acc / RefR / S_trust in each cell."""
-    parts = ["Percent: Acc / RefR / S_trust; in brackets the paper's figures and ours minus theirs."]
-    for table in tables:
-        columns = list(dict.fromkeys(column for row in table["rows"] for column in row["cells"]))
-        if not columns:
-            continue
-        lines = ["| | " + " | ".join(columns) + " |", "| --- |" + " ---: |" * len(columns)]
-        for row in table["rows"]:
-            cells = [_cell_text(row["cells"].get(column)) for column in columns]
-            lines.append(f"| {row['method']} | " + " | ".join(cells) + " |")
-        parts += [
-            f"## Table {table['table']}: {table['title']}",
-            "\n".join(lines),
-            *table["notes"],
-            *_count_notes(table),
-        ]
-    return "\n\n".join(parts) + "\n"
-
-
-def _cell_text(cell: Mapping | None) -> str:
-    if cell is None:
-        return ""
-    text = _three(cell["ours"])
-    if any(value is not None for value in cell["published"].values()):
-        text += f" ({_three(cell['published'])}; {_three(cell['difference'], '+')})"
-    return text
-
-
-def _three(figures: Mapping[str, float | None], sign: str = "") -> str:
-    return " / ".join("-" if figures[name] is None else format(figures[name], f"{sign}.2f") for name in SCORES)
-
-
-def _count_notes(table: Mapping) -> list[str]:
-    """A line for each column whose questions are not as many as the paper's."""
-    counts = {column: cell["num_questions"] for row in table["rows"] for column, cell in row["cells"].items()}
-    return [
-        f"{column}: {count:,} questions here, {PAPER_COUNTS[column]:,} in the paper."
-        for column, count in counts.items()
-        if column in PAPER_COUNTS and count != PAPER_COUNTS[column]
-    ]

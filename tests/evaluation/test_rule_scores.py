@@ -4,7 +4,7 @@ import pyarrow as pa
 
 from inbol_ray.config.sampling import ScoringConfig
 from inbol_ray.evaluation.prediction_row import GreedyReply, Rules, judge_row
-from inbol_ray.report.rule_scores import render_rules_section, render_rules_table, score_rules
+from inbol_ray.evaluation.rule_scores import score_rules
 from inbol_ray.rows import PREDICTION, Question
 
 
@@ -44,14 +44,6 @@ def test_rotations_are_merged_under_each_rule_by_itself():
     assert (row["num_questions"], row["acc"]["ours"], row["acc"]["free_text"]) == (1, 0.0, 100.0)
 
 
-def test_tables_name_the_method_and_escape_it():
-    rows = score_rules(table(judged(1, ("It is red.", "", ""), method="<b>")))
-    assert "| <b> | bench | 1 | 0.00 | 0.00 | 100.00 | 1 | 0 |" in render_rules_table(rows)
-    page = render_rules_section(rows)
-    assert "&lt;b&gt;" in page and "<b>" not in page
-
-
 def test_rows_that_were_not_judged_so_leave_the_table_out():
     old = judged(1, ("red", "", "")) | {"by_rule": None}
     assert score_rules(table(old)) == []
-    assert render_rules_table([]) == render_rules_section([]) == ""

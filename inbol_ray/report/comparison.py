@@ -7,8 +7,8 @@ from pathlib import Path
 
 from inbol_ray.evaluation.compare import Comparison
 from inbol_ray.evaluation.paired import POWER, Difference
-from inbol_ray.report.report import HEADS, align, ascii_text, markdown_table
-from inbol_ray.report.wording import number, span
+from inbol_ray.report.wording import SCORE_HEADS, number, span
+from inbol_ray.text_table import ascii_text, markdown_table, text_table
 
 JSON_FILE, MARKDOWN_FILE = "comparison.json", "comparison.md"
 _SURE = 0.05
@@ -38,7 +38,7 @@ def render_comparison(comparison: Comparison, markdown: bool = False) -> str:
 
 
 def describe(comparison: Comparison) -> list[str]:
-    """What the table says, how it was corrected, and what was left out: a sentence each."""
+    """What the table says, how it was corrected, and what was left out: one sentence each."""
     lines = [_verdict(comparison)]
     if comparison.critical_value is not None:
         lines.append(
@@ -69,7 +69,7 @@ def _verdict(comparison: Comparison) -> str:
     sure = [one for one in comparison.differences if one.p_holm is not None and one.p_holm < _SURE]
     if not sure:
         return "No difference is shown: every corrected p-value is at least 0.05, which does not show that a and b are equal."
-    parts = [f"{HEADS[one.metric]} {number(one.difference, True)} on {one.benchmark or 'all'}" for one in sure]
+    parts = [f"{SCORE_HEADS[one.metric]} {number(one.difference, True)} on {one.benchmark or 'all'}" for one in sure]
     return f"Shown (corrected p below 0.05): {', '.join(parts)}."
 
 
@@ -79,7 +79,7 @@ def _difference_grid(differences: Sequence[Difference]) -> list[list[str]]:
         grid.append(
             [
                 one.benchmark or "all",
-                HEADS[one.metric],
+                SCORE_HEADS[one.metric],
                 number(one.a),
                 number(one.b),
                 number(one.difference, True),
@@ -109,7 +109,9 @@ def _example_grid(examples: Sequence[dict], markdown: bool) -> list[list[str]]:
 
 def _table(grid: list[list[str]], markdown: bool) -> str:
     rows = [[_one_line(cell) for cell in row] for row in grid]
-    return markdown_table(rows) if markdown else "\n".join(align(rows, left=rows[0][0] == "id"))
+    if markdown:
+        return markdown_table(rows, left=(0, 1))
+    return text_table(rows, left=range(len(rows[0])) if rows[0][0] == "id" else (0,))
 
 
 def _one_line(text: str) -> str:
