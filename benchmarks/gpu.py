@@ -7,6 +7,7 @@ ends within its limit, and writes each figure as soon as it is there:
 - peak: what the device reaches in a matrix product and in a copy
 - steps: CA-DPO by micro-batch budget, with and without activation checkpointing; IDK-IT; compiled layers
 - trl: the same Mixed samples through TRL's DPOTrainer
+- losses: both sides in float32 in a model of fewer layers, where rounding does not hide whether they compute the same
 - attention: dense mask, flex_attention, several samples a row; gradients of each against the dense mask's
 - precision: log-probabilities, packed and one response a row, in bfloat16 and float32 on the same weights
 - logits: the loss over a large vocabulary in chunks
@@ -137,6 +138,26 @@ def measure_same_samples(size: Size, folder: Path, record: Record) -> None:
         record(f"ours_{name}", clock.figures())
 
 
+def measure_losses(size: Size, folder: Path, record: Record) -> None:
+    """TRL's losses and ours on the same samples and adapter, at a rate at which they move."""
+    from trl_side import run_trl, start_adapter
+
+    rows = write_samples(folder, "mixed", size.trl_rows // 2)
+    shape = replace(size.shape, num_layers=size.num_layers, dtype="float32")
+    changes = {"dtype": shape.dtype, "learning_rate": 1e-4}
+    clock = Clock(1 + NUM_TIMED, size.device)
+    processor = build_processor(shape)
+    config = recipe_config(size).model_copy(update=changes)
+    run_trl(build_model(shape, processor.tokenizer, size.device), processor, rows, config, size.device, clock)
+    record("trl", clock.figures())
+    bench = Bench(size, folder, shape=shape, prepare=start_adapter, **changes)
+    batch = bench.objective.collate(rows)
+    clock = Clock(1 + NUM_TIMED, size.device)
+    for _ in clock:
+        clock.report(bench.step.run([batch], 1.0)["loss"])
+    record("ours", clock.figures())
+
+
 def measure_precision(size: Size, folder: Path, record: Record) -> None:
     """Log-probabilities of the same weights: a fault of mask or positions would stand out from the rounding."""
     import torch
@@ -243,6 +264,7 @@ SECTIONS = {
     "steps_unchecked": Section(measure_unchecked, 100),
     "same_samples": Section(measure_same_samples, 60),
     "trl": Section(measure_trl, 90),
+    "losses": Section(measure_losses, 60),
     "steps_checkpointed": Section(measure_checkpointed, 100),
     "precision": Section(measure_precision, 60),
     "attention": Section(measure_attention, 110),
@@ -318,6 +340,12 @@ def summarise(sections: dict) -> dict[str, float]:
         pair = ours.get(f"ours_{name}"), theirs.get(f"trl_{name}")
         if all(isinstance(side, dict) for side in pair):
             found[f"speedup_over_trl_{name}"] = pair[1]["step_s"] / pair[0]["step_s"]
+    # Without checkpointing our side goes on from the steps before, so there is nothing to compare.
+    for name, pair in {
+        "bfloat16": (ours.get("ours_checkpointed"), theirs.get("trl_checkpointed")),
+        "float32": (sections.get("losses", {}).get("ours"), sections.get("losses", {}).get("trl")),
+    }.items():
+        if all(isinstance(side, dict) for side in pair):
             found[f"loss_difference_{name}"] = max(
                 abs(a - b) for a, b in zip(pair[0]["losses"], pair[1]["losses"], strict=True)
             )

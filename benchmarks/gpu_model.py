@@ -13,7 +13,7 @@ from training_samples import SHAPES, Shape, build_model, build_processor, traini
 
 NUM_TIMED = 3
 LEARNING_RATE = 2e-6
-"""The paper configuration's: at a larger one, rounding in bfloat16 alone sends two runs apart."""
+"""The paper configuration's."""
 
 Record = Callable[[str, Any], None]
 """Takes a figure's name and value."""
