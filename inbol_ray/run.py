@@ -1,13 +1,10 @@
-"""Running the stages of a configuration, and what every job wraps around its work."""
+"""Running the stages of a configuration."""
 
-import signal
-import sys
-from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
 from inbol_ray.config.schema import PipelineConfig
-from inbol_ray.errors import ConfigError, InbolError
+from inbol_ray.errors import ConfigError
 from inbol_ray.pipeline import build_stages, with_ancestors
 from inbol_ray.preflight.check import check_run
 from inbol_ray.runtime.compute import compute
@@ -66,20 +63,3 @@ def _describe(manifest: dict, cached: bool) -> str:
         )
     took = "finished before" if cached else f"{manifest['wall_s']:.1f} s"
     return f"{took:>15}  {counts}"
-
-
-def run_job(work: Callable[[], object]) -> None:
-    """What every `jobs/*.py` wraps around its work: exit 1 with one line on a known error, 130 or 143 when stopped."""
-
-    def stop(signum, _frame) -> None:
-        raise SystemExit(128 + signum)
-
-    signal.signal(signal.SIGTERM, stop)
-    try:
-        work()
-    except (KeyboardInterrupt, SystemExit) as stopped:
-        print("stopped; run the same command again to go on from the last finished stage", file=sys.stderr)
-        raise SystemExit(getattr(stopped, "code", 130)) from None
-    except InbolError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(1) from None

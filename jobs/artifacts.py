@@ -20,7 +20,7 @@ def main() -> None:
         usage = "expected: ls | show ID | lineage ID | gc [--delete], then --config FILE"
         print(f"error: found {' '.join(filter(None, (command, name))) or 'no command'}; {usage}", file=sys.stderr)
         raise SystemExit(2)
-    from inbol_ray.run import run_job
+    from inbol_ray.runtime.job import run_job
 
     run_job(lambda: _run(command, name, config, delete))
 

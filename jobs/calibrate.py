@@ -9,7 +9,8 @@ from inbol_ray.config.load import parse_job_args
 def main() -> None:
     config = parse_job_args(__doc__)
     from inbol_ray.errors import ConfigError
-    from inbol_ray.run import run_job, run_stages
+    from inbol_ray.run import run_stages
+    from inbol_ray.runtime.job import run_job
 
     def run() -> None:
         if config.calibration is None:

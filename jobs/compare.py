@@ -28,7 +28,7 @@ def main() -> None:
     from inbol_ray.evaluation.compare import compare_predictions
     from inbol_ray.evaluation.prediction_files import read_side
     from inbol_ray.report.comparison import MARKDOWN_FILE, render_comparison, write_comparison
-    from inbol_ray.run import run_job
+    from inbol_ray.runtime.job import run_job
     from inbol_ray.store.local_copies import job_storage, written_to
 
     def run() -> None:

@@ -16,7 +16,8 @@ def main() -> None:
     config = parse_job_args(__doc__, options[1:] if options[:1] == ["check"] else options)
     from inbol_ray.corpora.check import check_corpora
     from inbol_ray.pipeline import build_stages
-    from inbol_ray.run import run_job, run_stages
+    from inbol_ray.run import run_stages
+    from inbol_ray.runtime.job import run_job
     from inbol_ray.runtime.ray_session import started_ray
     from inbol_ray.store.artifacts import open_store
 

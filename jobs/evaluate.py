@@ -11,7 +11,8 @@ from inbol_ray.config.load import parse_job_args
 def main() -> None:
     config = parse_job_args(__doc__)
     from inbol_ray.report.publish import publish_benchmarks
-    from inbol_ray.run import run_job, run_stages
+    from inbol_ray.run import run_stages
+    from inbol_ray.runtime.job import run_job
 
     def run() -> None:
         run_stages(config, ["judge" if config.scoring.judge else "evaluate"])

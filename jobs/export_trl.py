@@ -12,7 +12,8 @@ from inbol_ray.config.load import parse_job_args
 def main() -> None:
     config = parse_job_args(__doc__)
     from inbol_ray.pipeline import build_stages
-    from inbol_ray.run import run_job, run_stages
+    from inbol_ray.run import run_stages
+    from inbol_ray.runtime.job import run_job
     from inbol_ray.runtime.ray_session import started_ray
     from inbol_ray.store.artifacts import open_store
 

@@ -14,7 +14,7 @@ ENGINES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 def main() -> None:
     config = parse_job_args(__doc__)
-    from inbol_ray.run import run_job
+    from inbol_ray.runtime.job import run_job
 
     run_job(lambda: _run(config))
 

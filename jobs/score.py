@@ -41,7 +41,7 @@ def main() -> None:
     default = f"{config.output_dir.rstrip('/')}/scored" if config else "build/scored"
     output_dir = (own["--output_dir"] or [default])[-1]
     from inbol_ray.report.score_file import score_replies
-    from inbol_ray.run import run_job
+    from inbol_ray.runtime.job import run_job
 
     def run() -> None:
         scored = score_replies(

@@ -9,7 +9,8 @@ def main() -> None:
     from inbol_ray.evaluation.seeds import summarise_seeds
     from inbol_ray.report.publish import publish
     from inbol_ray.report.report import write_seeds_report
-    from inbol_ray.run import run_job, run_stages
+    from inbol_ray.run import run_stages
+    from inbol_ray.runtime.job import run_job
     from inbol_ray.store.local_copies import written_to
 
     def run() -> None:

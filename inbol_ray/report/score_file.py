@@ -13,14 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from inbol_ray.config.corpora import BenchmarkConfig
+from inbol_ray.config.corpora import TOYWORLD_PREFIX, BenchmarkConfig
 from inbol_ray.config.machines import StorageConfig
 from inbol_ray.config.sampling import ClassConfig, SamplingConfig, ScoringConfig
 from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.config.section import result_settings
-from inbol_ray.errors import DataError
-from inbol_ray.evaluation.benchmark_questions import read_benchmarks, read_configured_benchmarks
+from inbol_ray.corpora.source import corpus_source
+from inbol_ray.errors import DataError, MissingInputError
+from inbol_ray.evaluation.benchmark_questions import NOT_KEPT, BenchmarkQuestions, read_benchmarks, read_questions
 from inbol_ray.evaluation.benchmark_scores import merge_rotations, score_benchmarks
 from inbol_ray.evaluation.file_predictions import FileJudgement, Missing, judge_file
 from inbol_ray.evaluation.metrics import build_results, shared_questions
@@ -30,6 +32,7 @@ from inbol_ray.evaluation.rule_scores import score_rules
 from inbol_ray.method.risk_coverage import answers_with_confidence, summarise
 from inbol_ray.report.report import render_terminal_table, write_report
 from inbol_ray.rows import PREDICTION, REJECTED, Rejected
+from inbol_ray.store.artifacts import open_store
 from inbol_ray.store.local_copies import set_job_storage, written_to
 from inbol_ray.store.provenance import git_commit, package_versions
 from inbol_ray.store.row_writer import write_rows
@@ -82,7 +85,7 @@ def score_replies(
     classes = config.classes if config else ClassConfig()
     if config and benchmarks:
         raise ValueError("benchmarks and config: give one of them, a configuration has its own benchmarks")
-    questions = read_configured_benchmarks(config) if config else read_benchmarks(benchmarks)
+    questions = _configured_benchmarks(config) if config else read_benchmarks(benchmarks)
     notes = [
         f"{name}: {_questions(reasons.total())} of the benchmark cannot be used ({_by_reason(reasons)})."
         for name, reasons in questions.rejected.items()
@@ -199,3 +202,23 @@ def _write(scored: ScoredReplies, output_dir: str, storage: StorageConfig, class
         (out_dir / REJECTED_FILE).unlink(missing_ok=True)
         if scored.rejected:
             write_rows(out_dir / REJECTED_FILE, (row.to_row() for row in scored.rejected), REJECTED)
+
+
+def _configured_benchmarks(config: PipelineConfig) -> BenchmarkQuestions:
+    """Questions of `evaluation.benchmarks`; what the configuration's run has read before is taken from there.
+
+    Raises DataError as `read_benchmarks`, and MissingInputError for benchmarks of a toy world that is not rendered.
+    """
+    from inbol_ray.pipeline import build_stages  # here, so that replies to benchmarks alone need no Ray
+
+    store, stages = open_store(config), build_stages(config)
+    if store.manifest(stages["benchmarks"]) is not None:
+        return BenchmarkQuestions(pq.read_table(store.folder(stages["benchmarks"]) / "benchmarks.parquet").to_pylist())
+    benchmarks, toyworld = config.evaluation.benchmarks, None
+    if any(one.root.startswith(TOYWORLD_PREFIX) for one in benchmarks):
+        if store.manifest(stages["toyworld"]) is None:
+            raise MissingInputError(
+                f"{config.output_dir}: the toy world of this configuration has not been rendered; run jobs/pipeline.py first"
+            )
+        toyworld = store.uri(stages["toyworld"])
+    return read_questions(corpus_source(one, toyworld, NOT_KEPT, config.storage, config.seed) for one in benchmarks)

@@ -23,7 +23,7 @@ def trained_model(tmp_path_factory) -> str:
     out_dir = tmp_path_factory.mktemp("pipeline")
     configs = ["--config", "jobs/configs/demo.yaml", "--config", "tests/calibration/third.yaml"]
     job = (
-        "import sys; from inbol_ray.config.load import load_config; from inbol_ray.run import run_job, run_stages; "
+        "import sys; from inbol_ray.config.load import load_config; from inbol_ray.run import run_stages; from inbol_ray.runtime.job import run_job; "
         f"run_job(lambda: run_stages(load_config(sys.argv[1:]), [{TRAINED!r}]))"
     )
     command = [sys.executable, "-c", job, *configs, "--output_dir", str(out_dir)]

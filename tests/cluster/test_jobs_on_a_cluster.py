@@ -187,7 +187,7 @@ def test_a_node_lost_while_corpora_are_read_loses_no_question(cluster, scene_ima
     corpora = json.dumps([{"dataset": "own", "split": "train", "root": str(tmp_path)}])
     options = (*OPTIONS, "--corpora", corpora, "--output_dir", str(out))
     code = (
-        "import sys; from inbol_ray.config.load import load_config; from inbol_ray.run import run_job, run_stages; "
+        "import sys; from inbol_ray.config.load import load_config; from inbol_ray.run import run_stages; from inbol_ray.runtime.job import run_job; "
         "run_job(lambda: run_stages(load_config(sys.argv[1:]), ['questions']))"
     )
     cluster.submit_command("read", "python", "-c", code, *options)

@@ -62,7 +62,7 @@ def main() -> None:
     parser.add_argument("--poison")
     args, options = parser.parse_known_args()
     from inbol_ray.config.load import load_config
-    from inbol_ray.run import run_job
+    from inbol_ray.runtime.job import run_job
     from inbol_ray.runtime.ray_session import started_ray
 
     config = load_config(["--config", "jobs/configs/demo.yaml", "--engine.batch_size", "64", *options])

@@ -1,0 +1,24 @@
+"""What every job wraps around its work."""
+
+import signal
+import sys
+from collections.abc import Callable
+
+from inbol_ray.errors import InbolError
+
+
+def run_job(work: Callable[[], object]) -> None:
+    """What every `jobs/*.py` wraps around its work: exit 1 with one line on a known error, 130 or 143 when stopped."""
+
+    def stop(signum, _frame) -> None:
+        raise SystemExit(128 + signum)
+
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        work()
+    except (KeyboardInterrupt, SystemExit) as stopped:
+        print("stopped; run the same command again to go on from the last finished stage", file=sys.stderr)
+        raise SystemExit(getattr(stopped, "code", 130)) from None
+    except InbolError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
