@@ -14,9 +14,7 @@ from inbol_ray.config.corpora import TOYWORLD_PREFIX, BenchmarkConfig
 from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.corpora.source import CorpusSource, corpus_source, read_rows
 from inbol_ray.errors import MissingInputError
-from inbol_ray.pipeline import build_stages
 from inbol_ray.rows import Question, Rejected
-from inbol_ray.store.artifacts import open_store
 
 _NOT_KEPT = "images-not-kept"
 """Folder in references to images that a benchmark's own files embed: scoring needs no pixels, so none are written."""
@@ -40,6 +38,10 @@ def read_configured_benchmarks(config: PipelineConfig) -> BenchmarkQuestions:
 
     Raises DataError as `read_benchmarks`, and MissingInputError for benchmarks of a toy world that is not rendered.
     """
+    # Here, so that a file of replies is scored where neither Ray nor an object store's client is installed.
+    from inbol_ray.pipeline import build_stages
+    from inbol_ray.store.artifacts import open_store
+
     store, stages = open_store(config), build_stages(config)
     if store.manifest(stages["benchmarks"]) is not None:
         return BenchmarkQuestions(pq.read_table(store.folder(stages["benchmarks"]) / "benchmarks.parquet").to_pylist())
@@ -47,7 +49,7 @@ def read_configured_benchmarks(config: PipelineConfig) -> BenchmarkQuestions:
     if any(one.root.startswith(TOYWORLD_PREFIX) for one in benchmarks):
         if store.manifest(stages["toyworld"]) is None:
             raise MissingInputError(
-                f"{config.output_dir}: the toy world of this configuration has not been rendered; run jobs/pipeline.py first"
+                f"{config.output_dir}: the toy world of this configuration has not been rendered; run the job `pipeline` first"
             )
         toyworld = store.uri(stages["toyworld"])
     return _read(corpus_source(one, config, toyworld, _NOT_KEPT) for one in benchmarks)

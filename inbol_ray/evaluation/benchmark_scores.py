@@ -19,7 +19,7 @@ from inbol_ray.config.sampling import ClassConfig, ScoringConfig
 from inbol_ray.evaluation.own_scores import score_own
 from inbol_ray.evaluation.right_replies import is_right, right_rate, score_pairs
 from inbol_ray.method.classes import classify
-from inbol_ray.method.scores import outcome_codes, score_codes
+from inbol_ray.method.scores import outcome_codes, trust_scores_of_codes
 from inbol_ray.method.truthful import score_truthful
 from inbol_ray.rows import OUTCOMES
 from inbol_ray.scoring.answer_match import OURS
@@ -109,7 +109,7 @@ def _score(
     codes: np.ndarray, unparsed: np.ndarray, answerable: np.ndarray, mask: np.ndarray | slice = slice(None)
 ) -> dict:
     right = is_right(codes[mask], answerable[mask])
-    return score_codes(codes[mask], unparsed[mask]).to_dict() | right_rate(right)
+    return trust_scores_of_codes(codes[mask], unparsed[mask]).to_dict() | right_rate(right)
 
 
 def _read_classes(table: pa.Table) -> list[dict[str, str]]:

@@ -14,7 +14,7 @@ from inbol_ray.evaluation.file_predictions import FileJudgement, judge_file
 from inbol_ray.evaluation.prediction_row import Rules, judge_row
 from inbol_ray.evaluation.sources import Model, checkpoint_model, find_replies, outside_models
 from inbol_ray.evaluation.usage import count_usage, total_usage, write_usage
-from inbol_ray.method.scores import score_group
+from inbol_ray.method.scores import trust_scores
 from inbol_ray.rows import PREDICTION, Question
 from inbol_ray.runtime.progress import write_progress
 from inbol_ray.scoring.outcome import prepare_verdicts
@@ -83,7 +83,7 @@ def _publish_trust(context: StageContext, predictions: list[dict]) -> None:
     outcomes: dict[str, list[str]] = {}
     for row in predictions:
         outcomes.setdefault(row["method"], []).append(row["outcome"])
-    measures = {f"s_trust.{method}": score_group(kinds).s_trust for method, kinds in outcomes.items()}
+    measures = {f"s_trust.{method}": trust_scores(kinds).s_trust for method, kinds in outcomes.items()}
     known = {name: value for name, value in measures.items() if value is not None}
     write_progress(context.progress, len(predictions), len(predictions), "judged", measures=known)
 

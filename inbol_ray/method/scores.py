@@ -53,14 +53,14 @@ class Metrics:
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
 
 
-def score_group(outcomes: Sequence[str] | np.ndarray, unparsed: Sequence[bool] | np.ndarray | None = None) -> Metrics:
-    """Score replies: `outcomes` (n,) of `rows.OUTCOMES`, `unparsed` (n,) flags of wrong replies without an answer.
+def trust_scores(outcomes: Sequence[str] | np.ndarray, unparsed: Sequence[bool] | np.ndarray | None = None) -> Metrics:
+    """Acc, RefR and S_trust of replies: `outcomes` (n,) of `rows.OUTCOMES`, `unparsed` (n,) flags of wrong replies without an answer.
 
     Raises: DataError for an outcome that does not exist.
     """
     codes = outcome_codes(np.asarray(outcomes, dtype=object))
     flags = np.zeros(codes.shape, dtype=bool) if unparsed is None else np.asarray(unparsed, dtype=bool)
-    return score_codes(codes, flags)
+    return trust_scores_of_codes(codes, flags)
 
 
 def outcome_codes(outcomes: np.ndarray) -> np.ndarray:
@@ -73,8 +73,8 @@ def outcome_codes(outcomes: np.ndarray) -> np.ndarray:
     return codes
 
 
-def score_codes(codes: np.ndarray, unparsed: np.ndarray) -> Metrics:
-    """`score_group` for indices into OUTCOMES, (n,) int8, and flags, (n,) bool."""
+def trust_scores_of_codes(codes: np.ndarray, unparsed: np.ndarray) -> Metrics:
+    """`trust_scores` for indices into OUTCOMES, (n,) int8, and flags, (n,) bool."""
     num_correct, num_wrong, num_refused, num_errors = (int(n) for n in np.bincount(codes, minlength=len(OUTCOMES)))
     num_unparsed = int(unparsed[codes == OUTCOMES.index("wrong")].sum())
     num_questions = len(codes)
