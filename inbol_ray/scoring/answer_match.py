@@ -28,7 +28,7 @@ from inbol_ray.scoring.mmmu_open import mmmu_open_match
 from inbol_ray.scoring.ocr_parts import mean_similarity, read_parts
 from inbol_ray.scoring.plain_text import plain_answer
 from inbol_ray.scoring.text_answers import direct_answer_accuracy, entity_match, exact_match, normalised_match
-from inbol_ray.scoring.vqa_accuracy import vqa_accuracy
+from inbol_ray.scoring.vqa_accuracy import VqaMode, vqa_accuracy
 from inbol_ray.scoring.yes_no import read_yes_no
 
 OURS = ScoringConfig()
@@ -108,7 +108,7 @@ def _score_free_text(reply: str, question: Question) -> float:
 def _score_vqa10(reply: str, question: Question, scoring: ScoringConfig) -> float:
     if scoring.rules == "ours":
         return vqa_accuracy(reply, question.gold_answers)
-    mode = "official_vizwiz" if question.dataset == "vizwiz" else "official"
+    mode: VqaMode = "official_vizwiz" if question.dataset == "vizwiz" else "official"
     return vqa_accuracy(reply, question.gold_answers, mode)
 
 
