@@ -17,7 +17,8 @@ _LONGEST = 105
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run a job, as its file would. Without one, or with --help, list them; an unknown job exits with 2."""
+    """Run a job, as its file would. Without one, or with --help, list them; an unknown job exits with 2, and one whose
+    packages are not installed with 1."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     jobs = find_jobs()
     if not arguments or arguments[0] in ("--help", "-h"):
@@ -31,7 +32,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise SystemExit(2)
     path = str(jobs[name])
     sys.argv = [path, *arguments[1:]]
-    runpy.run_path(path, run_name="__main__")
+    try:
+        runpy.run_path(path, run_name="__main__")
+    except ModuleNotFoundError as error:
+        if (error.name or "inbol_ray").partition(".")[0] == "inbol_ray":
+            raise
+        print(
+            f"error: {name} needs the package {error.name}, which is not installed: pip install 'inbol-ray[all,cpu]', "
+            "or [all,gpu] for vLLM's CUDA build",
+            file=sys.stderr,
+        )
+        raise SystemExit(1) from None
 
 
 def files_root(package: Path = PACKAGE) -> Path:

@@ -59,6 +59,20 @@ def test_help_and_errors_are_those_of_the_file():
         assert run("-m", "inbol_ray.cli", "compare", *options) == run("jobs/compare.py", *options)
 
 
+def test_a_job_whose_package_is_missing_says_which(monkeypatch, tmp_path, capsys):
+    job = tmp_path / "job.py"
+    monkeypatch.setattr(cli, "find_jobs", lambda: {"job": job})
+    monkeypatch.setattr(sys, "argv", ["inbol-ray"])
+    job.write_text("import no_such_package")
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(["job"])
+    assert exit_.value.code == 1
+    assert "job needs the package no_such_package, which is not installed: pip install" in capsys.readouterr().err
+    job.write_text("import inbol_ray.no_such_module")
+    with pytest.raises(ModuleNotFoundError):
+        cli.main(["job"])
+
+
 def test_a_wheel_has_the_files_inside_the_package(tmp_path):
     package = tmp_path / "inbol_ray"
     (package / "jobs").mkdir(parents=True)
