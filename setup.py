@@ -4,6 +4,6 @@
 from setuptools import find_packages, setup
 
 setup(
-    packages=[*find_packages(include=["inbol_ray*"]), "inbol_ray.jobs", "inbol_ray.serve"],
+    packages=[*find_packages(include=["inbol_ray*"]), "inbol_ray.jobs", "inbol_ray.jobs.configs", "inbol_ray.serve"],
     package_dir={"inbol_ray.jobs": "jobs", "inbol_ray.serve": "serve"},
 )
