@@ -10,7 +10,7 @@ export TOKENIZERS_PARALLELISM := false
 # Compiled bytecode makes every start of vLLM three times as fast.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo demo-seeds serve cluster-local cluster-demo test test-all bench-adaptive bench-corpora bench-gpu bench-sampling bench-sampling-memory bench-scoring bench-training bench-serve refusal-model lint clean
+.PHONY: help setup demo demo-seeds serve cluster-local cluster-demo test test-all bench-adaptive bench-corpora bench-gpu bench-sampling bench-sampling-memory bench-scoring bench-training bench-serve refusal-model lint dist upgrade-check clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 24
@@ -39,8 +39,7 @@ cluster-local: setup  ## a Ray cluster of several nodes on this machine, with au
 cluster-demo: setup  ## submit the demo's stages as jobs to the cluster of cluster-local
 	@$(VENV)/python cluster/demo.py $(ARGS)
 
-test: setup  ## lint and all tests but the slow ones
-	@$(VENV)/ruff check .
+test: lint  ## lint and all tests but the slow ones
 	@$(VENV)/python -m pytest -q -m "not slow and not gpu" --durations=10 $(ARGS)
 
 test-all: setup  ## every test that needs no GPU
@@ -67,8 +66,17 @@ bench-corpora: setup  ## memory and speed of reading a corpus that grows tenfold
 bench-training: setup  ## our CA-DPO step against TRL's; build/bench/training.json
 	@$(VENV)/python benchmarks/training.py $(ARGS)
 
-lint: setup  ## ruff
+lint: setup  ## style, format, types and who imports whom
 	@$(VENV)/ruff check .
+	@$(VENV)/ruff format --check .
+	@$(VENV)/mypy
+	@$(VENV)/lint-imports
+
+dist: setup  ## the release's wheel and source archive; build/dist
+	@$(VENV)/python -m build --outdir build/dist .
+
+upgrade-check: setup  ## the fast tests with the newest packages that pyproject.toml allows; says what breaks
+	@$(VENV)/python cluster/upgrade_check.py $(ARGS)
 
 clean:  ## remove everything that was computed
 	rm -rf build

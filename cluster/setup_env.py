@@ -24,7 +24,7 @@ NOT_PINNED_ON_GPU = ("apache-tvm-ffi", "cuda-bindings")
 PINNED_ON_GPU = ("cuda-python==13.4.4",)
 """flashinfer takes any cuda-python from 12 on: left free it becomes 12.6 beside torch's CUDA 13, or on Python 3.13
 nothing at all. This release and its cuda-bindings resolve on every supported Python."""
-INPUTS = ("pyproject.toml", "cluster/constraints.txt", "cluster/overrides.txt", "cluster/setup_env.py")
+INPUTS = ("pyproject.toml", "setup.py", "cluster/constraints.txt", "cluster/overrides.txt", "cluster/setup_env.py")
 MENDS = (
     (r"no space left|os error 28|disk quota", "the disk is full: free about 10 GB"),
     (
@@ -161,7 +161,7 @@ def install(extra):
     run("install uv", [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", UV])
     command = [os.path.join(VENV, "bin", "uv"), "pip", "install", "--python", PYTHON, "--compile-bytecode"]
     command += ["--constraint", constraints_for(extra), "--override", os.path.join("cluster", "overrides.txt")]
-    command += ["--editable", ".[%s,test]" % extra]
+    command += ["--editable", ".[all,%s,test,docs]" % extra]
     run("install the pinned packages (6 GB, minutes on a slow network)", command)
     # Last and in one step, so that an interrupted install is never taken for a finished one.
     with open(STAMP + ".new", "w") as file:

@@ -16,7 +16,8 @@ from inbol_ray.unanswerable.build import unanswerable_stage
 
 
 def build_stages(config: PipelineConfig) -> dict[str, Stage]:
-    """Every stage by name, each after the stages it reads. Raises DataError for a file of replies that is not there."""
+    """Every stage by name, each after the stages it reads. Raises ConfigError for a dataset
+    without a reader, DataError for a file of replies that is not there."""
     toyworld = corpora_stage(config) if config.toyworld else None
     making = _base_model_stages(config) if config.base_model.kind == "toyworld" else []
     original = making[-1] if making else None  # None: a checkpoint from outside

@@ -36,11 +36,11 @@ class Question:
     """
 
     id: str
-    dataset: str
-    split: str
-    images: list[str]
-    question: str
-    answer_kind: AnswerKind
+    dataset: str = OWN_DATASET
+    split: str = "test"
+    images: list[str] = field(default_factory=list)
+    question: str = ""
+    answer_kind: AnswerKind = "open"
     gold_answers: list[str] = field(default_factory=list)
     choices: list[str] = field(default_factory=list)
     gold_index: int | None = None

@@ -17,6 +17,7 @@ from typing import get_args
 
 from inbol_ray.config.corpora import BenchmarkConfig, Domain
 from inbol_ray.config.load import parse_job_args
+from inbol_ray.corpora.registry import check_readers
 from inbol_ray.errors import ConfigError
 
 OWN_OPTIONS = ("--replies", "--benchmark", "--missing", "--output_dir")
@@ -32,6 +33,7 @@ def main() -> None:
         if config and own["--benchmark"]:
             raise ConfigError("--benchmark: a configuration has its own benchmarks; leave out this option or --config")
         benchmarks = [_benchmark(text) for text in own["--benchmark"]]
+        check_readers(benchmarks)
         missing = (own["--missing"] or ["error"])[-1]
         if missing not in MISSING:
             raise ConfigError(f"--missing: found {missing!r}, expected {' or '.join(MISSING)}")

@@ -82,16 +82,18 @@ def load_calibration(path: Path, checkpoint: str) -> Calibration:
         calibration = Calibration.model_validate_json(path.read_bytes())
     except OSError as error:
         raise ConfigError(
-            f"{path}: cannot read the calibration file ({error.strerror}): run jobs/calibrate.py"
+            f"{path}: cannot read the calibration file ({error.strerror}): run the job `calibrate`"
         ) from None
     except ValidationError as error:
         fault = error.errors()[0]
         where = ".".join(map(str, fault["loc"]))
-        raise ConfigError(f"{path}: not a calibration file ({where}: {fault['msg']}): run jobs/calibrate.py") from None
+        raise ConfigError(
+            f"{path}: not a calibration file ({where}: {fault['msg']}): run the job `calibrate`"
+        ) from None
     if calibration.checkpoint_digest != (digest := model_digest(checkpoint)):
         raise ConfigError(
             f"{path}: was made for checkpoint {calibration.checkpoint_digest[:19]}, but {checkpoint} is {digest[:19]}: "
-            "run jobs/calibrate.py for this model"
+            "run the job `calibrate` for this model"
         )
     return calibration
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from inbol_ray.config.evaluation import UNTRAINED_METHODS
 from inbol_ray.config.machines import EngineConfig
 from inbol_ray.config.model import BaseModelConfig, PromptConfig
-from inbol_ray.config.sampling import ScoringConfig
+from inbol_ray.config.sampling import ScoringRules
 from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.config.section import Section
 from inbol_ray.corpora.read import read_corpora, stream_tables
@@ -73,7 +73,7 @@ class SignalSettings(Section):
     """Asked the test questions."""
     num_samples: int
     max_tokens: int
-    scoring: ScoringConfig
+    scoring: ScoringRules
     scoring_version: int = SCORING_VERSION
     correct_threshold: float
     base_model: BaseModelConfig

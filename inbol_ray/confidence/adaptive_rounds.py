@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from inbol_ray.config.sampling import ClassConfig, SamplingConfig, ScoringConfig
+from inbol_ray.config.sampling import ClassConfig, SamplingConfig, ScoringRules
 from inbol_ray.method.stopping import confidence_bounds, next_round
 from inbol_ray.rows import Question
 from inbol_ray.sampling.vllm_engine import Reply
@@ -20,7 +20,7 @@ class AdaptiveRounds:
 
     sampling: SamplingConfig
     classes: ClassConfig
-    scoring: ScoringConfig = ScoringConfig()
+    scoring: ScoringRules = ScoringRules()
 
     def num_more(self, row: Mapping, reply: Reply) -> int:
         """Samples to draw next; 0 ends the question."""

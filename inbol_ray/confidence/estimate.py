@@ -18,7 +18,7 @@ from inbol_ray.confidence.dataset import DESCRIPTION, describe, publish, read_da
 from inbol_ray.confidence.judging import Judge
 from inbol_ray.config.machines import EngineConfig
 from inbol_ray.config.model import BaseModelConfig, PromptConfig
-from inbol_ray.config.sampling import ClassConfig, SamplingConfig, ScoringConfig
+from inbol_ray.config.sampling import ClassConfig, SamplingConfig, ScoringRules
 from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.config.section import Section, result_settings
 from inbol_ray.corpora.disk_index import DiskIndex
@@ -46,7 +46,7 @@ SAMPLED = pa.unify_schemas([QUESTION, pa.schema([pa.field("checkpoint", pa.strin
 
 class ConfidenceSettings(Section):
     sampling: SamplingConfig
-    scoring: ScoringConfig
+    scoring: ScoringRules
     scoring_version: int = SCORING_VERSION
     classes: ClassConfig | None
     """Where sampling is adaptive: they decide when it stops."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from inbol_ray.confidence.estimators import likelihood, self_consistency
-from inbol_ray.config.sampling import SamplingConfig, ScoringConfig
+from inbol_ray.config.sampling import SamplingConfig, ScoringRules
 from inbol_ray.rows import SAMPLED_ANSWERS, Question
 from inbol_ray.runtime.progress import write_progress
 from inbol_ray.sampling.parts import Parts
@@ -31,7 +31,7 @@ class Judge:
     """Run by tasks, and by a driver that takes samples from a dataset. Rows are those of `Parts` of sampled questions."""
 
     sampling: SamplingConfig
-    scoring: ScoringConfig
+    scoring: ScoringRules
     progress: str | None
     num_rows: int
 
@@ -72,7 +72,7 @@ class Judge:
         return judged | {"reason": "", "detail": ""}
 
 
-def judge_samples(question: Question, row: dict, sampling: SamplingConfig, scoring: ScoringConfig = OURS) -> dict:
+def judge_samples(question: Question, row: dict, sampling: SamplingConfig, scoring: ScoringRules = OURS) -> dict:
     """A SAMPLED_ANSWERS row, from one with `responses`, `token_logprobs` and `checkpoint`."""
     threshold = sampling.correct_threshold
     outcomes = [judge_reply(response, question, threshold, scoring) for response in row["responses"]]

@@ -40,7 +40,9 @@ def load_config(argv: list[str], description: str = "") -> PipelineConfig:
     options = _split_arguments(argv)
     files = [Path(text) for key, text in options if key == "config"]
     if not files:
-        raise ConfigError("no configuration: give --config FILE, for example --config jobs/configs/demo.yaml")
+        raise ConfigError(
+            "no configuration: give --config FILE, for example --config jobs/configs/demo.yaml; `inbol-ray` lists those of an installation"
+        )
     values: dict = {}
     for file in files:
         values = deep_merge(values, _read_yaml(file))

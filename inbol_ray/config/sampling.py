@@ -50,7 +50,7 @@ class SamplingConfig(Section):
         return self
 
 
-class ScoringConfig(Section):
+class ScoringRules(Section):
     """Which rule decides whether an answer is right; `scoring.answer_match` has the table."""
 
     rules: Rule = "ours"
@@ -59,13 +59,18 @@ class ScoringConfig(Section):
     sentences. Results name the rule they used, and give Acc under each."""
     entity_match: Literal["contains", "exact"] = "contains"
     """Whether an entity's name must be the whole first sentence of the reply, or be in it."""
+
+
+class ScoringConfig(ScoringRules):
+    """The rules, and what is asked beside them."""
+
     judge: JudgeConfig | None = None
     """A model that judges evaluation's replies too: the report says how far it agrees and what it would change; scores
     stay those of the rules. null asks none."""
 
-    def rules_alone(self) -> "ScoringConfig":
-        """The same without a judge: what the rules' own outcomes depend on."""
-        return self.model_copy(update={"judge": None})
+    def rules_alone(self) -> ScoringRules:
+        """What the rules' own outcomes depend on."""
+        return ScoringRules(rules=self.rules, entity_match=self.entity_match)
 
 
 class UnanswerableConfig(Section):

@@ -140,3 +140,8 @@ class TrackingConfig(Section):
     """MLflow server, for example `http://mlflow:5000`; needs the extra `mlflow` of this package on every node. null: no
     MLflow."""
     mlflow_experiment: str = "inbol_ray"
+    wandb_project: str | None = None
+    """Weights & Biases project; needs the extra `wandb` of this package on every node, and `WANDB_API_KEY` there or
+    `WANDB_MODE=offline`, which keeps the run in the artifact's `logs/wandb` for `wandb sync`. null: no Weights & Biases."""
+    wandb_entity: str | None = None
+    """User or team that the project belongs to; null: the default of the API key."""

@@ -1,8 +1,9 @@
 """The corpora that a configuration can name. A new one is one file with its reader, and one line here."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
+from inbol_ray.config.corpora import CorpusConfig
 from inbol_ray.corpora.aokvqa import read_aokvqa, read_aokvqa_direct
 from inbol_ray.corpora.beyondvisqa import read_beyondvisqa, read_beyondvisqa_open
 from inbol_ray.corpora.breakdown import HUMBLEBENCH, MMUPD, TUBENCH
@@ -21,6 +22,7 @@ from inbol_ray.corpora.tubench import read_tubench
 from inbol_ray.corpora.vizwiz import read_vizwiz
 from inbol_ray.corpora.vqav2 import read_vqav2
 from inbol_ray.corpora.vqav2_idk import read_vqav2_idk, read_vqav2_idk_filtered
+from inbol_ray.errors import ConfigError
 from inbol_ray.rows import Question, Rejected
 
 Reader = Callable[[CorpusFiles, str], Iterator[Question | Rejected]]
@@ -48,3 +50,13 @@ READERS: dict[str, Reader] = {
     "kie_hvqa": read_kie_hvqa,
     "own": read_own,
 }
+
+
+def check_readers(corpora: Iterable[CorpusConfig]) -> None:
+    """Raise ConfigError, one line each, for corpora that have no reader."""
+    unknown = dict.fromkeys(corpus.dataset for corpus in corpora if corpus.dataset not in READERS)
+    if unknown:
+        known = ", ".join(READERS)
+        raise ConfigError(
+            "\n".join(f"dataset {name!r}: no reader for this dataset; expected one of {known}" for name in unknown)
+        )

@@ -16,6 +16,7 @@ from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.config.section import Section
 from inbol_ray.corpora.leakage import KEYS, EvaluationKeys, Leaks, with_keys
 from inbol_ray.corpora.read import NOT_DRAWN, read_corpora, stream_tables
+from inbol_ray.corpora.registry import check_readers
 from inbol_ray.corpora.source import CorpusSource, corpus_source
 from inbol_ray.errors import LeakageError
 from inbol_ray.rows import QUESTION, Rejected
@@ -45,6 +46,8 @@ class CorporaSettings(Section):
 
     @classmethod
     def of(cls, corpora: Sequence[CorpusConfig], config: PipelineConfig) -> "CorporaSettings":
+        """Raises ConfigError for a dataset without a reader."""
+        check_readers(corpora)
         return cls(
             corpora=list(corpora),
             compare_content=config.leakage.compare_content,

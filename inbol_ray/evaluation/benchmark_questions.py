@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from inbol_ray.config.corpora import BenchmarkConfig
+from inbol_ray.corpora.registry import check_readers
 from inbol_ray.corpora.source import CorpusSource, read_rows
 from inbol_ray.rows import Question, Rejected
 
@@ -24,7 +25,9 @@ class BenchmarkQuestions:
 
 
 def read_benchmarks(benchmarks: Sequence[BenchmarkConfig]) -> BenchmarkQuestions:
-    """Questions of benchmarks at local roots. Raises DataError where a file is missing or unreadable."""
+    """Questions of benchmarks at local roots. Raises ConfigError for a dataset without a reader, DataError where a file is
+    missing or unreadable."""
+    check_readers(benchmarks)
     return read_questions(CorpusSource(one, one.root, image_folder=NOT_KEPT) for one in benchmarks)
 
 

@@ -15,11 +15,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from inbol_ray.config.sampling import ClassConfig, ScoringConfig
+from inbol_ray.config.sampling import ClassConfig, ScoringRules
 from inbol_ray.evaluation.own_scores import score_own
 from inbol_ray.evaluation.right_replies import is_right, right_rate, score_pairs
 from inbol_ray.method.classes import classify
-from inbol_ray.method.scores import outcome_codes, score_codes
+from inbol_ray.method.scores import outcome_codes, trust_scores_of_codes
 from inbol_ray.method.truthful import score_truthful
 from inbol_ray.rows import OUTCOMES
 from inbol_ray.scoring.answer_match import OURS
@@ -46,7 +46,7 @@ def merge_rotations(predictions: pa.Table) -> pa.Table:
     return merged.set_column(merged.schema.get_field_index("id"), "id", ids)
 
 
-def score_benchmarks(predictions: pa.Table, classes: ClassConfig, scoring: ScoringConfig = OURS) -> list[dict]:
+def score_benchmarks(predictions: pa.Table, classes: ClassConfig, scoring: ScoringRules = OURS) -> list[dict]:
     """Scores of every method on every benchmark it answered, sorted by seed, method and benchmark.
 
     `score` is the mean of the benchmark's own graded score (VQA accuracy for VQAv2), refusals scoring 0. `knowledge` has
@@ -109,7 +109,7 @@ def _score(
     codes: np.ndarray, unparsed: np.ndarray, answerable: np.ndarray, mask: np.ndarray | slice = slice(None)
 ) -> dict:
     right = is_right(codes[mask], answerable[mask])
-    return score_codes(codes[mask], unparsed[mask]).to_dict() | right_rate(right)
+    return trust_scores_of_codes(codes[mask], unparsed[mask]).to_dict() | right_rate(right)
 
 
 def _read_classes(table: pa.Table) -> list[dict[str, str]]:

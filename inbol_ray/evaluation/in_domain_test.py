@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from inbol_ray.config.evaluation import InDomainTest
 from inbol_ray.evaluation.benchmark_scores import merge_rotations
 from inbol_ray.evaluation.metrics import method_order
-from inbol_ray.method.scores import score_group
+from inbol_ray.method.scores import trust_scores
 from inbol_ray.subsets import draw, equal_shares
 
 
@@ -51,7 +51,7 @@ def _draw(questions: Mapping[str, tuple[str, bool]], answerable: bool, wanted: i
 
 
 def _score(table: pa.Table) -> dict:
-    return score_group(table["outcome"].to_pylist(), table["unparsed"].to_pylist()).to_dict()
+    return trust_scores(table["outcome"].to_pylist(), table["unparsed"].to_pylist()).to_dict()
 
 
 def _count(table: pa.Table) -> dict[str, int]:

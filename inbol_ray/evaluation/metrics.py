@@ -14,7 +14,7 @@ import pyarrow as pa
 from inbol_ray.config.sampling import ClassConfig
 from inbol_ray.errors import DataError, RowCountError
 from inbol_ray.method.penalty import changes_by_domain, penalty_curves
-from inbol_ray.method.scores import VALUE, Metrics, difference_interval, outcome_codes, score_codes
+from inbol_ray.method.scores import VALUE, Metrics, difference_interval, outcome_codes, trust_scores_of_codes
 from inbol_ray.method.truthful import score_truthful
 from inbol_ray.rows import PREDICTION
 
@@ -113,7 +113,7 @@ def _take(table: Mapping[str, np.ndarray], mask: np.ndarray) -> dict[str, np.nda
 
 
 def _score(table: Mapping[str, np.ndarray]) -> Metrics:
-    return score_codes(table["outcome"], table["unparsed"])
+    return trust_scores_of_codes(table["outcome"], table["unparsed"])
 
 
 def _cells(table: Mapping[str, np.ndarray]) -> Iterable[tuple[tuple[str, str, int], dict[str, np.ndarray]]]:

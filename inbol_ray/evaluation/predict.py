@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from inbol_ray.config.evaluation import UNTRAINED_METHODS, OutsideModel
 from inbol_ray.config.machines import EngineConfig
 from inbol_ray.config.model import BaseModelConfig, PromptConfig
-from inbol_ray.config.sampling import ScoringConfig
+from inbol_ray.config.sampling import ScoringRules
 from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.config.section import Section
 from inbol_ray.evaluation.file_predictions import FileJudgement, judge_file
@@ -22,7 +22,7 @@ from inbol_ray.evaluation.sources import Asking, Model, checkpoint_model, find_r
 from inbol_ray.evaluation.usage import count_usage, total_usage, write_usage
 from inbol_ray.images import IMAGES_VERSION
 from inbol_ray.method.prompts import PROMPTS_VERSION
-from inbol_ray.method.scores import score_group
+from inbol_ray.method.scores import trust_scores
 from inbol_ray.rows import PREDICTION, Question
 from inbol_ray.runtime.progress import write_progress
 from inbol_ray.runtime.stage import Stage, StageContext, present
@@ -39,7 +39,7 @@ class PredictSettings(Section):
     """SHA-256 of the file of each model that is one: another content is another evaluation."""
     pairs: list[tuple[str, str]] | None
     max_tokens: int
-    scoring: ScoringConfig
+    scoring: ScoringRules
     scoring_version: int = SCORING_VERSION
     correct_threshold: float
     base_model: BaseModelConfig | None
@@ -163,7 +163,7 @@ def _publish_trust(context: StageContext[PredictSettings], predictions: list[dic
     outcomes: dict[str, list[str]] = {}
     for row in predictions:
         outcomes.setdefault(row["method"], []).append(row["outcome"])
-    measures = {f"s_trust.{method}": score_group(kinds).s_trust for method, kinds in outcomes.items()}
+    measures = {f"s_trust.{method}": trust_scores(kinds).s_trust for method, kinds in outcomes.items()}
     known = {name: value for name, value in measures.items() if value is not None}
     write_progress(context.progress, len(predictions), len(predictions), "judged", measures=known)
 

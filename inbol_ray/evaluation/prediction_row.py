@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import NamedTuple, get_args
 
-from inbol_ray.config.sampling import Rule, ScoringConfig
+from inbol_ray.config.sampling import Rule, ScoringRules
 from inbol_ray.corpora.breakdown import question_classes, question_group, question_pair
 from inbol_ray.rows import Question
 from inbol_ray.sampling.vllm_engine import Finish
@@ -32,7 +32,7 @@ class Rules(NamedTuple):
     """What decides whether a reply is right: `sampling.correct_threshold` and `scoring` of a configuration."""
 
     correct_threshold: float
-    scoring: ScoringConfig
+    scoring: ScoringRules
 
 
 def judge_row(row: Mapping, reply: GreedyReply, *, method: str, checkpoint: str, seed: int, rules: Rules) -> dict:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from inbol_ray.method.scores import score_codes
+from inbol_ray.method.scores import trust_scores_of_codes
 from inbol_ray.rows import OUTCOMES
 
 _CORRECT, _WRONG, _REFUSED = (OUTCOMES.index(kind) for kind in ("correct", "wrong", "refused"))
@@ -26,7 +26,7 @@ def is_right(codes: np.ndarray, answerable: np.ndarray) -> np.ndarray:
 def right_rate(right: np.ndarray) -> dict:
     """`right_rate` and its 95% interval of flags, (n,) bool; both None over nothing."""
     codes = np.where(right, _CORRECT, _WRONG).astype(np.int8)
-    scores = score_codes(codes, np.zeros(codes.shape, dtype=bool))
+    scores = trust_scores_of_codes(codes, np.zeros(codes.shape, dtype=bool))
     interval = scores.acc_interval
     return {"right_rate": scores.acc, "right_rate_interval": None if interval is None else list(interval)}
 

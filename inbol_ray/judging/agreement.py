@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
-from inbol_ray.method.scores import score_group
+from inbol_ray.method.scores import trust_scores
 
 POINTS_APART = 1.0
 """Scores that differ by more than this are shown."""
@@ -74,5 +74,5 @@ def _scores_apart(predictions: pa.Table, verdicts: Sequence[Mapping]) -> list[di
 
 
 def _scores(rows: Sequence[Mapping]) -> dict[str, float]:
-    scored = score_group([row["outcome"] for row in rows], [row["unparsed"] for row in rows])
+    scored = trust_scores([row["outcome"] for row in rows], [row["unparsed"] for row in rows])
     return {name: getattr(scored, name) for name in _SCORES}

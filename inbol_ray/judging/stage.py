@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from inbol_ray.config.judge import JudgeConfig, Verdict
 from inbol_ray.config.machines import EngineConfig
 from inbol_ray.config.model import PromptConfig
-from inbol_ray.config.sampling import ScoringConfig
+from inbol_ray.config.sampling import ScoringRules
 from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.config.section import Section
 from inbol_ray.evaluation.prediction_row import GreedyReply
@@ -54,7 +54,7 @@ which `said` holds. `outcome` and `unparsed` are the reply's own once all verdic
 class JudgeSettings(Section):
     judge: JudgeConfig
     judge_prompt_version: int = JUDGE_PROMPT_VERSION
-    scoring: ScoringConfig
+    scoring: ScoringRules
     scoring_version: int = SCORING_VERSION
     correct_threshold: float
     engine: EngineConfig | None
@@ -134,7 +134,7 @@ def judged_outcome(
     question: Question,
     verdicts: Mapping[Verdict, bool],
     correct_threshold: float,
-    scoring: ScoringConfig,
+    scoring: ScoringRules,
 ) -> Outcome:
     """The outcome of a reply once `verdicts` take the place of the rules: refusal first, then correctness."""
     if verdicts.get("refusal", prediction["outcome"] == "refused"):

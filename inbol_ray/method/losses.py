@@ -4,6 +4,7 @@ Shape letters: B samples, K = 3 responses in the order (correct, incorrect, refu
 """
 
 from collections.abc import Callable
+from functools import reduce
 
 import torch
 import torch.nn.functional as F
@@ -58,7 +59,8 @@ def response_token_nll(logits_BTV: torch.Tensor, labels_BT: torch.Tensor, ignore
     def nll(logits_NV: torch.Tensor, labels_N: torch.Tensor) -> torch.Tensor:
         return F.cross_entropy(logits_NV.float(), labels_N, ignore_index=ignored, reduction="sum")
 
-    return sum(in_chunks(nll, logits_BTV[:, :-1].flatten(0, 1), labels_BT[:, 1:].flatten()))
+    sums = in_chunks(nll, logits_BTV[:, :-1].flatten(0, 1), labels_BT[:, 1:].flatten())
+    return reduce(torch.add, sums)
 
 
 def in_chunks(function: Callable[..., torch.Tensor], logits: torch.Tensor, *others: torch.Tensor) -> list[torch.Tensor]:

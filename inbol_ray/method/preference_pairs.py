@@ -3,7 +3,7 @@
 import pyarrow as pa
 
 from inbol_ray.config.model import PromptConfig
-from inbol_ray.method.prompts import answer_text, draw_index, pick_refusal, render_question
+from inbol_ray.method.prompts import DEFAULT_PROMPTS, answer_text, draw_index, pick_refusal, render_question
 from inbol_ray.rows import PAIRS, Knowledge, Question
 
 MIXED_WEIGHTS = {
@@ -54,8 +54,8 @@ def build_preference_set(
     confidence: float,
     responses: list[str],
     outcomes: list[str],
-    prompts: PromptConfig,
-    seed: int,
+    prompts: PromptConfig = DEFAULT_PROMPTS,
+    seed: int = 0,
 ) -> dict | None:
     """A PREFERENCE_SET row, or None when a needed response does not exist (no wrong answer was ever sampled).
 

@@ -15,6 +15,7 @@ from inbol_ray.config.model import PromptConfig
 from inbol_ray.rows import Question
 
 PROMPTS_VERSION = 2
+DEFAULT_PROMPTS = PromptConfig()
 IMAGE_TOKEN = "<image>"
 END_TOKEN = "</s>"
 
@@ -126,7 +127,9 @@ JUDGE_ANSWERABLE = "Can this question be answered from the image? {question}"
 JUDGE_YES, JUDGE_NO = "yes", "no"
 
 
-def render_question(question: Question, prompts: PromptConfig, *, refusal_instruction: bool = False) -> str:
+def render_question(
+    question: Question, prompts: PromptConfig = DEFAULT_PROMPTS, *, refusal_instruction: bool = False
+) -> str:
     """The user's text for a question: hint, question, lettered options, and the instructions that config asks for.
 
     Source: LLaVA-1.5 evaluation prompts; the refusal instruction is the paper's *refusal prompt* baseline.

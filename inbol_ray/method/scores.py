@@ -53,14 +53,14 @@ class Metrics:
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
 
 
-def score_group(outcomes: Sequence[str] | np.ndarray, unparsed: Sequence[bool] | np.ndarray | None = None) -> Metrics:
-    """Score replies: `outcomes` (n,) of `rows.OUTCOMES`, `unparsed` (n,) flags of wrong replies without an answer.
+def trust_scores(outcomes: Sequence[str] | np.ndarray, unparsed: Sequence[bool] | np.ndarray | None = None) -> Metrics:
+    """Acc, RefR and S_trust of replies: `outcomes` (n,) of `rows.OUTCOMES`, `unparsed` (n,) flags of wrong replies without an answer.
 
     Raises: DataError for an outcome that does not exist.
     """
     codes = outcome_codes(np.asarray(outcomes, dtype=object))
     flags = np.zeros(codes.shape, dtype=bool) if unparsed is None else np.asarray(unparsed, dtype=bool)
-    return score_codes(codes, flags)
+    return trust_scores_of_codes(codes, flags)
 
 
 def outcome_codes(outcomes: np.ndarray) -> np.ndarray:
@@ -73,8 +73,8 @@ def outcome_codes(outcomes: np.ndarray) -> np.ndarray:
     return codes
 
 
-def score_codes(codes: np.ndarray, unparsed: np.ndarray) -> Metrics:
-    """`score_group` for indices into OUTCOMES, (n,) int8, and flags, (n,) bool."""
+def trust_scores_of_codes(codes: np.ndarray, unparsed: np.ndarray) -> Metrics:
+    """`trust_scores` for indices into OUTCOMES, (n,) int8, and flags, (n,) bool."""
     num_correct, num_wrong, num_refused, num_errors = (int(n) for n in np.bincount(codes, minlength=len(OUTCOMES)))
     num_unparsed = int(unparsed[codes == OUTCOMES.index("wrong")].sum())
     num_questions = len(codes)
@@ -99,8 +99,9 @@ def _rate(count: int, total: int, drawn: np.ndarray, totals: np.ndarray) -> tupl
     if total == 0:
         return None, None
     if count in (0, total):
-        low, high = wilson_interval(count, total)
-        return 100.0 * count / total, (100 * low, 100 * high)
+        interval = wilson_interval(count, total)
+        assert interval is not None  # `total` is positive
+        return 100.0 * count / total, (100 * interval[0], 100 * interval[1])
     there = totals > 0
     return 100.0 * count / total, bootstrap_interval(100.0 * drawn[there] / totals[there])
 
@@ -110,13 +111,15 @@ def _trust(
 ) -> tuple[float | None, Interval | None]:
     """S_trust in percent; `counts` of correct, wrong or error, and refused."""
     total = sum(counts)
-    if total == 0:
+    if acc is None or refr is None:
         return None, None
     value = 2 * acc + refr - 100
     if max(counts) < total:
         return value, bootstrap_interval(100.0 * (2 * correct + refused) / total - 100)
     # One kind alone: resampling cannot leave it. As far as Wilson lets its rate fall, v falls, or rises.
-    spread = 100 * (1 - wilson_interval(total, total)[0])
+    certain = wilson_interval(total, total)
+    assert certain is not None  # `total` is positive
+    spread = 100 * (1 - certain[0])
     low, high = [(value - 2 * spread, value), (value, value + 2 * spread), (-spread, spread)][counts.index(total)]
     return value, (max(low, -100.0), min(high, 100.0))
 

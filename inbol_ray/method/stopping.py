@@ -23,9 +23,11 @@ import math
 from collections.abc import Sequence
 from math import comb
 
-from inbol_ray.config.sampling import ClassConfig
-from inbol_ray.method.classes import classify
+from inbol_ray.config.sampling import AdaptiveConfig, ClassConfig
+from inbol_ray.method.classes import DEFAULT_CLASSES, classify
 from inbol_ray.rows import Knowledge
+
+DEFAULT_ERROR_RATE = AdaptiveConfig().error_rate
 
 
 def next_round(
@@ -33,8 +35,8 @@ def next_round(
     num_correct: int,
     bounds: tuple[float, float],
     num_samples: int,
-    classes: ClassConfig,
-    error_rate: float,
+    classes: ClassConfig = DEFAULT_CLASSES,
+    error_rate: float = DEFAULT_ERROR_RATE,
 ) -> int:
     """0 where the test decides or all samples are drawn, else 1: rounds cost little, and samples are what is saved."""
     if num_drawn == num_samples:
@@ -47,8 +49,8 @@ def replay(
     texts: Sequence[str],
     correct: Sequence[bool],
     token_logprobs: Sequence[Sequence[float]],
-    classes: ClassConfig,
-    error_rate: float,
+    classes: ClassConfig = DEFAULT_CLASSES,
+    error_rate: float = DEFAULT_ERROR_RATE,
 ) -> int:
     """How many of these N samples the test would have drawn, had they come in this order."""
     drawn = 0
@@ -76,7 +78,11 @@ def confidence_bounds(
 
 
 def error_bound(
-    num_drawn: int, num_correct: int, bounds: tuple[float, float], num_samples: int, classes: ClassConfig
+    num_drawn: int,
+    num_correct: int,
+    bounds: tuple[float, float],
+    num_samples: int,
+    classes: ClassConfig = DEFAULT_CLASSES,
 ) -> float:
     """Largest probability, over true confidences within `bounds`, that `num_samples` give another class than c / n.
 

@@ -19,7 +19,7 @@ TARGET_RISKS = tuple(round(0.01 * k, 2) for k in range(1, 51))
 _STARTS = 8
 
 
-def threshold_grid(num_samples: int | None) -> np.ndarray:
+def threshold_grid(num_samples: int | None = None) -> np.ndarray:
     """Thresholds to test, strictest first: shares of samples, or the log-odds scale that probabilities live on."""
     if num_samples is not None:
         return np.arange(num_samples, -1, -1) / num_samples
@@ -27,11 +27,12 @@ def threshold_grid(num_samples: int | None) -> np.ndarray:
 
 
 def fit_threshold(
-    confidence_N: np.ndarray, wrong_N: np.ndarray, grid_L: np.ndarray, target_risk: float, delta: float
+    confidence_N: np.ndarray, wrong_N: np.ndarray, grid_L: np.ndarray, target_risk: float, delta: float = 0.1
 ) -> float:
     """The laxest threshold of the grid whose risk is proven to be at most `target_risk`; infinity if none is.
 
-    `confidence_N` float, `wrong_N` bool, `grid_L` from strict to lax, chosen without looking at the data.
+    `confidence_N` float, `wrong_N` bool, `grid_L` from strict to lax, chosen without looking at the data. `delta` is the
+    accepted probability that the promise is broken.
     """
     answered_L = (confidence_N[None] >= grid_L[:, None]).sum(1)
     errors_L = (wrong_N[None] & (confidence_N[None] >= grid_L[:, None])).sum(1)

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from inbol_ray.config.corpora import TOYWORLD_PREFIX, BenchmarkConfig
 from inbol_ray.config.machines import StorageConfig
-from inbol_ray.config.sampling import ClassConfig, SamplingConfig, ScoringConfig
+from inbol_ray.config.sampling import ClassConfig, SamplingConfig, ScoringRules
 from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.config.section import result_settings
 from inbol_ray.corpora.source import corpus_source
@@ -80,7 +80,7 @@ def score_replies(
     paths = [str(path) for path in ([replies] if isinstance(replies, str | Path) else replies)]
     storage = config.storage if config else StorageConfig()
     set_job_storage(storage)
-    sampling, scoring = (config.sampling, config.scoring) if config else (SamplingConfig(), ScoringConfig())
+    sampling, scoring = (config.sampling, config.scoring) if config else (SamplingConfig(), ScoringRules())
     rules = Rules(sampling.correct_threshold, scoring)
     classes = config.classes if config else ClassConfig()
     if config and benchmarks:

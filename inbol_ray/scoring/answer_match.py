@@ -19,7 +19,7 @@ import json
 from collections.abc import Callable
 from functools import lru_cache
 
-from inbol_ray.config.sampling import ScoringConfig
+from inbol_ray.config.sampling import ScoringRules
 from inbol_ray.errors import DataError
 from inbol_ray.rows import Question
 from inbol_ray.scoring.choice_parsers import ChoiceParser, parse_choice
@@ -28,10 +28,10 @@ from inbol_ray.scoring.mmmu_open import mmmu_open_match
 from inbol_ray.scoring.ocr_parts import mean_similarity, read_parts
 from inbol_ray.scoring.plain_text import plain_answer
 from inbol_ray.scoring.text_answers import direct_answer_accuracy, entity_match, exact_match, normalised_match
-from inbol_ray.scoring.vqa_accuracy import vqa_accuracy
+from inbol_ray.scoring.vqa_accuracy import VqaMode, vqa_accuracy
 from inbol_ray.scoring.yes_no import read_yes_no
 
-OURS = ScoringConfig()
+OURS = ScoringRules()
 
 _OFFICIAL_PARSERS: dict[str, ChoiceParser] = {
     "scienceqa": "llava",
@@ -45,7 +45,7 @@ _NO_SENTENCES = frozenset(["kie_hvqa"])
 """Datasets whose replies are objects."""
 
 
-def score_answer(reply: str, question: Question, scoring: ScoringConfig = OURS) -> tuple[float, bool]:
+def score_answer(reply: str, question: Question, scoring: ScoringRules = OURS) -> tuple[float, bool]:
     """Score in [0, 1] of a reply that is no refusal, and whether it is unparsed: it names no choice where it should.
 
     Source: the functions that the module's table names.
@@ -67,12 +67,12 @@ def score_answer(reply: str, question: Question, scoring: ScoringConfig = OURS) 
     return float(scorer(said, question, scoring)), False
 
 
-def is_unparsed(reply: str, question: Question, scoring: ScoringConfig = OURS) -> bool:
+def is_unparsed(reply: str, question: Question, scoring: ScoringRules = OURS) -> bool:
     """Whether a reply names no choice where it should."""
     return question.answer_kind == "mc" and _chosen(reply, question, scoring) is None
 
 
-def _chosen(reply: str, question: Question, scoring: ScoringConfig) -> int | None:
+def _chosen(reply: str, question: Question, scoring: ScoringRules) -> int | None:
     official = scoring.rules == "official"
     if scoring.rules == "free_text":
         return free_text_choice(reply, question.question, question.choices)
@@ -105,22 +105,22 @@ def _score_free_text(reply: str, question: Question) -> float:
     return float(free_text_match(reply, question.question, question.gold_answers))
 
 
-def _score_vqa10(reply: str, question: Question, scoring: ScoringConfig) -> float:
+def _score_vqa10(reply: str, question: Question, scoring: ScoringRules) -> float:
     if scoring.rules == "ours":
         return vqa_accuracy(reply, question.gold_answers)
-    mode = "official_vizwiz" if question.dataset == "vizwiz" else "official"
+    mode: VqaMode = "official_vizwiz" if question.dataset == "vizwiz" else "official"
     return vqa_accuracy(reply, question.gold_answers, mode)
 
 
-def _score_entity(reply: str, question: Question, scoring: ScoringConfig) -> bool:
+def _score_entity(reply: str, question: Question, scoring: ScoringRules) -> bool:
     return entity_match(reply, question.gold_answers, scoring.entity_match)
 
 
-def _score_exact(reply: str, question: Question, _scoring: ScoringConfig) -> bool:
+def _score_exact(reply: str, question: Question, _scoring: ScoringRules) -> bool:
     return any(exact_match(reply, gold) for gold in question.gold_answers)
 
 
-def _score_open(reply: str, question: Question, scoring: ScoringConfig) -> float | bool:
+def _score_open(reply: str, question: Question, scoring: ScoringRules) -> float | bool:
     if question.dataset == "mmmu":
         return mmmu_open_match(reply, question.gold_answers)
     if question.dataset in _YES_NO:
@@ -135,7 +135,7 @@ def _score_open(reply: str, question: Question, scoring: ScoringConfig) -> float
     return any(normalised_match(reply, gold) for gold in question.gold_answers)
 
 
-_SCORERS: dict[str, Callable[[str, Question, ScoringConfig], float | bool]] = {
+_SCORERS: dict[str, Callable[[str, Question, ScoringRules], float | bool]] = {
     "vqa10": _score_vqa10,
     "entity": _score_entity,
     "exact": _score_exact,

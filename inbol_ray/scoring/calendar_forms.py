@@ -54,10 +54,10 @@ def read_time(tokens: Sequence[Token], place: int) -> tuple[Time, int] | None:
     if spoken := _read_spoken(words):
         hour, minute, used = spoken
         return _with_half(hour, minute, words, used, place)
-    hour, used = _hour(words, 0)
-    if hour is None:
+    said_hour, used = _hour(words, 0)
+    if said_hour is None:
         return None
-    minute = 0
+    hour, minute = said_hour, 0
     if words[used : used + 2] and words[used] == "." and _is_minute(words, used + 1):
         minute, used = int(words[used + 1]), used + 2  # `6.20 pm` is one number, see below
     if words[used : used + 1] in (["am"], ["pm"], ["o'clock"]) or _part_of_day(words, used):

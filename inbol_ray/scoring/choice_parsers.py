@@ -126,7 +126,9 @@ def _first_letter(text: str, choices: Sequence[str]) -> Mention | None:
     if first is not None and not text[: first.start].strip(_OUTER):
         return first
     small = _SMALL_LETTER.match(text)
-    index = index_of(small[1].upper(), choices) if small else None
+    if small is None:
+        return None
+    index = index_of(small[1].upper(), choices)
     if index is None or not _length_of(text[small.end() :], choices[index]):
         return None
     return Mention(small[1].upper(), small.start(1), small.end(1), False)
@@ -137,7 +139,9 @@ def _opening(text: str, choices: Sequence[str]) -> int | None:
     if alone := _ALONE.fullmatch(text):
         return index_of(alone[1].upper(), choices)
     first = _first_letter(text, choices)
-    index = index_of(first.letter, choices) if first else None
+    if first is None:
+        return None
+    index = index_of(first.letter, choices)
     if index is None or is_denied(text, first):
         return None
     rest = text[first.end :]
@@ -219,6 +223,7 @@ def _is_contradicted(text: str, declared: Mention, choices: Sequence[str]) -> bo
         return True
     rest = text[declared.end :]
     delimiter = re.match(r"\s*[.):,(-]*\s*", rest)
+    assert delimiter is not None  # it matches nothing too
     told = _told_option(rest[delimiter.end() :], index, choices)
     if told is not None and told != index:
         return True

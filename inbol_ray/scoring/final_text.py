@@ -42,7 +42,8 @@ def final_text(reply: str) -> str:
 
 def _outside(reply: str) -> str:
     """What stands outside of blocks of thought. An end without a start ends a block that starts with the reply."""
-    kept, start, is_thinking = [], 0, False
+    kept: list[str] = []
+    start, is_thinking = 0, False
     for mark in _THOUGHT.finditer(reply):
         if _is_end(mark):
             if not is_thinking:

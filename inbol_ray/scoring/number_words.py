@@ -50,13 +50,13 @@ def read_number(tokens: Sequence[Token], place: int) -> tuple[float | None, int]
         return (1.0, place + 1) if following in UNITS and following != "second" else (None, place)
     if word in ("half", "quarter") and place + 1 < len(tokens):
         part = 0.5 if word == "half" else 0.25
-        following = [token.text.lower() for token in tokens[place + 1 : place + 4]]
+        ahead = [token.text.lower() for token in tokens[place + 1 : place + 4]]
         for skipped in (1, 2):  # `half a kilogram`, `half of a kilogram`, `half an hour`
-            if following[:skipped] in (["a"], ["an"], ["of", "a"]) and following[skipped : skipped + 1] != []:
-                if following[skipped] in UNITS:
+            if ahead[:skipped] in (["a"], ["an"], ["of", "a"]) and ahead[skipped : skipped + 1] != []:
+                if ahead[skipped] in UNITS:
                     return part, place + 1 + skipped
-                if following[skipped] in _GROUPS:
-                    return part * _GROUPS[following[skipped]], place + 2 + skipped
+                if ahead[skipped] in _GROUPS:
+                    return part * _GROUPS[ahead[skipped]], place + 2 + skipped
         return None, place
     if word in _GROUPS:
         return float(_GROUPS[word]), place + 1

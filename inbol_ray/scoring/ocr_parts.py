@@ -27,8 +27,8 @@ def read_parts(text: str) -> dict[str, str] | None:
     if not isinstance(found, dict):
         return None
     lowered = {key.strip().lower(): value for key, value in found.items()}
-    parts = {part: lowered.get(key) for part, key in KEYS.items()}
-    return parts if all(isinstance(value, str) for value in parts.values()) else None
+    parts = {part: value for part, key in KEYS.items() if isinstance(value := lowered.get(key), str)}
+    return parts if len(parts) == len(KEYS) else None
 
 
 def score_parts(reply: str, truth: Mapping[str, str]) -> dict[str, tuple[float, float]]:

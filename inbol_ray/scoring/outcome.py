@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from inbol_ray.config.sampling import ScoringConfig
+from inbol_ray.config.sampling import ScoringRules
 from inbol_ray.rows import OutcomeKind, Question
 from inbol_ray.scoring.answer_match import OURS, is_unparsed, score_answer
 from inbol_ray.scoring.declared import names_masked_answer, refuses
@@ -40,7 +40,7 @@ def prepare_verdicts(replies: Iterable[tuple[str, Question]]) -> None:
 
 
 def judge_reply(
-    reply: str, question: Question, correct_threshold: float = 0.5, scoring: ScoringConfig = OURS
+    reply: str, question: Question, correct_threshold: float = 0.5, scoring: ScoringRules = OURS
 ) -> Outcome:
     """Judge what a reply says (`final_text`): refusal first, on the raw text; only then is an answer parsed and scored.
 
@@ -62,7 +62,7 @@ def judge_reply(
 
 
 def judge_answer(
-    reply: str, question: Question, correct_threshold: float = 0.5, scoring: ScoringConfig = OURS
+    reply: str, question: Question, correct_threshold: float = 0.5, scoring: ScoringRules = OURS
 ) -> Outcome:
     """Judge what a reply says (`final_text`) that does not refuse, as `judge_reply` does. Raises DataError as it
     does."""

@@ -110,17 +110,17 @@ def _value_at(tokens: Sequence[Token], place: int) -> Value | None:
     if not unit:
         return Value("number", number, "", (number,), place, end)
     dimension, factor = UNITS[unit]
-    value, shown = number * factor, number
+    amount, shown = number * factor, number
     if [token.text.lower() for token in tokens[after : after + 3]] == ["and", "a", "half"]:  # `an hour and a half`
-        return Value("measure", value + 0.5 * factor, dimension, (number + 0.5,), place, after + 3)
+        return Value("measure", amount + 0.5 * factor, dimension, (number + 0.5,), place, after + 3)
     more = read_number(tokens, after + (after < len(tokens) and tokens[after].text.lower() == "and"))
     if more[0] is not None and dimension in ("length", "mass", "duration", "volume"):
         smaller, further = unit_at(tokens, more[1])
         if smaller and UNITS[smaller][0] == dimension and UNITS[smaller][1] < factor:
-            value, after = value + more[0] * UNITS[smaller][1], further
+            amount, after = amount + more[0] * UNITS[smaller][1], further
     if more[0] is not None and dimension in _MONEY and unit_at(tokens, more[1])[0] in ("cent", "cents", "pence"):
-        value, shown, after = value + more[0] / 100, shown + more[0] / 100, unit_at(tokens, more[1])[1]
-    return Value("measure", value, dimension, (shown,), place, after)
+        amount, shown, after = amount + more[0] / 100, shown + more[0] / 100, unit_at(tokens, more[1])[1]
+    return Value("measure", amount, dimension, (shown,), place, after)
 
 
 def _is_minus(tokens: Sequence[Token], place: int) -> bool:

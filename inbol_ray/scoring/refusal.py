@@ -66,15 +66,15 @@ def detect_refusal(reply: str, question: Question | None = None) -> RefusalVerdi
 
 def detect_refusals(replies: Sequence[str], questions: Sequence[Question | None]) -> list[RefusalVerdict]:
     """`detect_refusal` of many replies, each with its question or None: the same verdicts in a fraction of the time."""
-    verdicts: list[RefusalVerdict | None] = []
+    verdicts: list[RefusalVerdict] = []
     asked: list[tuple[int, str, str | None]] = []
     for number, (reply, question) in enumerate(zip(replies, questions, strict=True)):
         verdict = _ANSWERED if not reply.strip() else _verdict_on_option(reply, question)
-        verdicts.append(verdict)
+        verdicts.append(verdict or _ANSWERED)
         if verdict is None:
             asked.append((number, reply, question.question if question else None))
     known = _KNOWN
-    missing = list(dict.fromkeys(pair for _, *rest in asked if (pair := tuple(rest)) not in known))
+    missing = list(dict.fromkeys((reply, text) for _, reply, text in asked if (reply, text) not in known))
     if missing and len(known) + len(missing) > _CACHE_SIZE:
         known.clear()
         missing = list(dict.fromkeys((reply, text) for _, reply, text in asked))

@@ -120,6 +120,7 @@ class TorchNetwork(nn.Module):
         self.words, self.recipe, self.hidden = words, recipe, recipe.hidden
         self.coordinate_words = {word: number for number, word in enumerate(coordinates.words, start=1)}
         values = np.concatenate([np.zeros_like(coordinates.values[:1]), coordinates.values])
+        self.coordinates: torch.Tensor
         self.register_buffer("coordinates", torch.from_numpy(values))
         self.word = nn.Embedding(len(words) + 1, recipe.word_width, padding_idx=0)
         self.part = nn.EmbeddingBag(NUM_BUCKETS, recipe.part_width, mode="mean")
@@ -245,7 +246,7 @@ def fit(examples: Sequence[Example], coordinates: Coordinates, recipe: Recipe) -
     """Train a network; the same examples, recipe and number of threads give the same weights."""
     torch.manual_seed(recipe.seed)
     drawn = random.Random(recipe.seed)
-    counts = Counter()
+    counts: Counter[str] = Counter()
     for example in examples:
         edges = [edge for clause in example.clauses for edge in (f"<{clause.opens}", f">{clause.ends}")]
         counts.update({*edges, *(token for clause in example.clauses for token in clause.tokens)})
@@ -310,7 +311,8 @@ def read_examples(skip: Sequence[str] = ()) -> list[Example]:
 
 def declining_words(examples: Sequence[Example]) -> set[str]:
     """Tokens that more examples have in clauses that decline than in clauses that answer."""
-    declining, answering = Counter(), Counter()
+    declining: Counter[str] = Counter()
+    answering: Counter[str] = Counter()
     for example in examples:
         roles = example.roles or ("D" if example.refusal else "A") * len(example.clauses)
         for letter, counts in (("D", declining), ("A", answering)):

@@ -118,7 +118,7 @@ def _plain(text: str) -> str:
         if "'" in text:
             text = _VERB_ENDING.sub(lambda ending: " are" if ending[1] == "re" else f" {ending[0]}", text)
     if _WITHOUT_APOSTROPHE.search(text):
-        text = _WITHOUT_APOSTROPHE.sub(lambda found: _WRITTEN_OUT[found.lastindex].format(found[1]), text)
+        text = _WITHOUT_APOSTROPHE.sub(lambda found: _WRITTEN_OUT[found.lastindex or 0].format(found[1]), text)
     return _PREFIX.sub("un", text) if "n-" in text else text
 
 

@@ -38,9 +38,9 @@ def choose_option(said: Said, choices: Sequence[str]) -> int | None:
         for index, weight, linked in standing
         if not any(linked is place and index != other for other, _, place in standing)
     ]
-    standing = lonely or [(index, weight) for index, weight, _ in standing]
-    best = max(weight for _, weight in standing)
-    chosen = {index for index, weight in standing if weight >= best - _MARGIN}
+    named = lonely or [(index, weight) for index, weight, _ in standing]
+    best = max(weight for _, weight in named)
+    chosen = {index for index, weight in named if weight >= best - _MARGIN}
     return chosen.pop() if len(chosen) == 1 else None
 
 

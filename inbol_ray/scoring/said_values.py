@@ -130,7 +130,8 @@ def _noun_after(linked: Linked, place: int) -> str | None:
 
 def _spoken_counts(linked: Linked, said: Said) -> list[tuple[float, Value]]:
     """`no surfers`, `a tower`, `does not have any wheels`: counts without a number word."""
-    found, head, lemmas, words = [], said.asked.head, linked.lemmas, linked.words
+    found: list[tuple[float, Value]] = []
+    head, lemmas, words = said.asked.head, linked.lemmas, linked.words
     taken = {place for value in linked.values for place in range(value.start, value.end)}
     for place, lemma in enumerate(lemmas):
         is_head = lemma == head or (words[place] in ("none", "nobody") and not found)

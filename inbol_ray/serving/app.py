@@ -55,7 +55,7 @@ def build_application(config: PipelineConfig) -> serve.Application:
     set_job_storage(config.storage)
     serving = config.serving
     if serving is None:
-        raise ConfigError("serving: missing; add the section, see jobs/configs/demo.yaml")
+        raise ConfigError("serving: missing; add the section, as demo.yaml has it")
     if not load_keys(serving.api_keys_file) and not is_loopback(serving.host):
         raise ConfigError(
             f"serving.host {serving.host!r} is open to others: set {KEYS_VARIABLE} or serving.api_keys_file first"
@@ -122,7 +122,7 @@ def _offer(name: str, model: ServedModel, config: PipelineConfig) -> Offer:
         elif store.manifest(stage) is None:
             raise MissingInputError(
                 f"serving.models.{name}: {model.method!r} has not been trained for this configuration; run `make demo`, "
-                "or python jobs/pipeline.py with the same --config, first"
+                "or the job `pipeline` with the same --config, first"
             )
         else:
             checkpoint = f"{store.uri(stage)}/model"
@@ -134,7 +134,7 @@ def _offer(name: str, model: ServedModel, config: PipelineConfig) -> Offer:
     if calibration_file is not None:
         calibration = load_calibration(Path(calibration_file), checkpoint)
     elif model.target_risk is not None:
-        raise ConfigError(f"serving.models.{name}.target_risk needs a calibration: run python jobs/calibrate.py first")
+        raise ConfigError(f"serving.models.{name}.target_risk needs a calibration: run the job `calibrate` first")
     return Offer(checkpoint, _absolute(model.lora), calibration)
 
 

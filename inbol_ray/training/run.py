@@ -1,6 +1,5 @@
 """Starts a training under Ray Train: plans its batches, shards them over workers, and checks how it ended."""
 
-import importlib.util
 import json
 import os
 
@@ -10,7 +9,6 @@ from ray.train import CheckpointConfig, DataConfig, FailureConfig, RunConfig, Sc
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from inbol_ray.config.training import CHECKPOINTS_KEPT, CaDpoConfig, MethodConfig, TrackingConfig
-from inbol_ray.errors import ConfigError
 from inbol_ray.store.local_copies import copy_folder, job_storage
 from inbol_ray.store.storage import create_folder, delete_folder, open_filesystem
 from inbol_ray.training.batches import plan_batches
@@ -19,7 +17,7 @@ from inbol_ray.training.divergence import forget_divergence, raise_if_diverged
 from inbol_ray.training.loop import TrainingRun, train_worker
 from inbol_ray.training.reference_columns import add_reference_logps
 from inbol_ray.training.stopping import checkpoint_on_sigterm
-from inbol_ray.training.tracking import LOGS, SUMMARY
+from inbol_ray.training.tracking import LOGS, SUMMARY, check_packages
 
 SECONDS_BETWEEN_LOOKS = 0.2
 """How often Ray Train looks at its workers. A report waits until it has been seen, 2 s by default: many steps long."""
@@ -44,15 +42,12 @@ def run_training(
     run; it and `run_dir` are absolute paths that every worker reaches, or `s3://` URIs. Calling it again with the same
     `run_dir` after a crash goes on from the last checkpoint in it.
 
-    Raises ConfigError for MLflow without its package, DataError for too few rows, TrainingDivergedError, SystemExit
-    after a SIGTERM (once there is a checkpoint), and whatever a worker raised `max_failures` times over.
+    Raises ConfigError for MLflow or Weights & Biases without its package, DataError for too few rows,
+    TrainingDivergedError, SystemExit after a SIGTERM (once there is a checkpoint), and whatever a worker raised
+    `max_failures` times over.
     """
     tracking = tracking or TrackingConfig()
-    if tracking.mlflow_tracking_uri and importlib.util.find_spec("mlflow") is None:
-        raise ConfigError(
-            f"tracking.mlflow_tracking_uri is {tracking.mlflow_tracking_uri!r}, but the package mlflow is not "
-            "installed: install inbol-ray[mlflow] on every node, or set it to null"
-        )
+    check_packages(tracking)
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", str(SECONDS_BETWEEN_LOOKS))
     filesystem, storage_path = open_filesystem(run_dir, job_storage())
     create_folder(filesystem, storage_path)

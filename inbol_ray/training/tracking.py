@@ -1,12 +1,15 @@
-"""Where metrics go: Ray Train, `metrics.jsonl`, TensorBoard, and MLflow if configured; the first worker writes.
+"""Where metrics go: Ray Train, `metrics.jsonl`, TensorBoard, and MLflow and Weights & Biases if configured; the first worker
+writes.
 
 What a step that is run again after a crash had written before is removed, so each step is there once. A run whose
 folder is in a store is logged to a local folder, which is copied to the store with every checkpoint.
 """
 
+import importlib.util
 import json
 import logging
 import tempfile
+import uuid
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +18,7 @@ from pathlib import Path
 from tensorboardX import SummaryWriter
 
 from inbol_ray.config.training import TrackingConfig
+from inbol_ray.errors import ConfigError
 from inbol_ray.runtime.progress import write_progress
 from inbol_ray.store.local_copies import copy_folder
 from inbol_ray.store.storage import is_remote
@@ -24,6 +28,17 @@ LOGS = "logs"
 CURVE = "metrics.jsonl"
 SUMMARY = "summary.json"
 logger = logging.getLogger(__name__)
+
+
+def check_packages(config: TrackingConfig) -> None:
+    """Raise ConfigError where a tracker is configured whose package is not installed."""
+    for field, package in (("mlflow_tracking_uri", "mlflow"), ("wandb_project", "wandb")):
+        value = getattr(config, field)
+        if value and importlib.util.find_spec(package) is None:
+            raise ConfigError(
+                f"tracking.{field} is {value!r}, but the package {package} is not installed: install "
+                f"inbol-ray[{package}] on every node, or set it to null"
+            )
 
 
 class Tracker:
@@ -50,7 +65,11 @@ class Tracker:
             self.folder.mkdir(parents=True, exist_ok=True)
         self._drop_later_lines(first_step)
         self._board = SummaryWriter(str(self.folder), purge_step=first_step + 1 if first_step else None)
-        self._mlflow = _MlflowRun(run, config, self.folder) if config.mlflow_tracking_uri else None
+        self._elsewhere: list[_MlflowRun | _WandbRun] = []
+        if config.mlflow_tracking_uri:
+            self._elsewhere.append(_MlflowRun(run, config, self.folder))
+        if config.wandb_project:
+            self._elsewhere.append(_WandbRun(run, config, self.folder))
 
     def _drop_later_lines(self, step: int) -> None:
         curve = self.folder / CURVE
@@ -86,8 +105,8 @@ class Tracker:
         for name, value in values.items():
             self._board.add_scalar(f"train/{name}", value, step)
         self._board.flush()
-        if self._mlflow is not None:
-            self._mlflow.log(values, step)
+        for tracker in self._elsewhere:
+            tracker.log(values, step)
         note = f"loss {values['loss']:.3f}"
         # One part: after a restart another process goes on counting.
         write_progress(self.run.progress, step, self.run.num_steps, "steps", note, part="training", measures=values)
@@ -102,11 +121,16 @@ class Tracker:
         if not self.writes:
             return
         self._board.close()
-        if self._mlflow is not None:
-            self._mlflow.end()
+        for tracker in self._elsewhere:
+            tracker.end()
         counts = {"num_steps": self.run.num_steps, "resumed_from_step": self.first_step, "num_workers": num_workers}
         (self.folder / SUMMARY).write_text(json.dumps(self.latest | counts, indent=1))
         self.save()
+
+
+def _parameters(run) -> dict:
+    """What identifies a training, for trackers elsewhere."""
+    return {"init_checkpoint": run.init_checkpoint, "seed": run.seed, **run.method}
 
 
 class _MlflowRun:
@@ -128,7 +152,7 @@ class _MlflowRun:
             experiment.experiment_id if experiment else self.client.create_experiment(config.mlflow_experiment)
         )
         self.run_id = self.client.create_run(experiment_id, run_name=run.name).info.run_id
-        for name, value in {"init_checkpoint": run.init_checkpoint, "seed": run.seed, **run.method}.items():
+        for name, value in _parameters(run).items():
             self.client.log_param(self.run_id, name, value)
         id_file.write_text(self.run_id)
 
@@ -150,3 +174,47 @@ class _MlflowRun:
             yield
         except MlflowException as error:
             logger.warning("MLflow took no metrics (%s); training goes on, %s has them", error, CURVE)
+
+
+class _WandbRun:
+    """One Weights & Biases run for one training, however often it is resumed: its id is kept beside the logs.
+
+    `WANDB_MODE` decides between online, offline and disabled. Steps that run again after a crash are not logged twice:
+    Weights & Biases leaves out what is not past the last step that it has.
+    """
+
+    def __init__(self, run, config: TrackingConfig, folder: Path) -> None:
+        import wandb
+
+        id_file = folder / "wandb_run_id"
+        if not id_file.exists():
+            id_file.write_text(uuid.uuid4().hex[:8])
+        self.run = wandb.init(
+            project=config.wandb_project,
+            entity=config.wandb_entity,
+            id=id_file.read_text(),
+            name=run.name,
+            config=_parameters(run),
+            dir=folder,
+            resume="allow",
+            reinit="create_new",
+            settings=wandb.Settings(console="off"),  # a worker's output is Ray's
+        )
+
+    def log(self, values: dict[str, float], step: int) -> None:
+        with self._outages_warn():
+            self.run.log({f"train/{name}": value for name, value in values.items()}, step=step)
+
+    def end(self) -> None:
+        with self._outages_warn():
+            self.run.finish()
+
+    @staticmethod
+    @contextmanager
+    def _outages_warn() -> Iterator[None]:
+        from wandb import Error
+
+        try:
+            yield
+        except Error as error:
+            logger.warning("Weights & Biases took no metrics (%s); training goes on, %s has them", error, CURVE)

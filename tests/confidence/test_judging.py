@@ -8,7 +8,7 @@ import pytest
 from inbol_ray.confidence import judging
 from inbol_ray.confidence.judging import JUDGED, Judge, judge_samples
 from inbol_ray.config.machines import StorageConfig
-from inbol_ray.config.sampling import SamplingConfig, ScoringConfig
+from inbol_ray.config.sampling import SamplingConfig, ScoringRules
 from inbol_ray.rows import QUESTION, Question
 from inbol_ray.sampling.in_hand import reply_table
 from inbol_ray.sampling.parts import open_parts
@@ -51,7 +51,7 @@ def parts(tmp_path):
 
 def test_tasks_judge_as_one_process_does(local_ray, parts, monkeypatch):
     monkeypatch.setattr(judging, "ROWS_PER_TASK", 24)
-    judge = SlowAtFirst(SamplingConfig(), ScoringConfig(), None, NUM_QUESTIONS)
+    judge = SlowAtFirst(SamplingConfig(), ScoringRules(), None, NUM_QUESTIONS)
     tables = list(judge.judge_parts(parts))
     assert 1 < len(tables) < parts.num_blocks and all(table.schema == JUDGED for table in tables)
     rows = [row for table in tables for row in table.to_pylist()]

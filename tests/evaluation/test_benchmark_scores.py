@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 from refusal_benchmark_files import ocr_object
 
-from inbol_ray.config.sampling import ClassConfig, ScoringConfig
+from inbol_ray.config.sampling import ClassConfig, ScoringRules
 from inbol_ray.corpora.breakdown import question_classes, question_group
 from inbol_ray.evaluation.benchmark_scores import merge_rotations, score_benchmarks
 from inbol_ray.rows import PREDICTION, Question
@@ -110,7 +110,7 @@ def oven_rows(num_seen: int, num_unseen: int, of: int) -> list[dict]:
 
 def test_ovens_own_code_rounds_both_halves_first():
     rows = oven_rows(1, 2, of=3)
-    official = ScoringConfig(rules="official")
+    official = ScoringRules(rules="official")
     table = pa.Table.from_pylist(rows, schema=PREDICTION)
     (theirs,) = score_benchmarks(table, CLASSES, official)
     assert theirs["harmonic_acc"] == pytest.approx(2 / (1 / 33.33 + 1 / 66.67), abs=1e-9)

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from inbol_ray.config.sampling import ScoringConfig
+from inbol_ray.config.sampling import ScoringRules
 from inbol_ray.evaluation.prediction_row import GreedyReply, Rules, judge_row
 from inbol_ray.evaluation.rule_scores import score_rules
 from inbol_ray.rows import PREDICTION, Question
@@ -13,7 +13,7 @@ def judged(number, reply, group=None, method="m", **fields):
         f"d:s:{number}", "d", "s", ["x"], "What color is it?", "exact", **({"gold_answers": ["red"]} | fields)
     )
     row = asked.to_row() | {"benchmark": "bench", "domain": "in_domain"}
-    rules = Rules(0.5, ScoringConfig())
+    rules = Rules(0.5, ScoringRules())
     return judge_row(row, GreedyReply(*reply), method=method, checkpoint="c", seed=0, rules=rules) | {"group": group}
 
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inbol_ray.method.penalty import MAX_PENALTY, order_change, order_changes, penalised_score, penalty_curves
-from inbol_ray.method.scores import score_group
+from inbol_ray.method.scores import trust_scores
 
 RATES = st.tuples(st.floats(0, 100), st.floats(0, 1)).map(lambda pair: (pair[0], (100 - pair[0]) * pair[1]))
 
@@ -13,7 +13,7 @@ RATES = st.tuples(st.floats(0, 100), st.floats(0, 1)).map(lambda pair: (pair[0],
 @settings(deadline=None)
 @given(outcomes=st.lists(st.sampled_from(["correct", "wrong", "refused", "error"]), min_size=1, max_size=30))
 def test_s_trust_is_s_at_1_errors_included(outcomes):
-    scores = score_group(outcomes)
+    scores = trust_scores(outcomes)
     assert penalised_score(scores.acc, scores.refr) == pytest.approx(scores.s_trust)
     wrong = 100 * sum(outcome in ("wrong", "error") for outcome in outcomes) / len(outcomes)
     assert penalised_score(scores.acc, scores.refr) == pytest.approx(scores.acc - wrong)

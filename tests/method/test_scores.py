@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from inbol_ray.errors import DataError
 from inbol_ray.method.intervals import wilson_interval
-from inbol_ray.method.scores import difference_interval, score_group
+from inbol_ray.method.scores import difference_interval, trust_scores
 from inbol_ray.rows import OUTCOMES
 
 PAPER_OUT_OF_DOMAIN = """
@@ -27,7 +27,7 @@ PAPER_OUT_OF_DOMAIN = """
 
 def test_by_hand():
     # 5 correct, 2 wrong of which 1 unparsed, 3 refused: Acc 50, RefR 30, S_trust (5 - 2) / 10 = 30, answered 5 / 7.
-    metrics = score_group(["correct"] * 5 + ["wrong"] * 2 + ["refused"] * 3, [False] * 5 + [True] + [False] * 4)
+    metrics = trust_scores(["correct"] * 5 + ["wrong"] * 2 + ["refused"] * 3, [False] * 5 + [True] + [False] * 4)
     assert (metrics.num_questions, metrics.num_errors) == (10, 0)
     assert (metrics.acc, metrics.refr, metrics.s_trust) == (50.0, 30.0, 30.0)
     assert metrics.answered_acc == pytest.approx(500 / 7)
@@ -35,7 +35,7 @@ def test_by_hand():
 
 
 def test_an_error_counts_against_the_model():
-    metrics = score_group(["correct"] * 5 + ["error"] * 5, [True] * 10)
+    metrics = trust_scores(["correct"] * 5 + ["error"] * 5, [True] * 10)
     assert (metrics.num_questions, metrics.num_errors) == (10, 5)
     assert (metrics.acc, metrics.refr, metrics.s_trust) == (50.0, 0.0, 0.0)
     assert metrics.answered_acc == 100.0  # nothing was answered wrongly
@@ -43,24 +43,24 @@ def test_an_error_counts_against_the_model():
 
 
 def test_refusal_is_never_correct():
-    metrics = score_group(["refused"] * 4)
+    metrics = trust_scores(["refused"] * 4)
     assert (metrics.acc, metrics.refr, metrics.s_trust, metrics.answered_acc) == (0.0, 100.0, 0.0, None)
 
 
 def test_nothing_at_all():
-    empty = score_group([])
+    empty = trust_scores([])
     assert [empty.num_questions, empty.acc, empty.refr, empty.s_trust, empty.s_trust_interval] == [0] + [None] * 4
 
 
 def test_unknown_outcome_is_an_error():
     with pytest.raises(DataError, match="'maybe'"):
-        score_group(["correct", "maybe"])
+        trust_scores(["correct", "maybe"])
 
 
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.sampled_from(OUTCOMES), max_size=60))
 def test_identity_is_exact_and_intervals_hold_their_value(outcomes):
-    metrics = score_group(outcomes).to_dict()
+    metrics = trust_scores(outcomes).to_dict()
     assert metrics["num_questions"] == len(outcomes)
     if not outcomes:
         return
@@ -84,7 +84,7 @@ def test_the_papers_table_follows_from_its_acc_and_refr(line):
 
 def test_intervals_agree_with_resampling_the_replies_themselves():
     outcomes = np.array(["correct"] * 55 + ["wrong"] * 30 + ["refused"] * 12 + ["error"] * 3)
-    metrics = score_group(outcomes)
+    metrics = trust_scores(outcomes)
     rng = np.random.default_rng(5)
     drawn = outcomes[rng.integers(0, 100, (20_000, 100))]
     acc, refr = 100 * (drawn == "correct").mean(1), 100 * (drawn == "refused").mean(1)
@@ -101,16 +101,16 @@ def test_intervals_agree_with_resampling_the_replies_themselves():
 def test_a_rate_that_resampling_cannot_leave_has_wilsons_interval():
     assert wilson_interval(0, 10) == pytest.approx((0.0, 0.27753), abs=1e-5)
     assert wilson_interval(0, 0) is None
-    metrics = score_group(["correct"] * 10)
+    metrics = trust_scores(["correct"] * 10)
     assert metrics.refr_interval == pytest.approx((0.0, 27.753), abs=1e-3)
     assert metrics.acc_interval == pytest.approx((72.247, 100.0), abs=1e-3)
     assert metrics.s_trust_interval == pytest.approx((100 - 2 * 27.753, 100.0), abs=1e-3)
-    assert score_group(["refused"] * 10).s_trust_interval == pytest.approx((-27.753, 27.753), abs=1e-3)
+    assert trust_scores(["refused"] * 10).s_trust_interval == pytest.approx((-27.753, 27.753), abs=1e-3)
 
 
 def test_the_same_replies_have_the_same_intervals():
     outcomes = ["correct", "wrong", "refused"] * 9
-    assert score_group(outcomes) == score_group(outcomes[::-1])
+    assert trust_scores(outcomes) == trust_scores(outcomes[::-1])
 
 
 def test_paired_differences():

@@ -161,7 +161,7 @@ def test_a_configurations_benchmarks_and_rules(tmp_path, benchmarks):
     assert scored.results["provenance"]["correct_threshold"] == 1.0
     with pytest.raises(ValueError, match="give one of them"):
         score_replies(path, config=config, benchmarks=benchmarks[0])
-    with pytest.raises(MissingInputError, match="has not been rendered; run jobs/pipeline.py first"):
+    with pytest.raises(MissingInputError, match="has not been rendered; run the job `pipeline` first"):
         score_replies(path, config=load_config(["--config", DEMO, "--output_dir", str(tmp_path / "none")]))
 
 

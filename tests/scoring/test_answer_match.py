@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from inbol_ray.config.sampling import ScoringConfig
+from inbol_ray.config.sampling import ScoringRules
 from inbol_ray.errors import DataError
 from inbol_ray.rows import Question
 from inbol_ray.scoring.answer_match import is_unparsed, score_answer
 
-OFFICIAL = ScoringConfig(rules="official")
+OFFICIAL = ScoringRules(rules="official")
 CHOICES = ["rock", "air", "A man", "u.s. army"]
 
 
@@ -70,7 +70,7 @@ def test_options_with_the_text_of_the_right_one_are_right():
 
 def test_entity_mode():
     question = ask("entity", gold_answers=["Cessna"])
-    assert score_answer("a red Cessna", question, ScoringConfig(entity_match="exact")) == (0.0, False)
+    assert score_answer("a red Cessna", question, ScoringRules(entity_match="exact")) == (0.0, False)
 
 
 @pytest.mark.parametrize(

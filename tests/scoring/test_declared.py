@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from inbol_ray.config.sampling import ScoringConfig
+from inbol_ray.config.sampling import ScoringRules
 from inbol_ray.rows import Question
 from inbol_ray.scoring.outcome import judge_reply
 
@@ -29,7 +29,7 @@ def judge(reply: str, question: Question) -> str:
 )
 @pytest.mark.parametrize("rules", ["ours", "official"])
 def test_the_declared_option_is_a_refusal(reply, rules):
-    scoring = ScoringConfig(rules=rules)
+    scoring = ScoringRules(rules=rules)
     assert judge_reply(reply, ask(refusal_index=2), scoring=scoring).kind == "refused"
     assert judge_reply(reply, ask(refusal_index=2, gold_index=0, answerable=True), scoring=scoring).kind == "refused"
 

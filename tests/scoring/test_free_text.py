@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from inbol_ray.config.sampling import ScoringConfig
+from inbol_ray.config.sampling import ScoringRules
 from inbol_ray.rows import Question
 from inbol_ray.scoring.answer_match import is_unparsed, score_answer
 from inbol_ray.scoring.free_text import free_text_accuracy, free_text_choice, free_text_match
 from inbol_ray.scoring.vqa_accuracy import vqa_accuracy
 
 DATA = Path(__file__).parent / "data"
-FREE_TEXT = ScoringConfig(rules="free_text")
+FREE_TEXT = ScoringRules(rules="free_text")
 
 
 @pytest.mark.parametrize(

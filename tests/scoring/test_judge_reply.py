@@ -2,7 +2,7 @@
 
 import pytest
 
-from inbol_ray.config.sampling import ScoringConfig
+from inbol_ray.config.sampling import ScoringRules
 from inbol_ray.rows import Question
 from inbol_ray.scoring import outcome as judging
 from inbol_ray.scoring.outcome import NO_REPLY, Outcome, judge_reply
@@ -50,7 +50,7 @@ def test_judge_reply(reply, question, outcome):
     ],
 )
 def test_a_thought_is_no_reply(reply, question, outcome, rules):
-    assert judge_reply(reply, question, scoring=ScoringConfig(rules=rules)) == outcome
+    assert judge_reply(reply, question, scoring=ScoringRules(rules=rules)) == outcome
 
 
 @pytest.mark.parametrize("reply", ["**red**", '"Red."', "Answer: red", "The answer is red!", r"\boxed{\text{red}}"])
@@ -65,8 +65,8 @@ def test_the_dress_of_an_answer_makes_no_difference_to_our_rules(reply, kind, da
 def test_the_official_rule_for_direct_answers_compares_them_as_they_stand():
     question = Question("d:s:1", "aokvqa_direct", "s", ["x.jpg"], "Which?", "open", gold_answers=["red"] * 10)
     for reply in ("Red", "red.", "**red**"):
-        assert judge_reply(reply, question, scoring=ScoringConfig(rules="official")).kind == "wrong"
-    assert judge_reply("red", question, scoring=ScoringConfig(rules="official")).kind == "correct"
+        assert judge_reply(reply, question, scoring=ScoringRules(rules="official")).kind == "wrong"
+    assert judge_reply("red", question, scoring=ScoringRules(rules="official")).kind == "correct"
 
 
 @pytest.mark.parametrize(

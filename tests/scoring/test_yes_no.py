@@ -2,7 +2,7 @@
 
 import pytest
 
-from inbol_ray.config.sampling import ScoringConfig
+from inbol_ray.config.sampling import ScoringRules
 from inbol_ray.rows import Question
 from inbol_ray.scoring.outcome import judge_reply
 from inbol_ray.scoring.yes_no import read_yes_no
@@ -46,4 +46,4 @@ def test_the_official_rule_is_a_setting():
     question = Question("d:s:1", "tubench_uvqa", "s", [], "Is it red?", "open", ["No"], answerable=True)
     reply = "No. I would say yes only if it glowed"
     assert judge_reply(reply, question).kind == "correct"
-    assert judge_reply(reply, question, scoring=ScoringConfig(rules="official")).kind == "wrong"
+    assert judge_reply(reply, question, scoring=ScoringRules(rules="official")).kind == "wrong"

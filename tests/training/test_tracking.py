@@ -1,5 +1,6 @@
 """Logs of a training: every step once, also after a crash; and the card beside the model."""
 
+import importlib.util
 import json
 import struct
 from types import SimpleNamespace
@@ -7,7 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 from inbol_ray.config.training import TrackingConfig
-from inbol_ray.training.tracking import Tracker
+from inbol_ray.errors import ConfigError
+from inbol_ray.training.tracking import Tracker, check_packages
 
 
 def make_run(folder, **method):
@@ -107,3 +109,58 @@ def test_an_mlflow_that_takes_no_more_stops_no_training(tmp_path, mlflow, caplog
     tracker.finish(num_workers=2)
     assert [line["step"] for line in curve(tmp_path)] == [1, 2, 3]
     assert "MLflow took no metrics" in caplog.text
+
+
+@pytest.fixture
+def offline_wandb(monkeypatch):
+    wandb = pytest.importorskip("wandb", reason="the optional package wandb is not installed")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    return wandb
+
+
+def wandb_records(data: bytes) -> list[bytes]:
+    """Records of an offline file, which is LevelDB's log format after 7 bytes: blocks of 32 KiB hold pieces of records,
+    each after (checksum, length, kind); the last piece of a record is of kind 1 or 4."""
+    records, parts, start = [], [], 7
+    while start + 7 <= len(data):
+        left = 32768 - start % 32768
+        if left < 7:
+            start += left
+            continue
+        _, length, kind = struct.unpack_from("<IHB", data, start)
+        parts.append(data[start + 7 : start + 7 + length])
+        start += 7 + length
+        if kind in (1, 4):
+            records.append(b"".join(parts))
+            parts = []
+    return records
+
+
+def wandb_history(folder) -> dict[str, list[dict]]:
+    """Run's id -> the rows that its offline files hold, oldest file first."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    found = {}
+    for path in sorted(folder.glob("logs/wandb/offline-run-*/*.wandb"), key=lambda path: path.stat().st_mtime_ns):
+        for record in map(Record.FromString, wandb_records(path.read_bytes())):
+            if record.HasField("history"):
+                items = {item.key or item.nested_key[0]: json.loads(item.value_json) for item in record.history.item}
+                found.setdefault(path.stem.removeprefix("run-"), []).append(items)
+    return found
+
+
+def test_weights_and_biases_keeps_one_run_over_a_resume(tmp_path, offline_wandb):
+    track(tmp_path, 0, range(1, 4), wandb_project="refusals").finish(num_workers=2)
+    track(tmp_path, 3, range(4, 8), wandb_project="refusals").finish(num_workers=2)
+    [(run_id, rows)] = wandb_history(tmp_path).items()
+    assert run_id == (tmp_path / "logs" / "wandb_run_id").read_text()
+    assert [(row["_step"], row["train/loss"]) for row in rows] == [(k, pytest.approx(1 / k)) for k in range(1, 8)]
+
+
+def test_a_tracker_without_its_package_is_named(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    for field, package in (("mlflow_tracking_uri", "mlflow"), ("wandb_project", "wandb")):
+        with pytest.raises(ConfigError, match=rf"tracking.{field} is 'x', but .*install inbol-ray\[{package}\]"):
+            check_packages(TrackingConfig(**{field: "x"}))
+    check_packages(TrackingConfig())
