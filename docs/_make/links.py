@@ -9,4 +9,4 @@ _OUTSIDE = re.compile(r"\[([^\]]+)\]\(\.\./([^)]+)\)")
 
 
 def on_page_markdown(markdown: str, **_) -> str:
-    return _OUTSIDE.sub(lambda link: link[1] if f"`{link[2]}`" in link[1] else f"{link[1]} (`{link[2]}`)", markdown)
+    return _OUTSIDE.sub(r"`\2`", markdown)

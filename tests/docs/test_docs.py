@@ -1,5 +1,6 @@
 """README and docs say what is so: links exist, code runs, generated pages are current, the site builds."""
 
+import ast
 import contextlib
 import importlib.util
 import io
@@ -75,6 +76,17 @@ def test_table_and_chart_are_those_of_the_figures():
     assert (DOCS / "img/demo_results.svg").read_text() == demo.render_chart(figures), fix
     for page in (ROOT / "README.md", DOCS / "results.md"):
         assert demo.render_table(figures) in page.read_text(), fix
+
+
+def test_messages_of_troubleshooting_are_the_codes():
+    rows = re.findall(r"^\| (.*?) \| .* \|$", (DOCS / "troubleshooting.md").read_text(), re.MULTILINE)
+    quoted = [quote for row in rows for quote in re.findall(r"`([^`]+ [^`]+)`", row) if quote != "ray job submit"]
+    assert len(quoted) >= 30
+    sources = [path.read_text() for path in sorted((ROOT / "inbol_ray").rglob("*.py"))]
+    nodes = (node for source in sources for node in ast.walk(ast.parse(source)))
+    texts = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    pieces = [piece.strip() for quote in quoted for piece in quote.split("...")]
+    assert [piece for piece in pieces if not any(piece in text for text in texts)] == []
 
 
 def test_site_builds_and_asks_no_other_server(tmp_path):
