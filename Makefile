@@ -10,7 +10,7 @@ export TOKENIZERS_PARALLELISM := false
 # Compiled bytecode makes every start of vLLM three times as fast.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo demo-seeds serve cluster-local cluster-demo test test-all bench-adaptive bench-corpora bench-gpu bench-sampling bench-sampling-memory bench-scoring bench-training bench-serve refusal-model lint dist upgrade-check clean
+.PHONY: help setup demo demo-seeds serve cluster-local cluster-demo test test-all bench-adaptive bench-corpora bench-gpu bench-sampling bench-sampling-memory bench-scoring bench-training bench-serve refusal-model docs lint dist upgrade-check clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 24
@@ -65,6 +65,11 @@ bench-corpora: setup  ## memory and speed of reading a corpus that grows tenfold
 
 bench-training: setup  ## our CA-DPO step against TRL's; build/bench/training.json
 	@$(VENV)/python benchmarks/training.py $(ARGS)
+
+docs: setup  ## the documentation as a site, in build/docs
+	@$(VENV)/python docs/_make/configuration.py
+	@$(VENV)/python docs/_make/demo_results.py > /dev/null
+	@$(VENV)/mkdocs build --strict --quiet
 
 lint: setup  ## style, format, types and who imports whom
 	@$(VENV)/ruff check .

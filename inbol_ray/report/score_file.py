@@ -32,7 +32,6 @@ from inbol_ray.evaluation.rule_scores import score_rules
 from inbol_ray.method.risk_coverage import answers_with_confidence, summarise
 from inbol_ray.report.report import render_terminal_table, write_report
 from inbol_ray.rows import PREDICTION, REJECTED, Rejected
-from inbol_ray.store.artifacts import open_store
 from inbol_ray.store.local_copies import set_job_storage, written_to
 from inbol_ray.store.provenance import git_commit, package_versions
 from inbol_ray.store.row_writer import write_rows
@@ -209,7 +208,9 @@ def _configured_benchmarks(config: PipelineConfig) -> BenchmarkQuestions:
 
     Raises DataError as `read_benchmarks`, and MissingInputError for benchmarks of a toy world that is not rendered.
     """
-    from inbol_ray.pipeline import build_stages  # here, so that replies to benchmarks alone need no Ray
+    # Here, so that a file of replies is scored where neither Ray nor an object store's client is installed.
+    from inbol_ray.pipeline import build_stages
+    from inbol_ray.store.artifacts import open_store
 
     store, stages = open_store(config), build_stages(config)
     if store.manifest(stages["benchmarks"]) is not None:
