@@ -60,6 +60,10 @@ class ScoringRules(Section):
     entity_match: Literal["contains", "exact"] = "contains"
     """Whether an entity's name must be the whole first sentence of the reply, or be in it."""
 
+    def rules_alone(self) -> "ScoringRules":
+        """Without what a subclass adds: what the rules' own outcomes depend on."""
+        return ScoringRules(rules=self.rules, entity_match=self.entity_match)
+
 
 class ScoringConfig(ScoringRules):
     """The rules, and what is asked beside them."""
@@ -67,10 +71,6 @@ class ScoringConfig(ScoringRules):
     judge: JudgeConfig | None = None
     """A model that judges evaluation's replies too: the report says how far it agrees and what it would change; scores
     stay those of the rules. null asks none."""
-
-    def rules_alone(self) -> ScoringRules:
-        """What the rules' own outcomes depend on."""
-        return ScoringRules(rules=self.rules, entity_match=self.entity_match)
 
 
 class UnanswerableConfig(Section):
