@@ -214,8 +214,8 @@ def leakage(config, folder, patch) -> Output:
 
 def unanswerable(config, folder, patch) -> Output:
     def first_token(row: dict) -> dict:
-        chance = (1 + number_of(row["id"])) / 11
-        return {" yes": math.log(chance), "No": math.log((1 - chance) / 2), " it": math.log((1 - chance) / 2)}
+        chance = 0.41 + 0.02 * number_of(row["id"])  # on both sides of the filter's threshold
+        return {" yes": math.log(chance), "No": math.log(1 - chance), " it": -3.0}
 
     written = ["Who painted it?", "What is behind it?", "It is red."]
     engine = scripted.Engine(lambda row: [written[number_of(row["id"]) % 3]], first_token)

@@ -72,10 +72,10 @@ def benchmark_rows() -> list[dict]:
 
 
 def sampled_rows() -> list[dict]:
-    """SAMPLED_ANSWERS rows of every class, by id."""
+    """SAMPLED_ANSWERS rows of every class and of its bounds, by id."""
     rows = []
     for number, row in enumerate(sorted(QUESTIONS, key=lambda row: row["id"])):
-        num_correct = (4, 2, 0)[number % 3]
+        confidence, num_correct = ((0.7, 3), (0.5, 2), (0.3, 1), (1.0, 4), (0.0, 0))[number % 5]
         outcomes = ["correct"] * num_correct + ["wrong", "refused", "wrong", "error"][: 4 - num_correct]
         rows.append(
             row
@@ -84,7 +84,7 @@ def sampled_rows() -> list[dict]:
                 "outcomes": outcomes,
                 "scores": [float(kind == "correct") for kind in outcomes],
                 "token_logprobs": [[-0.1]] * 4,
-                "confidence": num_correct / 4,
+                "confidence": confidence,
                 "self_consistency": 0.5,
                 "likelihood": 0.25,
                 "checkpoint": "model",

@@ -41,7 +41,10 @@ def explain(name: str, stage: Stage, kept: Golden | None, found: Golden) -> str:
         "Work that users have finished would be taken for this. If the change is not meant, undo it. If it is, raise "
         f"`version` of the stage in {module}" + (f", or that of what changed ({', '.join(own)})" if own else "") + ","
     )
-    lines.append(f"then write the new output with `{REWRITE}`, which refuses until then.")
+    lines.append(
+        f"then write the new output with `{REWRITE}`, which refuses until then. If only what the test feeds in is other, "
+        "raise `input` of its case in tests/golden/cases.py instead."
+    )
     return "\n".join(lines)
 
 
