@@ -10,6 +10,10 @@ from s3_server import S3Bucket, run_s3_server
 from inbol_ray.store import storage
 
 
+def pytest_addoption(parser):
+    parser.addoption("--rewrite-golden", action="store_true", help="write what tests/golden finds as what it expects")
+
+
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory):
     """A SeaweedFS server that lives as long as the tests (`s3_server.S3Server`)."""
