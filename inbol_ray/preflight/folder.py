@@ -11,12 +11,11 @@ from transformers import AutoConfig, LlavaConfig, LlavaForConditionalGeneration,
 from inbol_ray.config.machines import StorageConfig
 from inbol_ray.config.training import MethodConfig
 from inbol_ray.errors import CheckpointError, InbolError
-from inbol_ray.method.prompts import END_TOKEN, IMAGE_TOKEN, chat_prompt
+from inbol_ray.models.llava import LLAVA
 from inbol_ray.models.processors import CLASS_TOKENS, count_features, processor_fields
 from inbol_ray.preflight.weights import weight_problems
 from inbol_ray.sampling.checkpoints import check_checkpoint, hub_snapshot
 from inbol_ray.store.local_copies import local_copy
-from inbol_ray.training.encode import count_image_tokens
 from inbol_ray.training.fsdp import add_adapter, load_processor
 
 QUESTION = "What is this?"
@@ -124,14 +123,14 @@ def _guarded(look: Callable[..., Iterator[str]], folder: Path, processor, config
 
 def _token_problems(folder: Path, processor: LlavaProcessor, config: LlavaConfig) -> Iterator[str]:
     tokenizer, path = processor.tokenizer, folder / "tokenizer.json"
-    for token in (IMAGE_TOKEN, END_TOKEN):
+    for token in (LLAVA.chat.image_token, LLAVA.chat.end_token):
         ids = tokenizer(token, add_special_tokens=False).input_ids
         if len(ids) != 1 or ids[0] == tokenizer.unk_token_id:
             yield f"{path}: {token} is read as {tokenizer.convert_ids_to_tokens(ids)}, expected one token; add it"
-        elif token == IMAGE_TOKEN and ids[0] != config.image_token_id:
+        elif token == LLAVA.chat.image_token and ids[0] != config.image_token_id:
             yield (
                 f"{folder}/config.json: image_token_index is {config.image_token_id}, but the tokenizer reads "
-                f"{IMAGE_TOKEN} as {ids[0]}; set it to that, if the model was trained with this tokenizer"
+                f"{LLAVA.chat.image_token} as {ids[0]}; set it to that, if the model was trained with this tokenizer"
             )
     if tokenizer.pad_token_id is None:
         yield f"{folder}/tokenizer_config.json: pad_token is missing, expected a token to fill batches with; add it"
@@ -152,7 +151,7 @@ def _image_problems(folder: Path, processor: LlavaProcessor, config: LlavaConfig
             f"vision tower takes {side} x {side}; set crop_size and size to vision_config.image_size"
         )
         return
-    found, expected = count_image_tokens(processor), count_features(config)
+    found, expected = LLAVA.image_tokens(processor), count_features(config)
     if found != expected:
         wanted = processor_fields(config)
         stated = {name: getattr(processor, name) for name in wanted}
@@ -172,7 +171,7 @@ def _template_problems(folder: Path, processor: LlavaProcessor, config: LlavaCon
     turn = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": QUESTION}]}
     rendered = processor.apply_chat_template([turn], chat_template=template, add_generation_prompt=True)
     # A template may write the token that the tokenizer puts in front by itself.
-    rendered, expected = rendered.removeprefix(processor.tokenizer.bos_token or ""), chat_prompt(QUESTION)
+    rendered, expected = rendered.removeprefix(processor.tokenizer.bos_token or ""), LLAVA.chat.prompt(QUESTION)
     if rendered != expected:
         yield (
             f"{folder}: the chat template lays a turn out as {rendered!r}, expected {expected!r}: the model was tuned "

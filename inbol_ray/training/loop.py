@@ -15,6 +15,7 @@ import torch.distributed as dist
 from pydantic import TypeAdapter
 
 from inbol_ray.config.training import MethodConfig, TrackingConfig
+from inbol_ray.models import family_of
 from inbol_ray.store.local_copies import local_copy
 from inbol_ray.training.batches import idle_passes, shares_of
 from inbol_ray.training.checkpoint import TrainingState
@@ -59,7 +60,7 @@ def train_worker(run_values: dict) -> None:
     torch.manual_seed(run.seed)  # the same fresh adapter on every worker
 
     init = local_copy(run.init_checkpoint)
-    objective = build_objective(config, load_processor(init), run.system)
+    objective = build_objective(config, load_processor(init), family_of(init), run.system)
     model = shard(prepare_model(init, config), config)
     reference = build_reference(model, init, config)
     optimizer = build_optimizer(model, config)

@@ -18,8 +18,9 @@ from inbol_ray.method.packing import (
     packed_attention_mask,
     packed_logps,
 )
+from inbol_ray.models import ModelFamily
 from inbol_ray.rows import PAIRS, RESPONSES
-from inbol_ray.training.encode import IGNORED, TextEncoder, count_image_tokens, pad_conversations
+from inbol_ray.training.encode import IGNORED, TextEncoder, pad_conversations
 from inbol_ray.training.fsdp import base_of
 from inbol_ray.training.utilisation import BatchSize
 
@@ -43,9 +44,9 @@ class Objective(ABC):
     gradient does not depend on how a batch is split.
     """
 
-    def __init__(self, processor, system: str | None) -> None:
+    def __init__(self, processor, family: ModelFamily, system: str | None) -> None:
         self.processor = processor
-        self.encoder = TextEncoder(processor.tokenizer, count_image_tokens(processor), system)
+        self.encoder = TextEncoder(processor.tokenizer, family.image_tokens(processor), family.chat, system)
         self.pad_id = processor.tokenizer.pad_token_id
 
     @abstractmethod
@@ -82,8 +83,8 @@ class Objective(ABC):
 class Supervised(Objective):
     """Cross-entropy on response tokens (paper section 3, IDK-IT; also the SFT baseline and instruction tuning)."""
 
-    def __init__(self, processor, config: SupervisedConfig, system: str | None) -> None:
-        super().__init__(processor, system)
+    def __init__(self, processor, config: SupervisedConfig, family: ModelFamily, system: str | None) -> None:
+        super().__init__(processor, family, system)
 
     def row_length(self, row: dict) -> int:
         return len(self.encoder.encode_conversation(row["turns"], len(row["images"]))[0])
@@ -125,8 +126,8 @@ class Supervised(Objective):
 class CaDpo(Objective):
     """Confidence-aware DPO on packed rows (paper section 3)."""
 
-    def __init__(self, processor, config: CaDpoConfig, system: str | None) -> None:
-        super().__init__(processor, system)
+    def __init__(self, processor, config: CaDpoConfig, family: ModelFamily, system: str | None) -> None:
+        super().__init__(processor, family, system)
         self.beta = config.beta
         self.nll_weight = config.nll_weight
 
@@ -237,6 +238,8 @@ def _float_columns(rows: list[dict], columns: tuple[str, ...]) -> torch.Tensor:
     return torch.tensor(np.asarray([[row[column] for column in columns] for row in rows], dtype=np.float32))
 
 
-def build_objective(config: SupervisedConfig | CaDpoConfig, processor, system: str | None = None) -> Objective:
+def build_objective(
+    config: SupervisedConfig | CaDpoConfig, processor, family: ModelFamily, system: str | None = None
+) -> Objective:
     """`system` is the text before the first turn of every row (`prompts.system`)."""
-    return (CaDpo if config.kind == "ca_dpo" else Supervised)(processor, config, system)
+    return (CaDpo if config.kind == "ca_dpo" else Supervised)(processor, config, family, system)

@@ -9,7 +9,7 @@ import torch
 from inbol_ray.config.machines import EngineConfig
 from inbol_ray.config.training import CaDpoConfig, LoraSettings
 from inbol_ray.images import load_image
-from inbol_ray.method.prompts import chat_prompt
+from inbol_ray.models import DEFAULT_FAMILY
 
 CONFIG = CaDpoConfig(init_from="original", learning_rate=1, lora=LoraSettings(rank=8, alpha=16))
 MAX_TOKENS = 12
@@ -46,7 +46,7 @@ def transformers_answers(model, checkpoint, images) -> list[list[int]]:
     processor = load_processor(str(checkpoint))
     answers = []
     for image, question in zip(images, QUESTIONS, strict=True):
-        inputs = processor(images=load_image(image), text=chat_prompt(question), return_tensors="pt")
+        inputs = processor(images=load_image(image), text=DEFAULT_FAMILY.chat.prompt(question), return_tensors="pt")
         with torch.no_grad():
             ids = model.eval().generate(**inputs, max_new_tokens=MAX_TOKENS, do_sample=False)
         answers.append(ids[0, inputs["input_ids"].shape[1] :].tolist())
@@ -123,7 +123,7 @@ def test_vllm_answers_like_transformers(part, exported, merged_answers, tiny_lla
         **options,
     )
     prompts = [
-        {"prompt": chat_prompt(question), "multi_modal_data": {"image": load_image(image)}}
+        {"prompt": DEFAULT_FAMILY.chat.prompt(question), "multi_modal_data": {"image": load_image(image)}}
         for image, question in zip(scene_images, QUESTIONS, strict=True)
     ]
     adapter = LoRARequest("trained", 1, str(exported / "adapter")) if part == "adapter" else None

@@ -16,6 +16,7 @@ from inbol_ray.config.load import load_config
 from inbol_ray.config.training import CaDpoConfig, LoraSettings, TrackingConfig
 from inbol_ray.errors import TrainingDivergedError
 from inbol_ray.method.preference_pairs import add_pair_weights
+from inbol_ray.models import DEFAULT_FAMILY
 from inbol_ray.rows import KNOWLEDGE_CLASSES, PREFERENCE_SET
 from inbol_ray.runtime.ray_session import started_ray
 
@@ -66,7 +67,7 @@ def train(tiny_llava, scene_images, tmp_path_factory):
 
     root = tmp_path_factory.mktemp("training")
     rows = preference_rows(scene_images)
-    rows = add_token_counts(rows, build_objective(CONFIG, load_processor(str(tiny_llava))))
+    rows = add_token_counts(rows, build_objective(CONFIG, load_processor(str(tiny_llava)), DEFAULT_FAMILY))
 
     def start(name: str, init: Path = tiny_llava, **changes) -> Path:
         run_training(

@@ -1,0 +1,70 @@
+"""What a family of vision-language models has to say of itself: the protocol that the rest of the project goes by."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+Turn = tuple[str, int, str | None]
+"""A turn of a dialogue: the user's text, the number of images in it, the reply or None."""
+
+
+class ChatLayout(Protocol):
+    """How turns and images are written as the text that the tokenizer reads. Strings in, strings out: no checkpoint.
+
+    A layout is additive: a dialogue is its prompts and replies one behind the other.
+    """
+
+    @property
+    def image_token(self) -> str:
+        """What stands in a prompt for an image; a processor widens it to the image's tokens."""
+
+    @property
+    def end_token(self) -> str:
+        """The token that ends a reply, in training and in sampling."""
+
+    @property
+    def before_reply(self) -> str:
+        """The last words of every prompt, after which a reply starts."""
+
+    @property
+    def template(self) -> str:
+        """The chat template (Jinja) of checkpoints that we make ourselves."""
+
+    @property
+    def training_template(self) -> str:
+        """The chat template for other trainers: begin token, system text, end token after every reply."""
+
+    def prompt(self, user: str, *, num_images: int = 1, system: str | None = None) -> str:
+        """The text of a turn up to its reply. `system` belongs to the first turn alone."""
+
+    def reply(self, text: str) -> str:
+        """What a reply adds behind its prompt, end token included."""
+
+    def dialogue(self, turns: Sequence[Turn], system: str | None = None) -> str:
+        """The prompt of a dialogue, as training lays it out."""
+
+    def clean(self, text: str) -> str:
+        """Text without the special tokens that would change the meaning of a prompt."""
+
+
+class ModelFamily(Protocol):
+    """One family: models that share a layout of prompts, a processor and the names of their modules."""
+
+    @property
+    def name(self) -> str:
+        """`model_type` in config.json."""
+
+    @property
+    def chat(self) -> ChatLayout: ...
+
+    @property
+    def example(self) -> str:
+        """Hub name of a checkpoint, for error messages."""
+
+    def claims(self, config: dict[str, Any]) -> bool:
+        """Whether the contents of a config.json are a model of this family."""
+
+    def image_tokens(self, processor: Any) -> int:
+        """Tokens that an image of any size becomes, asked from the processor itself.
+
+        For a family whose images become grids of their own size, this takes the image's size too.
+        """
