@@ -88,7 +88,7 @@ def compile_layers(model) -> None:
     """Compile the language model's layers by torch.compile, FSDP's hooks left outside."""
     import torch
 
-    from inbol_ray.training.fsdp import base_of
+    from inbol_ray.models.parts import base_of
 
     for layer in base_of(model).model.language_model.layers:
         layer.forward = torch.compile(layer.forward, dynamic=True)

@@ -47,7 +47,8 @@ def run_ours(task: Task, *, share_prefix: bool, take_turn) -> None:
     import torch.distributed as dist
 
     from inbol_ray.models import DEFAULT_FAMILY
-    from inbol_ray.training.fsdp import load_processor, prepare_model, shard
+    from inbol_ray.models.loading import load_processor
+    from inbol_ray.training.fsdp import prepare_model, shard
     from inbol_ray.training.objectives import build_objective
     from inbol_ray.training.optimizer_step import OptimizerStep, build_optimizer
     from inbol_ray.training.reference import build_reference
@@ -158,7 +159,7 @@ def peak_memory_bytes() -> int:
 
 
 def run_side(side: str, task: Task, pipe) -> None:
-    from inbol_ray.training.fsdp import load_model, load_processor
+    from inbol_ray.models.loading import load_model, load_processor
 
     turns = Turns(pipe, 1 + NUM_ROUNDS)
     if side == "trl":

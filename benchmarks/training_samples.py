@@ -187,8 +187,8 @@ def bound(rows: list[dict], checkpoint: str, parameters: dict[str, int], shape: 
     responses of two pairs, policy and reference), once here. Attention's own cost is left out.
     """
     from inbol_ray.models import DEFAULT_FAMILY
+    from inbol_ray.models.loading import load_processor
     from inbol_ray.rows import PAIRS, RESPONSES
-    from inbol_ray.training.fsdp import load_processor
     from inbol_ray.training.objectives import WEIGHT_COLUMNS, build_objective
 
     objective = build_objective(training_config(shape, "cpu"), load_processor(checkpoint), DEFAULT_FAMILY)

@@ -1,6 +1,7 @@
 """What a family of vision-language models has to say of itself: the protocol that the rest of the project goes by."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 Turn = tuple[str, int, str | None]
@@ -46,6 +47,23 @@ class ChatLayout(Protocol):
         """Text without the special tokens that would change the meaning of a prompt."""
 
 
+@dataclass(frozen=True)
+class ModulePaths:
+    """Names of a model's parts (`parts.Parts`), as `nn.Module.get_submodule` takes them."""
+
+    vision_tower: str
+    projector: str
+    language_model: str
+    head: str
+    vision_layers: str
+    text_layers: str
+
+    @property
+    def projector_name(self) -> str:
+        """The last part of its name, by which PEFT and optimiser groups find the projector."""
+        return self.projector.rpartition(".")[2]
+
+
 class ModelFamily(Protocol):
     """One family: models that share a layout of prompts, a processor and the names of their modules."""
 
@@ -68,3 +86,18 @@ class ModelFamily(Protocol):
 
         For a family whose images become grids of their own size, this takes the image's size too.
         """
+
+    @property
+    def modules(self) -> ModulePaths: ...
+
+    def model_class(self) -> Any:
+        """The class of transformers that holds the weights."""
+
+    def processor_class(self) -> type:
+        """The class of transformers that checkpoints of this family must have for a processor."""
+
+    def complete_processor(self, processor: Any, checkpoint: str) -> None:
+        """Give a loaded processor the fields that its files lack. Raises CheckpointError where nothing tells them."""
+
+    def freeze_unused_layers(self, model: Any) -> None:
+        """Freeze the layers that no output of the model depends on."""

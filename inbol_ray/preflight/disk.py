@@ -10,6 +10,7 @@ from transformers import AutoConfig, LlavaConfig
 from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.config.training import MethodConfig
 from inbol_ray.errors import ResourcesError
+from inbol_ray.models.parts import parts_of
 from inbol_ray.plan.page import short
 from inbol_ray.plan.workload import build_work
 from inbol_ray.preflight.folder import build_without_weights, checkpoint_folder
@@ -58,7 +59,7 @@ def _training_bytes(method: MethodConfig, config: LlavaConfig) -> tuple[int, int
     if method.lora is not None:
         model = build_without_weights(config, method)
     elif not method.train_vision_tower:
-        model.model.vision_tower.requires_grad_(False)
+        parts_of(model).vision_tower.requires_grad_(False)
     num_trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     return training_bytes(method, num_parameters, num_trained, (config.dtype or model.dtype).itemsize)
 

@@ -12,11 +12,12 @@ from inbol_ray.config.machines import StorageConfig
 from inbol_ray.config.training import MethodConfig
 from inbol_ray.errors import CheckpointError, InbolError
 from inbol_ray.models.llava import LLAVA
-from inbol_ray.models.processors import CLASS_TOKENS, count_features, processor_fields
+from inbol_ray.models.llava.processor import CLASS_TOKENS, count_features, processor_fields
+from inbol_ray.models.loading import load_processor
 from inbol_ray.preflight.weights import weight_problems
 from inbol_ray.sampling.checkpoints import check_checkpoint, hub_snapshot
 from inbol_ray.store.local_copies import local_copy
-from inbol_ray.training.fsdp import add_adapter, load_processor
+from inbol_ray.training.fsdp import add_adapter
 
 QUESTION = "What is this?"
 MAX_DETAIL_CHARS = 300

@@ -9,7 +9,7 @@ from safetensors import SafetensorError, safe_open
 from transformers import LlavaConfig, LlavaForConditionalGeneration
 
 from inbol_ray.errors import CheckpointError
-from inbol_ray.training.fsdp import describe_unfit_weights
+from inbol_ray.models.loading import describe_unfit_weights
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 PICKLED = ("*.bin", "*.pt", "*.pth")

@@ -13,9 +13,10 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_
 from transformers import AutoImageProcessor, LlavaImageProcessor
 
 from inbol_ray.config.training import TrainingConfig
-from inbol_ray.models.processors import FIELDS
+from inbol_ray.models.llava.processor import FIELDS
+from inbol_ray.models.loading import load_model, load_processor
 from inbol_ray.store.local_copies import written_to
-from inbol_ray.training.fsdp import add_adapter, load_model, load_processor
+from inbol_ray.training.fsdp import add_adapter
 
 MODEL, ADAPTER = "model", "adapter"
 PROCESSOR_FILES = (

@@ -11,9 +11,9 @@ import ray
 
 from inbol_ray.config.training import MethodConfig
 from inbol_ray.models import family_of
+from inbol_ray.models.loading import load_processor
 from inbol_ray.store.local_copies import local_copy
 from inbol_ray.training.batches import NUM_TOKENS, add_token_counts
-from inbol_ray.training.fsdp import load_processor
 from inbol_ray.training.objectives import Objective, build_objective
 
 ROWS_PER_TASK = 4096

@@ -19,9 +19,9 @@ from inbol_ray.method.packing import (
     packed_logps,
 )
 from inbol_ray.models import ModelFamily
+from inbol_ray.models.parts import parts_of
 from inbol_ray.rows import PAIRS, RESPONSES
 from inbol_ray.training.encode import IGNORED, TextEncoder, pad_conversations
-from inbol_ray.training.fsdp import base_of
 from inbol_ray.training.utilisation import BatchSize
 
 Batch = dict[str, torch.Tensor | list | int]
@@ -221,8 +221,8 @@ def frozen_image_features(model: nn.Module, pixel_values: torch.Tensor) -> Image
     They are computed anew in each epoch: the tower is 1.1 to 1.5% of a step's operations in LLaVA-1.5-7B (with and
     without activation checkpointing), 3% in `make bench-training`, and its output is 1.2 MB an image, a JPEG 0.1 MB.
     """
-    llava = base_of(model).model
-    for module in (llava.vision_tower, llava.multi_modal_projector):
+    parts = parts_of(model)
+    for module in (parts.vision_tower, parts.projector):
         if any(parameter.requires_grad for parameter in module.parameters()):
             return None
     with torch.no_grad():

@@ -11,10 +11,10 @@ import torch
 
 from inbol_ray.config.training import CaDpoConfig
 from inbol_ray.models import family_of
+from inbol_ray.models.loading import load_model, load_processor
 from inbol_ray.store.local_copies import job_storage, local_copy, written_to
 from inbol_ray.store.row_writer import write_rows
 from inbol_ray.store.storage import open_filesystem
-from inbol_ray.training.fsdp import load_model, load_processor
 from inbol_ray.training.objectives import REFERENCE_COLUMNS, build_objective, move_to, response_logps
 
 SCORES = pa.schema([("id", pa.string()), *((column, pa.float32()) for column in REFERENCE_COLUMNS)])

@@ -30,8 +30,8 @@ def decided_llava(tiny_llava, tmp_path_factory):
     """The tiny model with larger logits: its likeliest first token has a probability of 0.6 to 0.9."""
     import torch
 
+    from inbol_ray.models.loading import load_model
     from inbol_ray.training.export import copy_processor
-    from inbol_ray.training.fsdp import load_model
 
     model = load_model(str(tiny_llava))
     with torch.no_grad():

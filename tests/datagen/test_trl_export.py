@@ -90,7 +90,7 @@ def test_a_later_turn_has_the_earlier_ones_in_its_prompt():
 
 
 def test_a_system_text_is_the_first_message_and_stands_as_in_our_prompts(data_folder, tiny_llava, tmp_path):
-    from inbol_ray.training.fsdp import load_processor
+    from inbol_ray.models.loading import load_processor
 
     table = pq.read_table(data_folder / "idk.parquet").slice(0, 1)
     write_file(table, str(tmp_path / "idk"), StorageConfig(), "Be brief.")
@@ -106,7 +106,7 @@ def test_trl_trains_a_dpo_step_on_our_very_tokens(exported, tiny_llava, tmp_path
     from trl import DPOConfig, DPOTrainer
 
     from inbol_ray.config.training import CaDpoConfig
-    from inbol_ray.training.fsdp import load_model, load_processor
+    from inbol_ray.models.loading import load_model, load_processor
     from inbol_ray.training.objectives import build_objective
 
     rows = load(exported[0], "preferences", tmp_path / "cache")
@@ -151,8 +151,8 @@ def test_trl_trains_an_sft_step_on_our_very_tokens(exported, tiny_llava, tmp_pat
     from trl import SFTConfig, SFTTrainer
 
     from inbol_ray.config.training import SupervisedConfig
+    from inbol_ray.models.loading import load_model, load_processor
     from inbol_ray.training.encode import IGNORED
-    from inbol_ray.training.fsdp import load_model, load_processor
     from inbol_ray.training.objectives import build_objective
 
     rows = load(exported[0], "idk", tmp_path / "cache")

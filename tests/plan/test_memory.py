@@ -91,7 +91,7 @@ def test_adapter_parameters_are_peft_s():
 
 
 def test_a_local_checkpoint_says_its_own_shape(tiny_llava, tmp_path):
-    from inbol_ray.training.fsdp import load_model
+    from inbol_ray.models.loading import load_model
 
     shape = read_shape(tiny_llava / "config.json")
     assert shape.parameters == count(load_model(str(tiny_llava)))

@@ -41,7 +41,7 @@ def exported(tiny_llava, tmp_path_factory):
 
 
 def transformers_answers(model, checkpoint, images) -> list[list[int]]:
-    from inbol_ray.training.fsdp import load_processor
+    from inbol_ray.models.loading import load_processor
 
     processor = load_processor(str(checkpoint))
     answers = []
@@ -55,7 +55,7 @@ def transformers_answers(model, checkpoint, images) -> list[list[int]]:
 
 @pytest.fixture(scope="module")
 def merged_answers(exported, scene_images):
-    from inbol_ray.training.fsdp import load_model
+    from inbol_ray.models.loading import load_model
 
     return transformers_answers(load_model(str(exported / "model")), exported / "model", scene_images)
 
@@ -75,7 +75,7 @@ def test_the_export_has_the_base_models_files_and_no_base_weights_in_the_adapter
 def test_adapter_and_merged_model_answer_alike_in_transformers(exported, merged_answers, tiny_llava, scene_images):
     from peft import PeftModel
 
-    from inbol_ray.training.fsdp import load_model
+    from inbol_ray.models.loading import load_model
 
     base = transformers_answers(load_model(str(tiny_llava)), tiny_llava, scene_images)
     adapted = PeftModel.from_pretrained(load_model(str(tiny_llava)), exported / "adapter")
@@ -85,7 +85,7 @@ def test_adapter_and_merged_model_answer_alike_in_transformers(exported, merged_
 def test_an_export_has_the_type_of_its_checkpoint_and_is_rounded_once(tiny_llava, tmp_path):
     from safetensors.torch import load_file
 
-    from inbol_ray.training.fsdp import load_model, load_processor
+    from inbol_ray.models.loading import load_model, load_processor
 
     half = tmp_path / "half"
     load_processor(str(tiny_llava)).save_pretrained(half)

@@ -60,8 +60,8 @@ def preference_rows(images: list[str], count: int = 64) -> pa.Table:
 @pytest.fixture(scope="module")
 def train(tiny_llava, scene_images, tmp_path_factory):
     """A function that runs a training of its own name and returns the folder that it wrote."""
+    from inbol_ray.models.loading import load_processor
     from inbol_ray.training.batches import add_token_counts
-    from inbol_ray.training.fsdp import load_processor
     from inbol_ray.training.objectives import build_objective
     from inbol_ray.training.run import run_training
 
@@ -153,7 +153,7 @@ def test_a_killed_worker_changes_nothing(train, undisturbed):
 @pytest.mark.slow
 def test_llavas_recipe_in_bfloat16_on_a_bfloat16_checkpoint_survives_a_kill(train, tiny_llava):
     """Adapter and projector in float32, the frozen rest in bfloat16, activation checkpointing, micro-batches."""
-    from inbol_ray.training.fsdp import load_model, load_processor
+    from inbol_ray.models.loading import load_model, load_processor
 
     half = train.root / "half"
     load_processor(str(tiny_llava)).save_pretrained(half)

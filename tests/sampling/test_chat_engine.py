@@ -54,7 +54,7 @@ def write(runner, engine):
 @pytest.fixture(scope="module")
 def expected(tiny_llava, prompts):
     """(openers, number of tokens) -> (token ids, text) of each prompt's greedy reply, by transformers in one pass."""
-    from inbol_ray.training.fsdp import load_model, load_processor
+    from inbol_ray.models.loading import load_model, load_processor
 
     model, processor = load_model(str(tiny_llava)), load_processor(str(tiny_llava))
 

@@ -75,7 +75,7 @@ def expected_forced(checkpoint, openers, rows, max_tokens):
     import torch
 
     from inbol_ray.images import load_images
-    from inbol_ray.training.fsdp import load_model, load_processor
+    from inbol_ray.models.loading import load_model, load_processor
 
     model, processor = load_model(str(checkpoint)), load_processor(str(checkpoint))
     expected = []
@@ -129,8 +129,8 @@ def test_a_forced_answer_is_empty_where_the_end_is_the_best_that_is_no_refusal(
     import torch
 
     from inbol_ray.images import load_images
+    from inbol_ray.models.loading import load_model, load_processor
     from inbol_ray.training.export import copy_processor
-    from inbol_ray.training.fsdp import load_model, load_processor
 
     model, processor = load_model(str(tiny_llava)), load_processor(str(tiny_llava))
     prompt = DEFAULT_FAMILY.chat.prompt("What color is it?")
@@ -256,7 +256,7 @@ def test_log_probabilities_are_those_of_transformers(engine, renderer, tiny_llav
     import torch
 
     from inbol_ray.images import load_images
-    from inbol_ray.training.fsdp import load_model, load_processor
+    from inbol_ray.models.loading import load_model, load_processor
 
     prompt = DEFAULT_FAMILY.chat.prompt("What color is it?")
     reply = engine.generate(render(renderer, [(prompt, scene_images[:1])]), Decoding(1, 0.0, 5, 20))[0]
@@ -277,8 +277,8 @@ def test_swapped_weights_answer_like_a_new_engine_and_like_transformers(
     import torch
 
     from inbol_ray.images import load_images
+    from inbol_ray.models.loading import load_model, load_processor
     from inbol_ray.training.export import copy_processor
-    from inbol_ray.training.fsdp import load_model, load_processor
 
     torch.manual_seed(1)
     other = load_model(str(tiny_llava))

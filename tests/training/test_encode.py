@@ -7,9 +7,9 @@ from inbol_ray.config.training import CaDpoConfig, SupervisedConfig
 from inbol_ray.method.losses import response_token_nll
 from inbol_ray.method.preference_pairs import pair_weights
 from inbol_ray.models import DEFAULT_FAMILY
+from inbol_ray.models.loading import load_model, load_processor
 from inbol_ray.rows import RESPONSES
 from inbol_ray.training.encode import IGNORED, TextEncoder
-from inbol_ray.training.fsdp import load_model, load_processor
 from inbol_ray.training.objectives import build_objective
 
 IMAGE_TOKENS = 9

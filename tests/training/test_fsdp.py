@@ -10,8 +10,11 @@ from torch.distributed.fsdp import FSDPModule
 from inbol_ray.config.training import CaDpoConfig, LoraSettings
 from inbol_ray.method.preference_pairs import pair_weights
 from inbol_ray.models import DEFAULT_FAMILY
+from inbol_ray.models.llava.modules import freeze_unused_layers
+from inbol_ray.models.loading import load_model, load_processor
+from inbol_ray.models.parts import base_of
 from inbol_ray.rows import KNOWLEDGE_CLASSES
-from inbol_ray.training.fsdp import base_of, freeze_unused_layers, load_model, load_processor, prepare_model, shard
+from inbol_ray.training.fsdp import prepare_model, shard
 from inbol_ray.training.objectives import build_objective, response_logps
 from inbol_ray.training.optimizer_step import OptimizerStep, build_optimizer, learning_rate_factor
 from inbol_ray.training.reference import build_reference

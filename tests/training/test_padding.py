@@ -13,8 +13,8 @@ from transformers import AutoProcessor, CLIPImageProcessor, SiglipImageProcessor
 
 from inbol_ray.images import CLIP_COLOUR, checkpoint_pad_colour, load_image, pad_colour
 from inbol_ray.models import DEFAULT_FAMILY
+from inbol_ray.models.loading import load_processor
 from inbol_ray.training.export import copy_processor
-from inbol_ray.training.fsdp import load_processor
 
 SIZES = ((64, 48), (33, 101), (7, 90), (48, 48), (50, 51))
 HUB = {"size": {"shortest_edge": 336}, "crop_size": {"height": 336, "width": 336}}

@@ -8,8 +8,9 @@ import torch
 from inbol_ray.config.training import CaDpoConfig, LoraSettings
 from inbol_ray.method.preference_pairs import pair_weights
 from inbol_ray.models import DEFAULT_FAMILY
+from inbol_ray.models.loading import load_processor
 from inbol_ray.rows import KNOWLEDGE_CLASSES
-from inbol_ray.training.fsdp import load_processor, prepare_model
+from inbol_ray.training.fsdp import prepare_model
 from inbol_ray.training.objectives import REFERENCE_COLUMNS, build_objective
 from inbol_ray.training.reference import build_reference
 from inbol_ray.training.reference_columns import SCORES, ReferenceScorer

@@ -8,7 +8,7 @@ from inbol_ray.datagen import trl_rows
 from inbol_ray.images import load_images
 from inbol_ray.method.preference_pairs import pair_weights
 from inbol_ray.models import DEFAULT_FAMILY
-from inbol_ray.training.fsdp import load_model, load_processor
+from inbol_ray.models.loading import load_model, load_processor
 from inbol_ray.training.objectives import build_objective, response_logps
 
 BETA = 0.3

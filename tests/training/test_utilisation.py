@@ -11,8 +11,10 @@ from inbol_ray.config.training import CaDpoConfig, LoraSettings, SupervisedConfi
 from inbol_ray.method.packing import PAD_SEGMENT, packed_attention_mask
 from inbol_ray.method.preference_pairs import pair_weights
 from inbol_ray.models import DEFAULT_FAMILY
+from inbol_ray.models.loading import load_model, load_processor
+from inbol_ray.models.parts import base_of
 from inbol_ray.rows import KNOWLEDGE_CLASSES
-from inbol_ray.training.fsdp import adapt_model, base_of, load_model, load_processor
+from inbol_ray.training.fsdp import adapt_model
 from inbol_ray.training.objectives import build_objective, response_logps
 from inbol_ray.training.utilisation import BatchSize, ModelFlops, peak_flops
 

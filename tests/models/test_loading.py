@@ -8,9 +8,9 @@ from transformers import AutoProcessor
 from inbol_ray.config.training import SupervisedConfig
 from inbol_ray.errors import CheckpointError
 from inbol_ray.models import DEFAULT_FAMILY
-from inbol_ray.models.processors import FIELDS
+from inbol_ray.models.llava.processor import FIELDS
+from inbol_ray.models.loading import load_model, load_processor
 from inbol_ray.training.export import copy_processor
-from inbol_ray.training.fsdp import load_model, load_processor
 from inbol_ray.training.objectives import build_objective
 
 CONFIG = SupervisedConfig(init_from="original", learning_rate=1, data="idk")
