@@ -1,7 +1,8 @@
 """What a family of vision-language models has to say of itself: the protocol that the rest of the project goes by."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 Turn = tuple[str, int, str | None]
@@ -81,6 +82,9 @@ class ModelFamily(Protocol):
     def claims(self, config: dict[str, Any]) -> bool:
         """Whether the contents of a config.json are a model of this family."""
 
+    def check_config(self, config: dict[str, Any], path: Path) -> None:
+        """Raise CheckpointError for contents of `path` that are of this family but cannot be sampled and trained."""
+
     def image_tokens(self, processor: Any) -> int:
         """Tokens that an image of any size becomes, asked from the processor itself.
 
@@ -98,6 +102,19 @@ class ModelFamily(Protocol):
 
     def complete_processor(self, processor: Any, checkpoint: str) -> None:
         """Give a loaded processor the fields that its files lack. Raises CheckpointError where nothing tells them."""
+
+    def finish_processor(self, folder: Path, load: Callable[[], Any]) -> None:
+        """Change the copied processor files of an exported model so that plain transformers prepares images as we do.
+
+        `load` gives the complete processor of the model that it was trained from. Raises OSError or ValueError where
+        there is no image processor.
+        """
+
+    def image_problems(self, folder: Path, processor: Any, config: Any) -> Iterator[str]:
+        """One line for each way in which the processor's images do not fit the model; `config` is transformers'."""
+
+    def tensor_name_problem(self, names: Iterable[str]) -> str | None:
+        """Why vLLM could not read weights of these names, if so."""
 
     def freeze_unused_layers(self, model: Any) -> None:
         """Freeze the layers that no output of the model depends on."""

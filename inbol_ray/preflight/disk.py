@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from transformers import AutoConfig, LlavaConfig
+from transformers import AutoConfig, PreTrainedConfig
 
 from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.config.training import MethodConfig
@@ -52,7 +52,7 @@ def check_disk(config: PipelineConfig, stages: Sequence[Stage], store: Store) ->
         )
 
 
-def _training_bytes(method: MethodConfig, config: LlavaConfig) -> tuple[int, int]:
+def _training_bytes(method: MethodConfig, config: PreTrainedConfig) -> tuple[int, int]:
     """`training_bytes` of the very model that trains."""
     model = build_without_weights(config)
     num_parameters = sum(parameter.numel() for parameter in model.parameters())

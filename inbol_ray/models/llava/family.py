@@ -1,10 +1,13 @@
 """LLaVA-1.5 as a `ModelFamily`."""
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from inbol_ray.models.family import ModulePaths
 from inbol_ray.models.llava.chat import LlavaChat
+from inbol_ray.models.llava.layout import is_original_layout
 from inbol_ray.models.llava.modules import PATHS, freeze_unused_layers
 
 
@@ -18,15 +21,18 @@ class Llava:
     modules: ModulePaths = PATHS
 
     def claims(self, config: dict[str, Any]) -> bool:
-        return config.get("model_type") == self.name
+        """LLaVA's own layout too, so that `check_config` can say where to get the other."""
+        return config.get("model_type") == self.name or is_original_layout(config)
+
+    def check_config(self, config: dict[str, Any], path: Path) -> None:
+        from inbol_ray.models.llava.checks import check_config
+
+        check_config(config, path)
 
     def image_tokens(self, processor: Any) -> int:
-        """576 of LLaVA-1.5's."""
-        from PIL import Image
+        from inbol_ray.models.llava.processor import count_image_tokens
 
-        blank = Image.new("RGB", (64, 64))
-        ids = processor(images=blank, text=self.chat.image_token).input_ids[0]
-        return list(ids).count(processor.tokenizer.convert_tokens_to_ids(self.chat.image_token))
+        return count_image_tokens(processor)
 
     def model_class(self) -> Any:
         from transformers import LlavaForConditionalGeneration
@@ -42,6 +48,22 @@ class Llava:
         from inbol_ray.models.llava.processor import complete_processor
 
         complete_processor(processor, checkpoint)
+
+    def finish_processor(self, folder: Path, load: Callable[[], Any]) -> None:
+        from inbol_ray.models.llava.processor import complete_file, pad_in_file
+
+        pad_in_file(folder)
+        complete_file(folder, load)
+
+    def image_problems(self, folder: Path, processor: Any, config: Any) -> Iterator[str]:
+        from inbol_ray.models.llava.checks import image_problems
+
+        return image_problems(folder, processor, config)
+
+    def tensor_name_problem(self, names: Iterable[str]) -> str | None:
+        from inbol_ray.models.llava.checks import tensor_name_problem
+
+        return tensor_name_problem(names)
 
     def freeze_unused_layers(self, model: Any) -> None:
         freeze_unused_layers(model)
