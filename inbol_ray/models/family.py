@@ -1,9 +1,11 @@
 """What a family of vision-language models has to say of itself: the protocol that the rest of the project goes by."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
+
+from inbol_ray.models.shape import ModelShape
 
 Turn = tuple[str, int, str | None]
 """A turn of a dialogue: the user's text, the number of images in it, the reply or None."""
@@ -89,6 +91,16 @@ class ModelFamily(Protocol):
         """Tokens that an image of any size becomes, asked from the processor itself.
 
         For a family whose images become grids of their own size, this takes the image's size too.
+        """
+
+    @property
+    def shapes(self) -> Mapping[str, ModelShape]:
+        """Shapes of known models, by part of their hub names; the usual one first."""
+
+    def read_shape(self, config: Mapping[str, Any]) -> ModelShape:
+        """The shape that the contents of a config.json describe.
+
+        Raises KeyError, TypeError, ValueError or AttributeError for contents that describe none.
         """
 
     @property

@@ -1,6 +1,6 @@
 """LLaVA-1.5 as a `ModelFamily`."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,8 @@ from inbol_ray.models.family import ModulePaths
 from inbol_ray.models.llava.chat import LlavaChat
 from inbol_ray.models.llava.layout import is_original_layout
 from inbol_ray.models.llava.modules import PATHS, freeze_unused_layers
+from inbol_ray.models.llava.shape import SHAPES, read_shape
+from inbol_ray.models.shape import ModelShape
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,13 @@ class Llava:
         from inbol_ray.models.llava.processor import count_image_tokens
 
         return count_image_tokens(processor)
+
+    @property
+    def shapes(self) -> Mapping[str, ModelShape]:
+        return SHAPES
+
+    def read_shape(self, config: Mapping[str, Any]) -> ModelShape:
+        return read_shape(config)
 
     def model_class(self) -> Any:
         from transformers import LlavaForConditionalGeneration

@@ -6,6 +6,7 @@ transformers counts them from three fields of the processor, vLLM from the model
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 from transformers import AutoConfig, AutoImageProcessor, LlavaConfig, LlavaImageProcessor, LlavaProcessor
@@ -43,14 +44,14 @@ def complete_processor(processor: LlavaProcessor, checkpoint: str) -> None:
 
 def processor_fields(config: LlavaConfig) -> dict[str, int | str]:
     """LlavaProcessor's fields as the model of `config`, with a known vision tower, needs them."""
-    vision = config.vision_config
+    vision: Any = config.vision_config
     values = (vision.patch_size, config.vision_feature_select_strategy, CLASS_TOKENS[vision.model_type])
     return dict(zip(FIELDS, values, strict=True))
 
 
 def count_features(config: LlavaConfig) -> int:
     """Image features that a known vision tower hands to the language model, each in the place of a token."""
-    vision = config.vision_config
+    vision: Any = config.vision_config
     num_tokens = (vision.image_size // vision.patch_size) ** 2 + CLASS_TOKENS[vision.model_type]
     return num_tokens - (config.vision_feature_select_strategy == "default")
 
