@@ -89,7 +89,7 @@ def compile_layers(model) -> None:
     """Compile the language model's layers by torch.compile, FSDP's hooks left outside."""
     import torch
 
-    from inbol_ray.training.fsdp import base_of
+    from inbol_ray.models.parts import base_of
 
     for layer in base_of(model).model.language_model.layers:
         layer.forward = torch.compile(layer.forward, dynamic=True)
@@ -168,9 +168,10 @@ def measure_precision(size: Size, folder: Path, record: Record) -> None:
     processor = build_processor(size.shape)
     model = build_model(replace(size.shape, dtype="bfloat16"), processor.tokenizer, size.device).eval()
     model.lm_head.weight.data *= 20  # random weights say the same of every token; these have likely ones
+    from inbol_ray.models import DEFAULT_FAMILY
     from inbol_ray.training.objectives import build_objective
 
-    objective = build_objective(recipe_config(size), processor)
+    objective = build_objective(recipe_config(size), processor, DEFAULT_FAMILY)
     batch = objective.collate(write_samples(folder, "mixed", 4))
     prefixes, responses, owners = [], [], []
     for row, (ids, segments) in enumerate(zip(batch["input_ids"], batch["segments"], strict=True)):

@@ -97,6 +97,7 @@ class Bench:
         import torch
 
         from inbol_ray.config.training import SupervisedConfig
+        from inbol_ray.models import DEFAULT_FAMILY
         from inbol_ray.training.fsdp import adapt_model, shard
         from inbol_ray.training.objectives import build_objective
         from inbol_ray.training.optimizer_step import OptimizerStep, build_optimizer
@@ -110,7 +111,7 @@ class Bench:
             config = SupervisedConfig(**{name: getattr(config, name) for name in shared}, data="idk")
         self.config = config
         self.processor = build_processor(self.shape)
-        self.objective = build_objective(config, self.processor)
+        self.objective = build_objective(config, self.processor, DEFAULT_FAMILY)
         self.base = build_model(self.shape, self.processor.tokenizer, size.device)
         adapted = adapt_model(self.base, config)
         prepare(adapted)

@@ -138,7 +138,7 @@ def write_questions(work: Path, count: int) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from inbol_ray.method.prompts import chat_prompt
+    from inbol_ray.models import DEFAULT_FAMILY
     from inbol_ray.toyworld.questions import ask
     from inbol_ray.toyworld.scenes import SceneStyle, draw_scene, encode_png, render_scene
 
@@ -151,7 +151,11 @@ def write_questions(work: Path, count: int) -> None:
         path.write_bytes(encode_png(render_scene(scene)))
         for family in ("colour_at", "shape_at", "count_shape"):
             if question := ask(rng, scene, family, 0):
-                row = {"id": f"{len(rows):06d}", "prompt": chat_prompt(question.text), "image": str(path)}
+                row = {
+                    "id": f"{len(rows):06d}",
+                    "prompt": DEFAULT_FAMILY.chat.prompt(question.text),
+                    "image": str(path),
+                }
                 rows.append(row | {"question": question.text, "answer": question.answer})
     pq.write_table(pa.Table.from_pylist(rows[:count]), work / "questions.parquet")
 

@@ -200,7 +200,7 @@ def run_hf(task: Task) -> dict:
     import torch
 
     from inbol_ray.images import load_image
-    from inbol_ray.training.fsdp import load_model, load_processor
+    from inbol_ray.models.loading import load_model, load_processor
 
     started = time.monotonic()
     model, processor = load_model(task.checkpoint).eval(), load_processor(task.checkpoint)

@@ -46,7 +46,9 @@ def run_ours(task: Task, *, share_prefix: bool, take_turn) -> None:
     """Optimiser steps of the product's own code, FSDP included, on one worker."""
     import torch.distributed as dist
 
-    from inbol_ray.training.fsdp import load_processor, prepare_model, shard
+    from inbol_ray.models import DEFAULT_FAMILY
+    from inbol_ray.models.loading import load_processor
+    from inbol_ray.training.fsdp import prepare_model, shard
     from inbol_ray.training.objectives import build_objective
     from inbol_ray.training.optimizer_step import OptimizerStep, build_optimizer
     from inbol_ray.training.reference import build_reference
@@ -54,7 +56,7 @@ def run_ours(task: Task, *, share_prefix: bool, take_turn) -> None:
     with tempfile.TemporaryDirectory() as store:
         dist.init_process_group("gloo", init_method=f"file://{store}/store", rank=0, world_size=1)
         config = training_config(task.shape, "cpu")
-        objective = build_objective(config, load_processor(task.checkpoint))
+        objective = build_objective(config, load_processor(task.checkpoint), DEFAULT_FAMILY)
         model = prepare_model(task.checkpoint, config)
         start_adapter(model)
         model = shard(model, config)
@@ -157,7 +159,7 @@ def peak_memory_bytes() -> int:
 
 
 def run_side(side: str, task: Task, pipe) -> None:
-    from inbol_ray.training.fsdp import load_model, load_processor
+    from inbol_ray.models.loading import load_model, load_processor
 
     turns = Turns(pipe, 1 + NUM_ROUNDS)
     if side == "trl":

@@ -61,7 +61,7 @@ def build_processor(shape: Shape):
     from transformers import CLIPImageProcessor, LlavaProcessor
 
     from inbol_ray.config.model import PromptConfig
-    from inbol_ray.method.prompts import CHAT_TEMPLATE
+    from inbol_ray.models import DEFAULT_FAMILY
     from inbol_ray.toyworld.base_model import build_tokenizer
 
     return LlavaProcessor(
@@ -72,7 +72,7 @@ def build_processor(shape: Shape):
         patch_size=shape.patch_px,
         vision_feature_select_strategy="default",
         num_additional_image_tokens=1,
-        chat_template=CHAT_TEMPLATE,
+        chat_template=DEFAULT_FAMILY.chat.template,
     )
 
 
@@ -186,11 +186,12 @@ def bound(rows: list[dict], checkpoint: str, parameters: dict[str, int], shape: 
     work is in proportion to its tokens. The frozen tower runs forward only: eight times a Mixed sample in TRL (two
     responses of two pairs, policy and reference), once here. Attention's own cost is left out.
     """
+    from inbol_ray.models import DEFAULT_FAMILY
+    from inbol_ray.models.loading import load_processor
     from inbol_ray.rows import PAIRS, RESPONSES
-    from inbol_ray.training.fsdp import load_processor
     from inbol_ray.training.objectives import WEIGHT_COLUMNS, build_objective
 
-    objective = build_objective(training_config(shape, "cpu"), load_processor(checkpoint))
+    objective = build_objective(training_config(shape, "cpu"), load_processor(checkpoint), DEFAULT_FAMILY)
     trl_tokens = trl_images = 0
     for row in rows:
         prefix, responses = objective.encode(row)

@@ -34,10 +34,11 @@ def run_trl(model, processor, rows: list[dict], config, device: str, take_turn: 
     from transformers import TrainerCallback
     from trl import DPOConfig, DPOTrainer
 
-    from inbol_ray.datagen.trl_rows import TRAINING_TEMPLATE, preference_rows
+    from inbol_ray.datagen.trl_rows import preference_rows
     from inbol_ray.images import load_images
+    from inbol_ray.models import DEFAULT_FAMILY
 
-    processor.chat_template = TRAINING_TEMPLATE
+    processor.chat_template = DEFAULT_FAMILY.chat.training_template
     pairs = [{"images": load_images(row["images"]), **pair} for row in rows for pair in preference_rows(row)]
 
     class Recording(DPOTrainer):

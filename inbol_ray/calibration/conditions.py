@@ -12,7 +12,8 @@ from inbol_ray.config.machines import EngineConfig
 from inbol_ray.config.model import PromptConfig
 from inbol_ray.config.section import result_settings
 from inbol_ray.images import IMAGES_VERSION
-from inbol_ray.method.prompts import PROMPTS_VERSION, REFUSALS_VERSION, dialogue_prompt
+from inbol_ray.method.prompts import PROMPTS_VERSION, REFUSALS_VERSION
+from inbol_ray.models import DEFAULT_FAMILY
 
 
 class Stored(BaseModel):
@@ -51,7 +52,7 @@ def current_conditions(prompts: PromptConfig, engine: EngineConfig) -> Condition
     return Conditions(
         prompts=prompts,
         prompts_version=PROMPTS_VERSION,
-        layout=dialogue_prompt([("{question}", 1, None)]),
+        layout=DEFAULT_FAMILY.chat.dialogue([("{question}", 1, None)]),
         refusals_version=REFUSALS_VERSION,
         images_version=IMAGES_VERSION,
         engine=result_settings(engine),

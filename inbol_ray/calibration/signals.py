@@ -19,7 +19,8 @@ from inbol_ray.config.section import Section
 from inbol_ray.corpora.read import read_corpora, stream_tables
 from inbol_ray.corpora.stage import CorporaSettings, in_toyworld, keep_questions, sources_of
 from inbol_ray.images import IMAGES_VERSION
-from inbol_ray.method.prompts import PROMPTS_VERSION, question_prompt
+from inbol_ray.method.prompts import PROMPTS_VERSION
+from inbol_ray.models import DEFAULT_FAMILY, question_prompt
 from inbol_ray.rows import Question, Rejected
 from inbol_ray.runtime.stage import Stage, StageContext, present
 from inbol_ray.runtime.work import ROW_BYTES, Sizes, Work
@@ -211,7 +212,10 @@ def _requests(
                     "method": method,
                     "checkpoint": checkpoints[method],
                     "prompt": question_prompt(
-                        question, context.settings.prompts, refusal_instruction=method == "refusal_prompt"
+                        DEFAULT_FAMILY,
+                        question,
+                        context.settings.prompts,
+                        refusal_instruction=method == "refusal_prompt",
                     ),
                     "images": question.images,
                     "num_samples": context.settings.num_samples if part == "calibration" else 0,

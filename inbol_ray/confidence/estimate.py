@@ -24,7 +24,8 @@ from inbol_ray.config.section import Section, result_settings
 from inbol_ray.corpora.disk_index import DiskIndex
 from inbol_ray.errors import DataError
 from inbol_ray.images import IMAGES_VERSION
-from inbol_ray.method.prompts import PROMPTS_VERSION, question_prompt
+from inbol_ray.method.prompts import PROMPTS_VERSION
+from inbol_ray.models import DEFAULT_FAMILY, question_prompt
 from inbol_ray.rows import QUESTION, SAMPLED_ANSWERS, Question, Rejected
 from inbol_ray.runtime.stage import Stage, StageContext, present
 from inbol_ray.runtime.work import RESPONSE_BYTES, ROW_BYTES, Sizes, Work
@@ -224,7 +225,8 @@ def _requests(questions: DiskIndex, checkpoint: str, prompts: PromptConfig) -> I
     def rows() -> Iterator[dict]:
         for _, value in questions.items():
             row = json.loads(value)
-            yield row | {"prompt": question_prompt(Question.from_row(row), prompts), "checkpoint": checkpoint}
+            prompt = question_prompt(DEFAULT_FAMILY, Question.from_row(row), prompts)
+            yield row | {"prompt": prompt, "checkpoint": checkpoint}
 
     return _in_tables(rows(), REQUEST)
 

@@ -20,7 +20,7 @@ from inbol_ray.corpora.read import NOT_DRAWN, read_corpora, stream_tables
 from inbol_ray.corpora.source import CorpusSource, corpus_source
 from inbol_ray.errors import InbolError
 from inbol_ray.images import ImageError, load_image, pixel_rule
-from inbol_ray.method.prompts import question_prompt
+from inbol_ray.models import DEFAULT_FAMILY, question_prompt
 from inbol_ray.rows import Question
 from inbol_ray.store.local_copies import written_to
 from inbol_ray.store.storage import delete_folder, is_remote
@@ -137,7 +137,7 @@ def _check(corpus: CorpusConfig, source: CorpusSource, keys: EvaluationKeys, con
 
 def _render(question: Question, config: PipelineConfig) -> dict:
     """The prompt as the pipeline makes it, with the first image looked at."""
-    prompt = question_prompt(question, config.prompts)
+    prompt = question_prompt(DEFAULT_FAMILY, question, config.prompts)
     if not question.images:
         image = "no image"
     else:

@@ -17,9 +17,10 @@ from datasets import Features, List, Value
 from datasets import Image as ImageFeature
 
 from inbol_ray.config.machines import StorageConfig
-from inbol_ray.datagen.trl_rows import TRAINING_TEMPLATE, instruction_rows, message, preference_rows
+from inbol_ray.datagen.trl_rows import instruction_rows, message, preference_rows
 from inbol_ray.images import ImageError, read_image_bytes
 from inbol_ray.method.preference_pairs import add_pair_weights
+from inbol_ray.models import DEFAULT_FAMILY
 from inbol_ray.rows import REJECTED, Rejected
 from inbol_ray.store.storage import create_folder, delete_folder, is_remote, open_filesystem, write_whole
 
@@ -81,7 +82,7 @@ def export_trl(
         rejected += [row for file in written for row in file["rejected"]]
     refused = pa.Table.from_pylist(rejected, schema=REJECTED)
     write_whole(filesystem, f"{folder}/rejected.parquet", _to_parquet(refused))
-    write_whole(filesystem, f"{folder}/chat_template.jinja", TRAINING_TEMPLATE.encode())
+    write_whole(filesystem, f"{folder}/chat_template.jinja", DEFAULT_FAMILY.chat.training_template.encode())
     write_whole(filesystem, f"{folder}/README.md", _USAGE.encode())
     return counts | {"rejected": len(rejected)}
 

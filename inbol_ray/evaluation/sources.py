@@ -18,7 +18,8 @@ from inbol_ray.config.model import PromptConfig
 from inbol_ray.endpoints.answer import answer_requests as answer_at_endpoint
 from inbol_ray.evaluation.prediction_row import GreedyReply
 from inbol_ray.evaluation.replies import answer_requests, endpoint_keys, fetch_replies, request_keys
-from inbol_ray.method.prompts import clean_text, question_prompt, render_question
+from inbol_ray.method.prompts import render_question
+from inbol_ray.models import DEFAULT_FAMILY, question_prompt
 from inbol_ray.rows import Question
 from inbol_ray.sampling.generate import Pool
 from inbol_ray.sampling.vllm_engine import Decoding
@@ -92,7 +93,7 @@ def _ask_checkpoints(asked: Asked, asking: Asking) -> list[GreedyReply]:
         columns["id"].append(row["id"])
         columns["checkpoint"].append(model.checkpoint)
         columns["prompt"].append(
-            question_prompt(question, asking.prompts, refusal_instruction=model.refusal_instruction)
+            question_prompt(DEFAULT_FAMILY, question, asking.prompts, refusal_instruction=model.refusal_instruction)
         )
         columns["images"].append(row["images"])
     kinds = {"id": pa.string(), "checkpoint": pa.string(), "prompt": pa.string(), "images": pa.list_(pa.string())}
@@ -122,7 +123,8 @@ def _ask_endpoints(asked: Asked, asking: Asking) -> list[GreedyReply]:
 
 def _user_text(model: Model, row: dict, prompts: PromptConfig) -> str:
     question = Question.from_row(row)
-    return clean_text(render_question(question, prompts, refusal_instruction=model.refusal_instruction))
+    user = render_question(question, prompts, refusal_instruction=model.refusal_instruction)
+    return DEFAULT_FAMILY.chat.clean(user)
 
 
 def ask_endpoint(

@@ -22,7 +22,7 @@ from inbol_ray.evaluation.replies import answer_requests, request_keys
 from inbol_ray.evaluation.sources import Asking, ask_endpoint, resolve_checkpoint
 from inbol_ray.judging.prompt import JUDGE_PROMPT_VERSION, judge_prompt, read_verdict
 from inbol_ray.judging.select import kinds_to_ask
-from inbol_ray.method.prompts import chat_prompt, clean_text
+from inbol_ray.models import DEFAULT_FAMILY
 from inbol_ray.rows import Question
 from inbol_ray.runtime.stage import Stage, StageContext
 from inbol_ray.sampling.generate import Pool
@@ -149,14 +149,14 @@ def _ask(ids: Sequence[str], prompts: Sequence[str], context: StageContext[Judge
     settings, judge = context.settings, context.settings.judge
     pool = Pool(settings.engine or EngineConfig(), settings.seed or 0, context.storage)
     asking = Asking(PromptConfig(), judge.max_tokens, pool, context.replies, context.progress)
-    texts = [clean_text(prompt) for prompt in prompts]
+    texts = [DEFAULT_FAMILY.chat.clean(prompt) for prompt in prompts]
     no_images: list[list[str]] = [[] for _ in texts]
     if judge.endpoint is not None:
         return ask_endpoint(judge.endpoint, ids, texts, no_images, asking)
     columns = {
         "id": pa.array(ids, pa.string()),
         "checkpoint": pa.array([resolve_checkpoint(judge.checkpoint)] * len(texts), pa.string()),
-        "prompt": pa.array([chat_prompt(text, num_images=0) for text in texts], pa.string()),
+        "prompt": pa.array([DEFAULT_FAMILY.chat.prompt(text, num_images=0) for text in texts], pa.string()),
         "images": pa.array(no_images, pa.list_(pa.string())),
     }
     requests = pa.table(columns)

@@ -1,14 +1,11 @@
 """Every prompt template and refusal phrase, in one place and versioned.
 
-Question -> user text -> chat prompt. The chat layout is that of the hub's llava-hf checkpoints: `USER: <image>\\n{text}
-ASSISTANT:` and a response that starts with a blank and ends with `</s>` (the template itself forgets the `</s>`). A
-system text, where one is configured, stands before the first turn, as LLaVA-1.5's own template puts it.
+Question -> user text. How that text, images and turns are laid out for a model is its family's (`models`).
 """
 
 import hashlib
 import re
 import string
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from inbol_ray.config.model import PromptConfig
@@ -16,19 +13,6 @@ from inbol_ray.rows import Question
 
 PROMPTS_VERSION = 2
 DEFAULT_PROMPTS = PromptConfig()
-IMAGE_TOKEN = "<image>"
-END_TOKEN = "</s>"
-
-CHAT_TEMPLATE = (
-    "{% for message in messages %}"
-    "{% if message['role'] == 'user' %}USER: {% else %}ASSISTANT: {% endif %}"
-    "{% if message['content'] is string %}{{ message['content'] }} {% else %}"
-    "{% for content in message['content'] | selectattr('type', 'equalto', 'image') %}<image>\n{% endfor %}"
-    "{% for content in message['content'] | selectattr('type', 'equalto', 'text') %}{{ content['text'] }} {% endfor %}"
-    "{% endif %}{% endfor %}"
-    "{% if add_generation_prompt %}ASSISTANT:{% endif %}"
-)
-"""The llava-hf template, for checkpoints that we make ourselves."""
 
 SHORT_ANSWER_SUFFIX = "Answer the question using a single word or phrase."
 CHOICE_SUFFIX = "Answer with the option's letter from the given choices directly."
@@ -150,12 +134,6 @@ def render_question(
     return "\n".join(lines)
 
 
-def question_prompt(question: Question, prompts: PromptConfig, *, refusal_instruction: bool = False) -> str:
-    """The whole prompt that asks a question: `render_question` in the chat layout."""
-    user = render_question(question, prompts, refusal_instruction=refusal_instruction)
-    return chat_prompt(user, num_images=len(question.images), system=prompts.system)
-
-
 def add_answer_suffix(user: str) -> str:
     """A user's free text with the answer instruction that `render_question` gives a question of its form.
 
@@ -169,36 +147,6 @@ def add_answer_suffix(user: str) -> str:
     options = letters[letters.rfind("A") :]
     has_options = len(options) > 1 and string.ascii_uppercase.startswith(options)
     return f"{user}\n{CHOICE_SUFFIX if has_options else SHORT_ANSWER_SUFFIX}"
-
-
-def chat_prompt(user: str, *, num_images: int = 1, system: str | None = None) -> str:
-    """The prompt of a first turn, ready for a response: `USER: <image>\\n{user} ASSISTANT:`, after the system text.
-
-    Text from outside cannot smuggle in the image token: it is removed from `user`.
-    """
-    before = "" if system is None else f"{clean_text(system)} "
-    return f"{before}USER: {image_header(num_images)}{clean_text(user)} ASSISTANT:"
-
-
-def dialogue_prompt(turns: Sequence[tuple[str, int, str | None]], system: str | None = None) -> str:
-    """The prompt of a dialogue, as training lays it out. A turn is (user's text, number of images, reply or None)."""
-    parts = []
-    for index, (user, num_images, reply) in enumerate(turns):
-        parts.append(chat_prompt(user, num_images=num_images, system=None if index else system))
-        if reply is not None:
-            parts.append(f" {clean_text(reply)}{END_TOKEN}")
-    return "".join(parts)
-
-
-def image_header(num_images: int) -> str:
-    return f"{IMAGE_TOKEN}\n" * num_images
-
-
-def clean_text(text: str) -> str:
-    """Text without the special tokens that would change the meaning of a prompt."""
-    while (cleaned := text.replace(IMAGE_TOKEN, "").replace(END_TOKEN, "")) != text:
-        text = cleaned  # taking one out can put another together: <ima<image>ge>
-    return text
 
 
 def answer_text(question: Question) -> str | None:

@@ -14,7 +14,7 @@ from inbol_ray.config.machines import EngineConfig
 from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.config.section import Section
 from inbol_ray.config.training import CaDpoConfig, LoraSettings, MethodConfig
-from inbol_ray.plan.shapes import ModelShape
+from inbol_ray.models.shape import ModelShape
 from inbol_ray.runtime.work import Work
 from inbol_ray.sampling.engine_settings import num_batched_tokens
 

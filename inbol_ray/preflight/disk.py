@@ -5,11 +5,12 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from transformers import AutoConfig, LlavaConfig
+from transformers import AutoConfig, PreTrainedConfig
 
 from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.config.training import MethodConfig
 from inbol_ray.errors import ResourcesError
+from inbol_ray.models.parts import parts_of
 from inbol_ray.plan.page import short
 from inbol_ray.plan.workload import build_work
 from inbol_ray.preflight.folder import build_without_weights, checkpoint_folder
@@ -51,14 +52,14 @@ def check_disk(config: PipelineConfig, stages: Sequence[Stage], store: Store) ->
         )
 
 
-def _training_bytes(method: MethodConfig, config: LlavaConfig) -> tuple[int, int]:
+def _training_bytes(method: MethodConfig, config: PreTrainedConfig) -> tuple[int, int]:
     """`training_bytes` of the very model that trains."""
     model = build_without_weights(config)
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
     if method.lora is not None:
         model = build_without_weights(config, method)
     elif not method.train_vision_tower:
-        model.model.vision_tower.requires_grad_(False)
+        parts_of(model).vision_tower.requires_grad_(False)
     num_trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     return training_bytes(method, num_parameters, num_trained, (config.dtype or model.dtype).itemsize)
 

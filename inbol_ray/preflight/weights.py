@@ -6,17 +6,17 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from transformers import LlavaConfig, LlavaForConditionalGeneration
+from transformers import PreTrainedConfig
 
 from inbol_ray.errors import CheckpointError
-from inbol_ray.training.fsdp import describe_unfit_weights
+from inbol_ray.models import family_of_type
+from inbol_ray.models.loading import describe_unfit_weights
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 PICKLED = ("*.bin", "*.pt", "*.pth")
-TOWER, TOWER_IN_VLLM = "vision_tower.", "vision_tower.vision_model."
 
 
-def weight_problems(folder: Path, config: LlavaConfig, *, may_download: bool) -> list[str]:
+def weight_problems(folder: Path, config: PreTrainedConfig, *, may_download: bool) -> list[str]:
     """One line for each problem. With `may_download`, of a hub name, files that are not here yet are no problem."""
     try:
         tensors = _read_headers(folder, may_download)
@@ -27,12 +27,8 @@ def weight_problems(folder: Path, config: LlavaConfig, *, may_download: bool) ->
     problems = []
     if unfit := describe_unfit_weights(_match_names(config, tensors)):
         problems.append(f"{folder}: {unfit}")
-    foreign = [name for name in tensors if TOWER in name and TOWER_IN_VLLM not in name]
-    if foreign:
-        problems.append(
-            f"{folder}: {foreign[0]} is a name that vLLM does not read, expected {TOWER_IN_VLLM}* as in the hub's "
-            "layout; rename the tensors, then load and save the model once with transformers"
-        )
+    if foreign := family_of_type(config.model_type).tensor_name_problem(tensors):
+        problems.append(f"{folder}: {foreign}")
     return problems
 
 
@@ -91,16 +87,20 @@ def _read_header(path: Path) -> dict[str, torch.Tensor]:
         raise CheckpointError(f"{path}: no whole safetensors file ({error}); {mend}") from None
 
 
-def _match_names(config: LlavaConfig, tensors: Mapping[str, torch.Tensor | None]) -> dict:
+def _match_names(config: PreTrainedConfig, tensors: Mapping[str, torch.Tensor | None]) -> dict:
     """transformers' own loading info: which of the model's weights these tensors leave out, which have another shape."""
     known = {name: torch.empty(0, device="meta") if tensor is None else tensor for name, tensor in tensors.items()}
-    _, loaded = LlavaForConditionalGeneration.from_pretrained(
-        None,
-        config=config,
-        state_dict=known,
-        device_map="meta",
-        ignore_mismatched_sizes=True,
-        output_loading_info=True,
+    _, loaded = (
+        family_of_type(config.model_type)
+        .model_class()
+        .from_pretrained(
+            None,
+            config=config,
+            state_dict=known,
+            device_map="meta",
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
     )
     if None in tensors.values():
         loaded["mismatched_keys"] = []

@@ -8,7 +8,7 @@ Each stage is declared beside its function, and that is the only place that says
 `inbol_ray.pipeline.build_stages` puts the stages of a configuration together. A stage's artifact is named after the
 SHA-256 of its name, its version, its settings (all that are not `RunOnly`) and the fingerprints of what it reads. So a
 finished artifact is found again however the code was moved, and whoever changes what a stage computes raises its
-version: golden outputs in `tests/runtime/` fail until that is done.
+version: golden outputs in `tests/golden/` fail until that is done.
 """
 
 import hashlib

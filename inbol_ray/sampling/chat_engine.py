@@ -37,7 +37,7 @@ class EngineDead(Exception):
 
 @dataclass(frozen=True)
 class Prompt:
-    """A chat prompt (`prompts.dialogue_prompt`), its images in order, and the name of a LoRA adapter."""
+    """A chat prompt (`models.ChatLayout.dialogue`), its images in order, and the name of a LoRA adapter."""
 
     text: str
     images: Sequence[Image.Image] = ()

@@ -16,13 +16,15 @@ def check_checkpoint(checkpoint: str) -> None:
     """Raise CheckpointError for a local folder without what an engine needs; hub names pass."""
     if not os.path.isdir(checkpoint):
         if os.path.isabs(checkpoint):
-            raise CheckpointError(f"{checkpoint}: no such folder; expected a llava-hf model folder or a hub name")
+            raise CheckpointError(
+                f"{checkpoint}: no such folder; expected a model folder in the hub's layout or a hub name"
+            )
         return
     for name in ("config.json", "tokenizer_config.json", "processor_config.json"):
         alternatives = (name, "preprocessor_config.json") if name.startswith("processor") else (name,)
         if not any(os.path.exists(os.path.join(checkpoint, option)) for option in alternatives):
             raise CheckpointError(
-                f"{checkpoint}: {name} is missing; expected a llava-hf folder with weights, tokenizer and processor. "
+                f"{checkpoint}: {name} is missing; expected a folder in the hub's layout with weights, tokenizer and processor. "
                 "Save the processor beside the model (processor.save_pretrained)"
             )
 

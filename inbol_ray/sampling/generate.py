@@ -5,7 +5,7 @@ requests -> blocks (`parts`) -> [renderer actors] -> [engine actors, several blo
 Confidence sampling, question writing, judging and evaluation all call `generate`; only prompts and decoding differ.
 
 - In: tables in the order that the output shall have, with `id`, `checkpoint` (rows of one checkpoint side by side),
-  `prompt` (`prompts.chat_prompt`), `images` (references) and any other columns, which come out again unchanged. They may
+  `prompt` (`models.ChatLayout.prompt`), `images` (references) and any other columns, which come out again unchanged. They may
   come as a stream: neither requests nor replies are ever all in memory.
 - Key: everything that the replies depend on. A call that is killed and made again with the same key goes on from its
   finished blocks; another key starts afresh beside them.

@@ -17,15 +17,14 @@ from math import exp
 from typing import Any
 
 from inbol_ray.method.prompts import CURRENT_REFUSALS
+from inbol_ray.models import ChatLayout, family_of_type
 
-_BEFORE_REPLY = "ASSISTANT:"
 
-
-def refusal_openers(tokenizer) -> list[int]:
+def refusal_openers(tokenizer, chat: ChatLayout) -> list[int]:
     """Ids of the tokens that start a refusal template after the prompt's last word, without repeats."""
-    start = len(tokenizer(_BEFORE_REPLY, add_special_tokens=False).input_ids)
+    start = len(tokenizer(chat.before_reply, add_special_tokens=False).input_ids)
     ids = (
-        tokenizer(f"{_BEFORE_REPLY} {refusal}", add_special_tokens=False).input_ids[start]
+        tokenizer(f"{chat.before_reply} {refusal}", add_special_tokens=False).input_ids[start]
         for refusal in CURRENT_REFUSALS
     )
     return list(dict.fromkeys(ids))
@@ -48,7 +47,8 @@ class FirstToken:
 
         params = SamplingParams()
         params.update_from_generation_config(model_config.try_get_generation_config(), tokenizer.eos_token_id)
-        return cls(refusal_openers(tokenizer), sorted(params.all_stop_token_ids))
+        chat = family_of_type(model_config.hf_config.model_type).chat
+        return cls(refusal_openers(tokenizer, chat), sorted(params.all_stop_token_ids))
 
     def watched(self) -> dict[str, Any]:
         """SamplingParams of a reply that may open as it likes, for `answer_probability`."""

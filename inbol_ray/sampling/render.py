@@ -13,7 +13,7 @@ from typing import Any
 
 from inbol_ray.config.machines import EngineConfig
 from inbol_ray.images import ImageError, checkpoint_pad_colour, load_images, pixel_rule
-from inbol_ray.method.prompts import IMAGE_TOKEN
+from inbol_ray.models import family_of
 from inbol_ray.pixels import PixelRule
 from inbol_ray.sampling.engine_settings import engine_args
 from inbol_ray.store.local_copies import local_copy
@@ -49,6 +49,7 @@ class Renderer:
             cache_config=CacheConfig(enable_prefix_caching=True),  # images are named by what they show
         )
         self._renderer = renderer_from_config(vllm_config)
+        self._image_token = family_of(folder).chat.image_token
         self._pad_colour = checkpoint_pad_colour(folder)
 
     def render(self, rows: Sequence[Mapping]) -> list[EngineInput | Refusal]:
@@ -59,10 +60,10 @@ class Renderer:
         from vllm.exceptions import VLLMClientError
         from vllm.renderers.inputs.preprocess import parse_model_prompt
 
-        placeholders = prompt.count(IMAGE_TOKEN)
+        placeholders = prompt.count(self._image_token)
         if placeholders != len(references):
             return Refusal(
-                "prompt_refused", f"the prompt has {placeholders} {IMAGE_TOKEN} for {len(references)} images"
+                "prompt_refused", f"the prompt has {placeholders} {self._image_token} for {len(references)} images"
             )
         try:
             images = load_images(references, self._pad_colour, rule)

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from inbol_ray.config.model import PromptConfig
-from inbol_ray.method.prompts import add_answer_suffix, dialogue_prompt
+from inbol_ray.method.prompts import add_answer_suffix
+from inbol_ray.models import DEFAULT_FAMILY, Turn
 from inbol_ray.serving.schema import ImagePart, Message, RequestError, TextPart
 
 MAX_IMAGES = 1
@@ -14,7 +15,7 @@ MAX_IMAGES = 1
 class Dialogue:
     """The turns as (user's text, number of images, reply or None), and the client's own system text."""
 
-    turns: Sequence[tuple[str, int, str | None]]
+    turns: Sequence[Turn]
     system: str | None
     """Stands in place of `prompts.system`; an empty one leaves it out, None means that the client gave none."""
     image_urls: Sequence[str]
@@ -37,12 +38,12 @@ def read_dialogue(messages: Sequence[Message]) -> Dialogue:
 
 
 def write_prompt(dialogue: Dialogue, prompts: PromptConfig) -> str:
-    """The prompt, asked as `prompts` says: a single question under its settings is `prompts.question_prompt`."""
+    """The prompt, asked as `prompts` says: a single question under its settings is `models.question_prompt`."""
     turns = dialogue.turns
     if prompts.answer_suffix:
         turns = [(add_answer_suffix(user), num_images, reply) for user, num_images, reply in turns]
     system = prompts.system if dialogue.system is None else dialogue.system or None
-    return dialogue_prompt(turns, system)
+    return DEFAULT_FAMILY.chat.dialogue(turns, system)
 
 
 def _text(message: Message) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from inbol_ray.config.machines import EngineConfig
 from inbol_ray.config.serving import ServingConfig
 from inbol_ray.images import ImageError, decode_image
-from inbol_ray.method.prompts import chat_prompt
+from inbol_ray.models import DEFAULT_FAMILY
 from inbol_ray.sampling.chat_engine import ChatEngine, EngineDead, Prompt, PromptRefused, ReplyOptions
 from inbol_ray.serving.answer import Event, Work, answer
 from inbol_ray.serving.schema import RequestError
@@ -90,7 +90,9 @@ class Engines:
         """Whether a checkpoint's engine can answer now: it writes one token as proof."""
         try:
             async with asyncio.timeout(PROBE_TIMEOUT_S):
-                await self._engines[checkpoint].complete(Prompt(chat_prompt("Ready?", num_images=0)), ReplyOptions(1))
+                await self._engines[checkpoint].complete(
+                    Prompt(DEFAULT_FAMILY.chat.prompt("Ready?", num_images=0)), ReplyOptions(1)
+                )
         except (TimeoutError, EngineDead):
             return False
         return True

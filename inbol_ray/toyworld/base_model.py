@@ -25,6 +25,7 @@ from transformers.conversion_mapping import get_model_conversion_mapping
 
 from inbol_ray.config.model import PromptConfig, ToyBaseModel
 from inbol_ray.method import prompts
+from inbol_ray.models.llava import LLAVA
 from inbol_ray.toyworld import questions, scenes
 from inbol_ray.toyworld.instruct import CAPTION_PROMPT
 from inbol_ray.toyworld.scenes import IMAGE_PX, NUM_CELLS
@@ -59,7 +60,7 @@ def build_processor(prompt_config: PromptConfig) -> LlavaProcessor:
         patch_size=scenes.CELL_PX,
         vision_feature_select_strategy="default",
         num_additional_image_tokens=1,
-        chat_template=prompts.CHAT_TEMPLATE,
+        chat_template=LLAVA.chat.template,
     )
 
 

@@ -6,7 +6,7 @@ import posixpath
 import yaml
 
 from inbol_ray.config.training import CaDpoConfig
-from inbol_ray.method.prompts import chat_prompt
+from inbol_ray.models import DEFAULT_FAMILY
 from inbol_ray.runtime.stage import StageContext
 from inbol_ray.store.artifacts import Store, home_of
 from inbol_ray.store.lineage import walk_lineage
@@ -54,7 +54,7 @@ def render_card(context: StageContext, init_checkpoint: str, metrics: dict, libr
             "Data for a model is built from what that model knows: use it with no other.\n",
             "## Prompt\n",
             "Trained on prompts of this form, with pictures padded to a square, as the processor in this folder does:\n",
-            f"```\n{chat_prompt('{question}', system=settings.system)}\n```\n",
+            f"```\n{DEFAULT_FAMILY.chat.prompt('{question}', system=settings.system)}\n```\n",
             "## Lineage\n",
             f"Started from `{init_checkpoint}`, seed {settings.seed}; {dropped} training rows were dropped.\n",
             _table(("artifact", "made", "git commit", "counts"), _lineage(context)),

@@ -10,18 +10,9 @@ from dataclasses import dataclass
 import torch
 
 from inbol_ray.errors import DataError
-from inbol_ray.method.prompts import END_TOKEN, IMAGE_TOKEN, chat_prompt, clean_text
+from inbol_ray.models import ChatLayout
 
 IGNORED = -100
-
-
-def count_image_tokens(processor) -> int:
-    """Image tokens that an image occupies, asked from the processor itself (LLaVA-1.5: 576)."""
-    from PIL import Image
-
-    blank = Image.new("RGB", (64, 64))
-    ids = processor(images=blank, text=IMAGE_TOKEN).input_ids[0]
-    return list(ids).count(processor.tokenizer.convert_tokens_to_ids(IMAGE_TOKEN))
 
 
 @dataclass(frozen=True)
@@ -30,6 +21,7 @@ class TextEncoder:
 
     tokenizer: object
     num_image_tokens: int
+    chat: ChatLayout
     system: str | None = None
     """System text before the first turn (`prompts.system`)."""
 
@@ -40,13 +32,15 @@ class TextEncoder:
         """
         text, spans = "", []
         for index, turn in enumerate(turns):
-            text += self._prompt(turn["user"], num_images) if index == 0 else chat_prompt(turn["user"], num_images=0)
+            text += (
+                self._prompt(turn["user"], num_images) if index == 0 else self.chat.prompt(turn["user"], num_images=0)
+            )
             start = len(text)
-            text += f" {clean_text(turn['assistant'])}{END_TOKEN}"
+            text += self.chat.reply(turn["assistant"])
             spans.append((start, len(text)))
         # Offsets are those of the unexpanded text; each image token is widened afterwards.
         encoding = self.tokenizer(text, return_offsets_mapping=True)
-        image_id = self.tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
+        image_id = self.tokenizer.convert_tokens_to_ids(self.chat.image_token)
         ids, labels = [], []
         span = 0
         for token, (begin, end) in zip(encoding.input_ids, encoding.offset_mapping, strict=True):
@@ -63,7 +57,7 @@ class TextEncoder:
 
     def max_length(self, texts: Sequence[str], num_images: int) -> int:
         """Tokens that these user texts and responses cannot exceed: a byte each, and the chat template around them."""
-        template = len(self._prompt("", num_images).encode()) + len(END_TOKEN)
+        template = len(self._prompt("", num_images).encode()) + len(self.chat.reply("").encode())
         return sum(len(text.encode()) + template for text in texts) + num_images * self.num_image_tokens
 
     def encode_prompt(self, user: str, num_images: int) -> list[int]:
@@ -74,7 +68,7 @@ class TextEncoder:
         if response is None:
             return []
         prompt = self.encode_prompt(user, num_images)
-        text = f"{self._prompt(user, num_images)} {clean_text(response)}{END_TOKEN}"
+        text = self._prompt(user, num_images) + self.chat.reply(response)
         whole = self._widen(self.tokenizer(text).input_ids)
         if whole[: len(prompt)] != prompt:
             raise DataError(
@@ -84,10 +78,10 @@ class TextEncoder:
         return whole[len(prompt) :]
 
     def _prompt(self, user: str, num_images: int) -> str:
-        return chat_prompt(user, num_images=num_images, system=self.system)
+        return self.chat.prompt(user, num_images=num_images, system=self.system)
 
     def _widen(self, ids: Sequence[int]) -> list[int]:
-        image_id = self.tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
+        image_id = self.tokenizer.convert_tokens_to_ids(self.chat.image_token)
         return [out for token in ids for out in ([token] * self.num_image_tokens if token == image_id else [token])]
 
 

@@ -1,6 +1,5 @@
 """A trained model as others load it: a merged Hugging Face folder, and beside it the PEFT adapter of a LoRA run."""
 
-import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -10,12 +9,12 @@ from pathlib import Path
 import torch.distributed as dist
 from torch import nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
-from transformers import AutoImageProcessor, LlavaImageProcessor
 
 from inbol_ray.config.training import TrainingConfig
-from inbol_ray.models.processors import FIELDS
+from inbol_ray.models import family_of
+from inbol_ray.models.loading import load_model, load_processor
 from inbol_ray.store.local_copies import written_to
-from inbol_ray.training.fsdp import add_adapter, load_model, load_processor
+from inbol_ray.training.fsdp import add_adapter
 
 MODEL, ADAPTER = "model", "adapter"
 PROCESSOR_FILES = (
@@ -84,38 +83,4 @@ def copy_processor(source: str, target: Path) -> None:
                 shutil.copy2(Path(source) / name, target / name)
     else:
         load_processor(source).save_pretrained(target)
-    _pad_in_processor(target)
-    _complete_processor_file(target, source)
-
-
-def _pad_in_processor(folder: Path) -> None:
-    """Change the image processor of a folder into transformers' LlavaImageProcessor with `do_pad`.
-
-    Those of the hub's llava-hf checkpoints resize the short side and cut off what is then outside the middle
-    (transformers issue 33175), so plain transformers and plain vLLM would show a model less than it was trained on.
-    """
-    cropping = AutoImageProcessor.from_pretrained(folder, trust_remote_code=False)
-    settings = cropping.to_dict()
-    del settings["image_processor_type"]
-    # A processor without a centre crop does not say so, and LlavaImageProcessor crops by default.
-    settings |= {"do_center_crop": bool(settings.get("do_center_crop")), "do_pad": True}
-    padding = json.loads(LlavaImageProcessor(**settings).to_json_string())
-    # transformers 5 keeps its settings in the processor's file, which then goes before an older separate one.
-    path = folder / "processor_config.json"
-    whole = json.loads(path.read_text()) if path.exists() else {}
-    if "image_processor" in whole:
-        whole["image_processor"] = padding
-    else:
-        path, whole = folder / "preprocessor_config.json", padding
-    path.write_text(json.dumps(whole, indent=2, sort_keys=True) + "\n")
-
-
-def _complete_processor_file(folder: Path, source: str) -> None:
-    """Write the fields of LlavaProcessor that the file of `source` lacks: plain transformers, unlike vLLM, reads no config.json."""
-    path = folder / "processor_config.json"
-    whole = json.loads(path.read_text()) if path.exists() else {}
-    if all(whole.get(name) is not None for name in FIELDS):
-        return
-    processor = load_processor(source)
-    whole |= {name: getattr(processor, name) for name in FIELDS} | {"processor_class": type(processor).__name__}
-    path.write_text(json.dumps(whole, indent=2, sort_keys=True) + "\n")
+    family_of(source).finish_processor(target, lambda: load_processor(source))

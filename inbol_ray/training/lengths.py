@@ -10,9 +10,10 @@ import pyarrow as pa
 import ray
 
 from inbol_ray.config.training import MethodConfig
+from inbol_ray.models import family_of
+from inbol_ray.models.loading import load_processor
 from inbol_ray.store.local_copies import local_copy
 from inbol_ray.training.batches import NUM_TOKENS, add_token_counts
-from inbol_ray.training.fsdp import load_processor
 from inbol_ray.training.objectives import Objective, build_objective
 
 ROWS_PER_TASK = 4096
@@ -57,4 +58,5 @@ _count_remotely = ray.remote(num_cpus=1)(_count_slice)
 @lru_cache(maxsize=1)
 def _load_objective(config: str, kind: type[MethodConfig], checkpoint: str, system: str | None) -> Objective:
     """By JSON, since configurations hold lists and cannot be hashed."""
-    return build_objective(kind.model_validate_json(config), load_processor(local_copy(checkpoint)), system)
+    folder = local_copy(checkpoint)
+    return build_objective(kind.model_validate_json(config), load_processor(folder), family_of(folder), system)

@@ -15,12 +15,14 @@ import torch.distributed as dist
 from pydantic import TypeAdapter
 
 from inbol_ray.config.training import MethodConfig, TrackingConfig
+from inbol_ray.models import family_of
+from inbol_ray.models.loading import load_processor
 from inbol_ray.store.local_copies import local_copy
 from inbol_ray.training.batches import idle_passes, shares_of
 from inbol_ray.training.checkpoint import TrainingState
 from inbol_ray.training.divergence import LossWatch, save_offending_batch
 from inbol_ray.training.export import export_model
-from inbol_ray.training.fsdp import load_processor, prepare_model, shard
+from inbol_ray.training.fsdp import prepare_model, shard
 from inbol_ray.training.micro_batches import MicroBatches
 from inbol_ray.training.objectives import build_objective
 from inbol_ray.training.optimizer_step import OptimizerStep, build_optimizer, learning_rate_factor
@@ -59,7 +61,7 @@ def train_worker(run_values: dict) -> None:
     torch.manual_seed(run.seed)  # the same fresh adapter on every worker
 
     init = local_copy(run.init_checkpoint)
-    objective = build_objective(config, load_processor(init), run.system)
+    objective = build_objective(config, load_processor(init), family_of(init), run.system)
     model = shard(prepare_model(init, config), config)
     reference = build_reference(model, init, config)
     optimizer = build_optimizer(model, config)

@@ -1,14 +1,17 @@
 """What is minimised: each objective turns rows into a batch, and a batch into a summed loss and its metrics."""
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import numpy as np
 import torch
+import transformers
 from torch import nn
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from inbol_ray.config.training import CaDpoConfig, SupervisedConfig
+from inbol_ray.errors import ConfigError
 from inbol_ray.images import load_image, pad_colour, pixel_rule
 from inbol_ray.method.losses import ca_dpo_loss, preferred_nll, response_token_nll, reward_margins
 from inbol_ray.method.packing import (
@@ -18,9 +21,10 @@ from inbol_ray.method.packing import (
     packed_attention_mask,
     packed_logps,
 )
+from inbol_ray.models import ModelFamily
+from inbol_ray.models.parts import base_of, parts_of
 from inbol_ray.rows import PAIRS, RESPONSES
-from inbol_ray.training.encode import IGNORED, TextEncoder, count_image_tokens, pad_conversations
-from inbol_ray.training.fsdp import base_of
+from inbol_ray.training.encode import IGNORED, TextEncoder, pad_conversations
 from inbol_ray.training.utilisation import BatchSize
 
 Batch = dict[str, torch.Tensor | list | int]
@@ -43,9 +47,9 @@ class Objective(ABC):
     gradient does not depend on how a batch is split.
     """
 
-    def __init__(self, processor, system: str | None) -> None:
+    def __init__(self, processor, family: ModelFamily, system: str | None) -> None:
         self.processor = processor
-        self.encoder = TextEncoder(processor.tokenizer, count_image_tokens(processor), system)
+        self.encoder = TextEncoder(processor.tokenizer, family.image_tokens(processor), family.chat, system)
         self.pad_id = processor.tokenizer.pad_token_id
 
     @abstractmethod
@@ -82,8 +86,8 @@ class Objective(ABC):
 class Supervised(Objective):
     """Cross-entropy on response tokens (paper section 3, IDK-IT; also the SFT baseline and instruction tuning)."""
 
-    def __init__(self, processor, config: SupervisedConfig, system: str | None) -> None:
-        super().__init__(processor, system)
+    def __init__(self, processor, config: SupervisedConfig, family: ModelFamily, system: str | None) -> None:
+        super().__init__(processor, family, system)
 
     def row_length(self, row: dict) -> int:
         return len(self.encoder.encode_conversation(row["turns"], len(row["images"]))[0])
@@ -125,8 +129,8 @@ class Supervised(Objective):
 class CaDpo(Objective):
     """Confidence-aware DPO on packed rows (paper section 3)."""
 
-    def __init__(self, processor, config: CaDpoConfig, system: str | None) -> None:
-        super().__init__(processor, system)
+    def __init__(self, processor, config: CaDpoConfig, family: ModelFamily, system: str | None) -> None:
+        super().__init__(processor, family, system)
         self.beta = config.beta
         self.nll_weight = config.nll_weight
 
@@ -217,13 +221,19 @@ def response_logps(model: nn.Module, batch: Batch, features: ImageFeatures | Non
 def frozen_image_features(model: nn.Module, pixel_values: torch.Tensor) -> ImageFeatures | None:
     """Image features that policy and reference share, without gradient; None where vision tower or projector train.
 
+    Raises ConfigError for a transformers whose models take no image features: they would ignore them without a word.
     They are computed anew in each epoch: the tower is 1.1 to 1.5% of a step's operations in LLaVA-1.5-7B (with and
     without activation checkpointing), 3% in `make bench-training`, and its output is 1.2 MB an image, a JPEG 0.1 MB.
     """
-    llava = base_of(model).model
-    for module in (llava.vision_tower, llava.multi_modal_projector):
+    parts = parts_of(model)
+    for module in (parts.vision_tower, parts.projector):
         if any(parameter.requires_grad for parameter in module.parameters()):
             return None
+    if "mm_encoder_outputs" not in inspect.signature(type(base_of(model)).forward).parameters:
+        raise ConfigError(
+            f"transformers {transformers.__version__} is too old: its {type(base_of(model)).__name__} takes no "
+            "mm_encoder_outputs and would train without its pictures; install at least 5.19"
+        )
     with torch.no_grad():
         return model.get_image_features(pixel_values=pixel_values, return_dict=True).pooler_output
 
@@ -237,6 +247,8 @@ def _float_columns(rows: list[dict], columns: tuple[str, ...]) -> torch.Tensor:
     return torch.tensor(np.asarray([[row[column] for column in columns] for row in rows], dtype=np.float32))
 
 
-def build_objective(config: SupervisedConfig | CaDpoConfig, processor, system: str | None = None) -> Objective:
+def build_objective(
+    config: SupervisedConfig | CaDpoConfig, processor, family: ModelFamily, system: str | None = None
+) -> Objective:
     """`system` is the text before the first turn of every row (`prompts.system`)."""
-    return (CaDpo if config.kind == "ca_dpo" else Supervised)(processor, config, system)
+    return (CaDpo if config.kind == "ca_dpo" else Supervised)(processor, config, family, system)

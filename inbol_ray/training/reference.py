@@ -4,7 +4,8 @@ import torch
 from torch import nn
 
 from inbol_ray.config.training import CaDpoConfig, MethodConfig
-from inbol_ray.training.fsdp import load_model, shard
+from inbol_ray.models.loading import load_model
+from inbol_ray.training.fsdp import shard
 from inbol_ray.training.objectives import Batch, ImageFeatures, Reference, response_logps
 
 

@@ -10,10 +10,11 @@ import ray.data
 import torch
 
 from inbol_ray.config.training import CaDpoConfig
+from inbol_ray.models import family_of
+from inbol_ray.models.loading import load_model, load_processor
 from inbol_ray.store.local_copies import job_storage, local_copy, written_to
 from inbol_ray.store.row_writer import write_rows
 from inbol_ray.store.storage import open_filesystem
-from inbol_ray.training.fsdp import load_model, load_processor
 from inbol_ray.training.objectives import REFERENCE_COLUMNS, build_objective, move_to, response_logps
 
 SCORES = pa.schema([("id", pa.string()), *((column, pa.float32()) for column in REFERENCE_COLUMNS)])
@@ -56,7 +57,7 @@ class ReferenceScorer:
     def __init__(self, checkpoint: str, config: CaDpoConfig, system: str | None = None) -> None:
         self.device = config.compute_device
         folder = local_copy(checkpoint)
-        self.objective = build_objective(config, load_processor(folder), system)
+        self.objective = build_objective(config, load_processor(folder), family_of(folder), system)
         self.model = load_model(folder).eval().to(self.device, getattr(torch, config.dtype))
 
     def __call__(self, columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -9,6 +9,7 @@ from inbol_ray.config.section import RunOnly, Section
 from inbol_ray.config.training import CaDpoConfig, MethodConfig, TrackingConfig
 from inbol_ray.images import IMAGES_VERSION
 from inbol_ray.method.preference_pairs import add_pair_weights
+from inbol_ray.method.prompts import PROMPTS_VERSION
 from inbol_ray.rows import Rejected
 from inbol_ray.runtime.stage import Stage, StageContext, present
 from inbol_ray.runtime.work import Sizes, Work
@@ -23,6 +24,8 @@ class TrainSettings(Section):
     training: MethodConfig
     base_model: BaseModelConfig
     images_version: int = IMAGES_VERSION
+    prompts_version: int = PROMPTS_VERSION
+    """Of the chat layout."""
     system: str | None
     """The text before the first turn of every row."""
     seed: int

@@ -16,7 +16,7 @@ from functools import cache
 import torch
 from torch import nn
 
-from inbol_ray.training.fsdp import PROJECTOR, base_of
+from inbol_ray.models.parts import base_of, parts_of
 
 _PEAK_SIZE = {"cuda": 8192, "cpu": 512}
 _PEAK_ROUNDS = 5
@@ -45,19 +45,19 @@ class ModelFlops:
     """
 
     def __init__(self, model: nn.Module, *, has_reference: bool) -> None:
-        base = base_of(model)
+        base, parts = base_of(model), parts_of(model)
         text, vision = base.config.text_config, base.config.vision_config
         references = int(has_reference)
-        layers, head = _Weights(base.model.language_model), _Weights(base.lm_head)
+        layers, head = _Weights(parts.language_model), _Weights(parts.head)
         self.a_token = 4 * layers.all + 2 * layers.trained + 2 * references * layers.base
         self.a_predictor = (4 + 2 * references) * head.all + 2 * head.trained
-        query_width = text.num_attention_heads * base.model.language_model.layers[0].self_attn.head_dim
+        query_width = text.num_attention_heads * parts.text_layers[0].self_attn.head_dim
         self.an_attended_pair = 4 * text.num_hidden_layers * query_width * (3 + references)
-        tower, projector = _Weights(base.model.vision_tower), _Weights(getattr(base.model, PROJECTOR))
+        tower, projector = _Weights(parts.vision_tower), _Weights(parts.projector)
         patches = (vision.image_size // vision.patch_size) ** 2
         attended = 4 * vision.num_hidden_layers * vision.hidden_size * (patches + 1) ** 2
         forward = 2 * (tower.linear * (patches + 1) + tower.convolved * patches) + attended
-        # LLaVA's projector sees the patches, not the class token.
+        # The projector sees the patches, not the class token.
         self.an_image = forward * (3 if tower.trained else 1) + patches * (6 * projector.trained or 2 * projector.all)
 
     def of(self, size: BatchSize) -> float:

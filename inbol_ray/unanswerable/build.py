@@ -19,7 +19,8 @@ from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.config.section import Section
 from inbol_ray.images import IMAGES_VERSION
 from inbol_ray.method.answerability import answerable_probability, is_unanswerable
-from inbol_ray.method.prompts import GENERATE_UNANSWERABLE, JUDGE_ANSWERABLE, PROMPTS_VERSION, chat_prompt
+from inbol_ray.method.prompts import GENERATE_UNANSWERABLE, JUDGE_ANSWERABLE, PROMPTS_VERSION
+from inbol_ray.models import DEFAULT_FAMILY
 from inbol_ray.rows import QUESTION, Question, Rejected
 from inbol_ray.runtime.stage import Stage, StageContext, present
 from inbol_ray.runtime.work import ROW_BYTES, Sizes, Work
@@ -132,7 +133,8 @@ def _write_questions(
         {
             "id": [source.id for source in sources],
             "checkpoint": [checkpoint] * len(sources),
-            "prompt": [chat_prompt(GENERATE_UNANSWERABLE, system=context.settings.prompts.system)] * len(sources),
+            "prompt": [DEFAULT_FAMILY.chat.prompt(GENERATE_UNANSWERABLE, system=context.settings.prompts.system)]
+            * len(sources),
             "images": [source.images[:1] for source in sources],
         }
     )
@@ -179,7 +181,9 @@ def _judge(
             "id": [row.id for row in candidates],
             "checkpoint": [checkpoint] * len(candidates),
             "prompt": [
-                chat_prompt(JUDGE_ANSWERABLE.format(question=row.question), system=context.settings.prompts.system)
+                DEFAULT_FAMILY.chat.prompt(
+                    JUDGE_ANSWERABLE.format(question=row.question), system=context.settings.prompts.system
+                )
                 for row in candidates
             ],
             "images": [row.images for row in candidates],

@@ -39,7 +39,8 @@ def population(trained_model, tmp_path_factory):
     from inbol_ray.config.machines import EngineConfig, StorageConfig
     from inbol_ray.config.model import PromptConfig
     from inbol_ray.corpora.source import CorpusSource, read_rows
-    from inbol_ray.method.prompts import chat_prompt, render_question
+    from inbol_ray.method.prompts import render_question
+    from inbol_ray.models import DEFAULT_FAMILY
     from inbol_ray.sampling.chat_engine import SAMPLE_TEMPERATURE, agreement_rate
     from inbol_ray.sampling.vllm_engine import Decoding
     from inbol_ray.scoring.outcome import judge_reply
@@ -59,7 +60,7 @@ def population(trained_model, tmp_path_factory):
         )
     ]
     prompts = PromptConfig(answer_suffix=False)
-    rows = [{"prompt": chat_prompt(render_question(q, prompts)), "images": q.images} for q in questions]
+    rows = [{"prompt": DEFAULT_FAMILY.chat.prompt(render_question(q, prompts)), "images": q.images} for q in questions]
     seeds = [number * NUM_SAMPLES for number in range(len(rows))]
     decoding = Decoding(1 + NUM_SAMPLES, SAMPLE_TEMPERATURE, 16, force_first=True)
     found = engine_replies(trained_model, rows, seeds, EngineConfig(), decoding)

@@ -13,8 +13,9 @@ from inbol_ray.confidence.estimate import estimate_confidence
 from inbol_ray.confidence.judging import judge_samples
 from inbol_ray.config.load import load_config
 from inbol_ray.method.classes import classify
-from inbol_ray.method.prompts import chat_prompt, draw_index, render_question
+from inbol_ray.method.prompts import draw_index, render_question
 from inbol_ray.method.stopping import replay
+from inbol_ray.models import DEFAULT_FAMILY
 from inbol_ray.rows import QUESTION, Question
 from inbol_ray.sampling.checkpoints import model_digest
 from inbol_ray.sampling.generate import SEED_RANGE
@@ -29,8 +30,8 @@ def decided_llava(tiny_llava, tmp_path_factory):
     """The tiny model with larger logits: its likeliest first token has a probability of 0.6 to 0.9."""
     import torch
 
+    from inbol_ray.models.loading import load_model
     from inbol_ray.training.export import copy_processor
-    from inbol_ray.training.fsdp import load_model
 
     model = load_model(str(tiny_llava))
     with torch.no_grad():
@@ -45,7 +46,7 @@ def draw_all(model, questions, config):
     """All samples of each question, by a bare engine: rows as `judge_samples` takes them."""
     engine_config = config.engine.model_copy(update={"num_gpus_per_engine": 0})
     prompts = [
-        {"prompt": chat_prompt(render_question(question, config.prompts)), "images": question.images}
+        {"prompt": DEFAULT_FAMILY.chat.prompt(render_question(question, config.prompts)), "images": question.images}
         for question in questions
     ]
     seeds = [draw_index(question.id, SEED_RANGE, seed=config.seed) for question in questions]

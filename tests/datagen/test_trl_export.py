@@ -8,8 +8,9 @@ import pytest
 
 from inbol_ray.config.machines import StorageConfig
 from inbol_ray.datagen.trl_export import export_trl, write_file
-from inbol_ray.datagen.trl_rows import TRAINING_TEMPLATE, instruction_rows
+from inbol_ray.datagen.trl_rows import instruction_rows
 from inbol_ray.method.preference_pairs import add_pair_weights
+from inbol_ray.models import DEFAULT_FAMILY
 from inbol_ray.rows import CONVERSATION, KNOWLEDGE_CLASSES, PREFERENCE_SET
 
 
@@ -89,27 +90,28 @@ def test_a_later_turn_has_the_earlier_ones_in_its_prompt():
 
 
 def test_a_system_text_is_the_first_message_and_stands_as_in_our_prompts(data_folder, tiny_llava, tmp_path):
-    from inbol_ray.method.prompts import chat_prompt
-    from inbol_ray.training.fsdp import load_processor
+    from inbol_ray.models.loading import load_processor
 
     table = pq.read_table(data_folder / "idk.parquet").slice(0, 1)
     write_file(table, str(tmp_path / "idk"), StorageConfig(), "Be brief.")
     [row] = load(tmp_path, "idk", tmp_path / "cache")
     assert [message["role"] for message in row["prompt"]] == ["system", "user"]
-    said = load_processor(str(tiny_llava)).apply_chat_template(row["prompt"], chat_template=TRAINING_TEMPLATE)
-    assert said == "<s>" + chat_prompt("What is number 0?", num_images=0, system="Be brief.")
+    said = load_processor(str(tiny_llava)).apply_chat_template(
+        row["prompt"], chat_template=DEFAULT_FAMILY.chat.training_template
+    )
+    assert said == "<s>" + DEFAULT_FAMILY.chat.prompt("What is number 0?", num_images=0, system="Be brief.")
 
 
 def test_trl_trains_a_dpo_step_on_our_very_tokens(exported, tiny_llava, tmp_path, data_folder):
     from trl import DPOConfig, DPOTrainer
 
     from inbol_ray.config.training import CaDpoConfig
-    from inbol_ray.training.fsdp import load_model, load_processor
+    from inbol_ray.models.loading import load_model, load_processor
     from inbol_ray.training.objectives import build_objective
 
     rows = load(exported[0], "preferences", tmp_path / "cache")
     processor = load_processor(str(tiny_llava))
-    processor.chat_template = TRAINING_TEMPLATE
+    processor.chat_template = DEFAULT_FAMILY.chat.training_template
     settings = DPOConfig(
         output_dir=str(tmp_path / "out"),
         max_steps=1,
@@ -128,7 +130,7 @@ def test_trl_trains_a_dpo_step_on_our_very_tokens(exported, tiny_llava, tmp_path
         model=model, ref_model=reference, args=settings, processing_class=processor, train_dataset=rows
     )
     batch = trainer.data_collator([rows[0]])
-    objective = build_objective(CaDpoConfig(init_from="original", learning_rate=1), processor)
+    objective = build_objective(CaDpoConfig(init_from="original", learning_rate=1), processor, DEFAULT_FAMILY)
     prefix, responses = objective.encode(
         add_pair_weights(pq.read_table(data_folder / "preferences.parquet")).to_pylist()[0]
     )
@@ -149,13 +151,13 @@ def test_trl_trains_an_sft_step_on_our_very_tokens(exported, tiny_llava, tmp_pat
     from trl import SFTConfig, SFTTrainer
 
     from inbol_ray.config.training import SupervisedConfig
+    from inbol_ray.models.loading import load_model, load_processor
     from inbol_ray.training.encode import IGNORED
-    from inbol_ray.training.fsdp import load_model, load_processor
     from inbol_ray.training.objectives import build_objective
 
     rows = load(exported[0], "idk", tmp_path / "cache")
     processor = load_processor(str(tiny_llava))
-    processor.chat_template = TRAINING_TEMPLATE
+    processor.chat_template = DEFAULT_FAMILY.chat.training_template
     settings = SFTConfig(
         output_dir=str(tmp_path / "out"),
         max_steps=1,
@@ -172,7 +174,9 @@ def test_trl_trains_an_sft_step_on_our_very_tokens(exported, tiny_llava, tmp_pat
         model=load_model(str(tiny_llava)), args=settings, processing_class=processor, train_dataset=rows
     )
     batch = trainer.data_collator([rows[0]])
-    objective = build_objective(SupervisedConfig(init_from="original", learning_rate=1, data="idk"), processor)
+    objective = build_objective(
+        SupervisedConfig(init_from="original", learning_rate=1, data="idk"), processor, DEFAULT_FAMILY
+    )
     ids, labels = objective.encoder.encode_conversation(instruction(0, "")["turns"], 1)
     assert batch["input_ids"][0].tolist() == ids and batch["labels"][0].tolist() == labels
     assert labels.count(IGNORED) < len(labels)
@@ -200,6 +204,6 @@ def test_ray_data_writes_all_parts_to_folders_and_stores(data_folder, s3_bucket,
     }
     assert all((folder / name).read_bytes() == (stored / name).read_bytes() for name in files)
     assert len(load(stored, "sft", tmp_path / "cache")) == 4
-    assert (stored / "chat_template.jinja").read_text() == TRAINING_TEMPLATE
+    assert (stored / "chat_template.jinja").read_text() == DEFAULT_FAMILY.chat.training_template
     [refused] = pq.read_table(stored / "rejected.parquet").to_pylist()
     assert (refused["id"], refused["reason"]) == ("row6", "unreadable_image")

@@ -9,7 +9,7 @@ from inbol_ray.config.endpoint import EndpointConfig
 from inbol_ray.config.load import load_config
 from inbol_ray.config.machines import StorageConfig
 from inbol_ray.endpoints.answer import answer_requests
-from inbol_ray.method.prompts import chat_prompt
+from inbol_ray.models import DEFAULT_FAMILY
 from inbol_ray.sampling.parts import list_parts
 from inbol_ray.sampling.vllm_engine import Decoding
 from tests.serving.conftest import KEY, MODEL, running_server
@@ -22,7 +22,8 @@ TOO_LONG = "word " * 5000
 def engine(tiny_llava, scene_images):
     """Texts and log-probabilities by question, straight from the engine."""
     rows = [
-        {"prompt": chat_prompt(text), "images": [image]} for text, image in zip(QUESTIONS, scene_images, strict=True)
+        {"prompt": DEFAULT_FAMILY.chat.prompt(text), "images": [image]}
+        for text, image in zip(QUESTIONS, scene_images, strict=True)
     ]
     config = load_config(["--config", serving.CONFIG]).engine
     replies = engine_replies(str(tiny_llava), rows, [0] * len(rows), config, Decoding(num_logprobs=0))

@@ -30,7 +30,8 @@ from inbol_ray.evaluation import replies
 from inbol_ray.evaluation.benchmark_scores import score_benchmarks
 from inbol_ray.evaluation.predict import predict
 from inbol_ray.images import read_image_bytes
-from inbol_ray.method.prompts import SHORT_ANSWER_SUFFIX, chat_prompt
+from inbol_ray.method.prompts import SHORT_ANSWER_SUFFIX
+from inbol_ray.models import DEFAULT_FAMILY
 from inbol_ray.rows import PREDICTION, Question
 from inbol_ray.sampling.in_hand import reply_table
 from inbol_ray.sampling.parts import open_parts
@@ -268,7 +269,7 @@ def test_a_new_benchmark_is_a_reader_and_a_line(run, corpora, tmp_path, monkeypa
     engine = Engine(lambda row: "Comb.")
     found = run(engine, ("riddles",), benchmarks=[benchmark])
     assert engine.calls[0]["prompt"].to_pylist() == [
-        chat_prompt("What has teeth?\n" + SHORT_ANSWER_SUFFIX, num_images=0)
+        DEFAULT_FAMILY.chat.prompt("What has teeth?\n" + SHORT_ANSWER_SUFFIX, num_images=0)
     ]
     assert [row["outcome"] for row in found.values()] == ["correct"]
     (scored,) = score_benchmarks(pa.Table.from_pylist(list(found.values()), schema=PREDICTION), ClassConfig())
@@ -331,7 +332,7 @@ def test_an_endpoint_gets_the_words_and_images_that_a_checkpoint_gets(run, corpo
         images = [] if isinstance(content, str) else [part["image_url"]["url"] for part in content[:-1]]
         told = body["messages"][0]["content"] if len(body["messages"]) > 1 else None
         data = [base64.b64decode(image.partition(",")[2]) for image in images]
-        sent.append((chat_prompt(user, num_images=len(images), system=told), data))
+        sent.append((DEFAULT_FAMILY.chat.prompt(user, num_images=len(images), system=told), data))
         assert (body["max_tokens"], body["temperature"]) == (16, 0)
     (call,) = engine.calls
     asked = [(row["prompt"], [read_image_bytes(one) for one in row["images"]]) for row in call.to_pylist()]

@@ -27,10 +27,12 @@ from transformers import (
 )
 
 from inbol_ray.config.schema import PipelineConfig
+from inbol_ray.models.loading import load_processor
+from inbol_ray.models.registry import family_of
 from inbol_ray.rows import CONVERSATION, KNOWLEDGE_CLASSES, PREFERENCE_SET
 from inbol_ray.toyworld.base_model import save_new_model
 from inbol_ray.training.batches import MICRO_BATCH, STEP, plan_batches
-from inbol_ray.training.fsdp import load_processor, prepare_model
+from inbol_ray.training.fsdp import prepare_model
 from inbol_ray.training.micro_batches import MicroBatches
 from inbol_ray.training.objectives import build_objective, response_logps
 from inbol_ray.training.optimizer_step import OptimizerStep, build_optimizer, learning_rate_factor
@@ -76,7 +78,7 @@ def train(config: PipelineConfig, method: str, folder: Path, checkpoint: str) ->
     context = stage_context(folder / method, config, method, data=folder / "data")
     rows = _drop_long(context, _read_rows(context), checkpoint)
     shares, num_steps = plan_batches(rows, training, config.seed)
-    objective = build_objective(training, load_processor(checkpoint), context.settings.system)
+    objective = build_objective(training, load_processor(checkpoint), family_of(checkpoint), context.settings.system)
     model = prepare_model(checkpoint, training).double()
     frozen = prepare_model(checkpoint, training).double().requires_grad_(False).eval()
 

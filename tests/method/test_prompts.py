@@ -8,11 +8,9 @@ from inbol_ray.method.prompts import (
     PLAIN,
     TEMPLATES,
     add_answer_suffix,
-    chat_prompt,
-    dialogue_prompt,
-    question_prompt,
     render_question,
 )
+from inbol_ray.models import DEFAULT_FAMILY, question_prompt
 from inbol_ray.rows import Question
 
 SHORT = "\nAnswer the question using a single word or phrase."
@@ -115,8 +113,8 @@ def test_the_instructions_can_be_left_out():
 
 
 def test_chat_layout():
-    assert chat_prompt("What is it?") == "USER: <image>\nWhat is it? ASSISTANT:"
-    assert chat_prompt("a<image>b</s>", num_images=2) == "USER: <image>\n<image>\nab ASSISTANT:"
+    assert DEFAULT_FAMILY.chat.prompt("What is it?") == "USER: <image>\nWhat is it? ASSISTANT:"
+    assert DEFAULT_FAMILY.chat.prompt("a<image>b</s>", num_images=2) == "USER: <image>\n<image>\nab ASSISTANT:"
 
 
 @pytest.mark.parametrize("name", ["vicuna_v1", "llava_v1"])
@@ -124,10 +122,10 @@ def test_a_system_text_stands_before_the_first_turn_alone(name):
     """LLaVA-1.5's own layout: system text, blank, then the turns (llava/conversation.py, SeparatorStyle.TWO)."""
     prompts = PromptConfig(system=name)
     assert prompts.system == SYSTEM_TEXTS[name] and prompts.system.startswith("A chat between a curious ")
-    bare = question_prompt(ask("gqa"), PromptConfig())
+    bare = question_prompt(DEFAULT_FAMILY, ask("gqa"), PromptConfig())
     assert bare == "USER: <image>\nWhat is it?" + SHORT + " ASSISTANT:"
-    assert question_prompt(ask("gqa"), prompts) == f"{prompts.system} {bare}"
-    dialogue = dialogue_prompt([("a", 1, "b"), ("c", 0, None)], prompts.system)
+    assert question_prompt(DEFAULT_FAMILY, ask("gqa"), prompts) == f"{prompts.system} {bare}"
+    dialogue = DEFAULT_FAMILY.chat.dialogue([("a", 1, "b"), ("c", 0, None)], prompts.system)
     assert dialogue == f"{prompts.system} USER: <image>\na ASSISTANT: b</s>USER: c ASSISTANT:"
 
 

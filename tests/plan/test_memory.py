@@ -4,6 +4,7 @@ A CPU's allocator says nothing about CUDA's; the sums of trainings stand against
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from inbol_ray.config.load import load_config
 from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.config.training import CaDpoConfig, LoraSettings, SupervisedConfig
 from inbol_ray.errors import CheckpointError
+from inbol_ray.models.llava.shape import LLAVA_15_7B, LLAVA_15_13B
 from inbol_ray.pipeline import build_stages
 from inbol_ray.plan.memory import (
     GIB,
@@ -24,7 +26,7 @@ from inbol_ray.plan.memory import (
     trainable_parameters,
     training_footprint,
 )
-from inbol_ray.plan.shapes import LLAVA_15_7B, LLAVA_15_13B, SHAPES, read_shape, shape_of
+from inbol_ray.plan.shapes import SHAPES, read_shape, shape_of
 from inbol_ray.plan.workload import build_work
 from inbol_ray.runtime.work import Work
 
@@ -91,14 +93,15 @@ def test_adapter_parameters_are_peft_s():
 
 
 def test_a_local_checkpoint_says_its_own_shape(tiny_llava, tmp_path):
-    from inbol_ray.training.fsdp import load_model
+    from inbol_ray.models.loading import load_model
 
     shape = read_shape(tiny_llava / "config.json")
     assert shape.parameters == count(load_model(str(tiny_llava)))
     assert shape_of(load_config([*PAPER, "--base_model.path", str(tiny_llava)])) == shape
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama"}))
-    with pytest.raises(CheckpointError, match="text_config"):
-        shape_of(load_config([*PAPER, "--base_model.path", str(tmp_path)]))
+    for model_type, message in (("llama", "model_type is 'llama'.*known: llava"), ("llava", "sizes.*text_config")):
+        (tmp_path / "config.json").write_text(json.dumps({"model_type": model_type}))
+        with pytest.raises(CheckpointError, match=message):
+            shape_of(load_config([*PAPER, "--base_model.path", str(tmp_path)]))
 
 
 def test_the_hub_s_files_leave_defaults_out(tmp_path):
@@ -110,7 +113,9 @@ def test_the_hub_s_files_leave_defaults_out(tmp_path):
         "num_hidden_layers": 24,
         "patch_size": 14,
     }
-    (tmp_path / "config.json").write_text(json.dumps({"text_config": {"vocab_size": 32064}, "vision_config": vision}))
+    (tmp_path / "config.json").write_text(
+        json.dumps({"model_type": "llava", "text_config": {"vocab_size": 32064}, "vision_config": vision})
+    )
     assert read_shape(tmp_path / "config.json") == LLAVA_15_7B
 
 
@@ -151,9 +156,9 @@ def _language_model(layers: int, lora: LoraSettings | None):
         from inbol_ray.training.fsdp import add_adapter
 
         model = add_adapter(model, sft(lora=lora))
-    from inbol_ray.plan.shapes import ModelShape
-
-    shape = ModelShape(hidden=256, layers=layers, intermediate=688, heads=4, kv_heads=4, head_dim=64, vocabulary=64)
+    shape = replace(
+        LLAVA_15_7B, hidden=256, layers=layers, intermediate=688, heads=4, kv_heads=4, head_dim=64, vocabulary=64
+    )
     return model.to(torch.bfloat16).train(), 2 * 96, shape, (2, 96)
 
 

@@ -15,7 +15,8 @@ from benchmark_files import SPLITS, write_benchmarks
 
 from inbol_ray.config.machines import StorageConfig
 from inbol_ray.config.model import PromptConfig
-from inbol_ray.method.prompts import chat_prompt, render_question
+from inbol_ray.method.prompts import render_question
+from inbol_ray.models import DEFAULT_FAMILY
 from inbol_ray.rows import Question
 from inbol_ray.sampling.parts import Parts
 from inbol_ray.scoring.outcome import judge_reply
@@ -120,7 +121,7 @@ def test_prompts_are_those_of_the_corpora(run):
     for row in rows:
         question = questions[row["id"]]
         variants = [render_question(question, prompts, refusal_instruction=flag) for flag in (False, True)]
-        assert row["prompt"] in [chat_prompt(text, num_images=len(question.images)) for text in variants]
+        assert row["prompt"] in [DEFAULT_FAMILY.chat.prompt(text, num_images=len(question.images)) for text in variants]
 
 
 def test_scores_and_tables_are_written(run):

@@ -9,7 +9,7 @@ import torch
 from inbol_ray.config.machines import EngineConfig
 from inbol_ray.config.training import CaDpoConfig, LoraSettings
 from inbol_ray.images import load_image
-from inbol_ray.method.prompts import chat_prompt
+from inbol_ray.models import DEFAULT_FAMILY
 
 CONFIG = CaDpoConfig(init_from="original", learning_rate=1, lora=LoraSettings(rank=8, alpha=16))
 MAX_TOKENS = 12
@@ -41,12 +41,12 @@ def exported(tiny_llava, tmp_path_factory):
 
 
 def transformers_answers(model, checkpoint, images) -> list[list[int]]:
-    from inbol_ray.training.fsdp import load_processor
+    from inbol_ray.models.loading import load_processor
 
     processor = load_processor(str(checkpoint))
     answers = []
     for image, question in zip(images, QUESTIONS, strict=True):
-        inputs = processor(images=load_image(image), text=chat_prompt(question), return_tensors="pt")
+        inputs = processor(images=load_image(image), text=DEFAULT_FAMILY.chat.prompt(question), return_tensors="pt")
         with torch.no_grad():
             ids = model.eval().generate(**inputs, max_new_tokens=MAX_TOKENS, do_sample=False)
         answers.append(ids[0, inputs["input_ids"].shape[1] :].tolist())
@@ -55,7 +55,7 @@ def transformers_answers(model, checkpoint, images) -> list[list[int]]:
 
 @pytest.fixture(scope="module")
 def merged_answers(exported, scene_images):
-    from inbol_ray.training.fsdp import load_model
+    from inbol_ray.models.loading import load_model
 
     return transformers_answers(load_model(str(exported / "model")), exported / "model", scene_images)
 
@@ -75,7 +75,7 @@ def test_the_export_has_the_base_models_files_and_no_base_weights_in_the_adapter
 def test_adapter_and_merged_model_answer_alike_in_transformers(exported, merged_answers, tiny_llava, scene_images):
     from peft import PeftModel
 
-    from inbol_ray.training.fsdp import load_model
+    from inbol_ray.models.loading import load_model
 
     base = transformers_answers(load_model(str(tiny_llava)), tiny_llava, scene_images)
     adapted = PeftModel.from_pretrained(load_model(str(tiny_llava)), exported / "adapter")
@@ -85,7 +85,7 @@ def test_adapter_and_merged_model_answer_alike_in_transformers(exported, merged_
 def test_an_export_has_the_type_of_its_checkpoint_and_is_rounded_once(tiny_llava, tmp_path):
     from safetensors.torch import load_file
 
-    from inbol_ray.training.fsdp import load_model, load_processor
+    from inbol_ray.models.loading import load_model, load_processor
 
     half = tmp_path / "half"
     load_processor(str(tiny_llava)).save_pretrained(half)
@@ -123,7 +123,7 @@ def test_vllm_answers_like_transformers(part, exported, merged_answers, tiny_lla
         **options,
     )
     prompts = [
-        {"prompt": chat_prompt(question), "multi_modal_data": {"image": load_image(image)}}
+        {"prompt": DEFAULT_FAMILY.chat.prompt(question), "multi_modal_data": {"image": load_image(image)}}
         for image, question in zip(scene_images, QUESTIONS, strict=True)
     ]
     adapter = LoRARequest("trained", 1, str(exported / "adapter")) if part == "adapter" else None

@@ -140,7 +140,7 @@ def test_training_changed_the_models_and_vllm_loads_them(run):
     weights = {name: (artifact(run, name) / "model" / "model.safetensors").read_bytes() for name in METHODS[2:]}
     assert len(set(weights.values())) == len(weights)
     # every method has answered through vLLM, and transformers loads the same folder
-    from inbol_ray.training.fsdp import load_model, load_processor
+    from inbol_ray.models.loading import load_model, load_processor
 
     model = load_model(str(artifact(run, "ca_dpo") / "model"))
     assert load_processor(str(artifact(run, "ca_dpo") / "model")).tokenizer.eos_token == "</s>"

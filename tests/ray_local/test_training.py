@@ -16,6 +16,7 @@ from inbol_ray.config.load import load_config
 from inbol_ray.config.training import CaDpoConfig, LoraSettings, TrackingConfig
 from inbol_ray.errors import TrainingDivergedError
 from inbol_ray.method.preference_pairs import add_pair_weights
+from inbol_ray.models import DEFAULT_FAMILY
 from inbol_ray.rows import KNOWLEDGE_CLASSES, PREFERENCE_SET
 from inbol_ray.runtime.ray_session import started_ray
 
@@ -59,14 +60,14 @@ def preference_rows(images: list[str], count: int = 64) -> pa.Table:
 @pytest.fixture(scope="module")
 def train(tiny_llava, scene_images, tmp_path_factory):
     """A function that runs a training of its own name and returns the folder that it wrote."""
+    from inbol_ray.models.loading import load_processor
     from inbol_ray.training.batches import add_token_counts
-    from inbol_ray.training.fsdp import load_processor
     from inbol_ray.training.objectives import build_objective
     from inbol_ray.training.run import run_training
 
     root = tmp_path_factory.mktemp("training")
     rows = preference_rows(scene_images)
-    rows = add_token_counts(rows, build_objective(CONFIG, load_processor(str(tiny_llava))))
+    rows = add_token_counts(rows, build_objective(CONFIG, load_processor(str(tiny_llava)), DEFAULT_FAMILY))
 
     def start(name: str, init: Path = tiny_llava, **changes) -> Path:
         run_training(
@@ -152,7 +153,7 @@ def test_a_killed_worker_changes_nothing(train, undisturbed):
 @pytest.mark.slow
 def test_llavas_recipe_in_bfloat16_on_a_bfloat16_checkpoint_survives_a_kill(train, tiny_llava):
     """Adapter and projector in float32, the frozen rest in bfloat16, activation checkpointing, micro-batches."""
-    from inbol_ray.training.fsdp import load_model, load_processor
+    from inbol_ray.models.loading import load_model, load_processor
 
     half = train.root / "half"
     load_processor(str(tiny_llava)).save_pretrained(half)

@@ -41,14 +41,16 @@ class Watched:
 
 
 def requests(model: str, image: str, count: int) -> pa.Table:
-    from inbol_ray.method.prompts import chat_prompt
+    from inbol_ray.models import DEFAULT_FAMILY
 
     ids = [f"q:{number:05d}" for number in range(count)]
     return pa.table(
         {
             "id": ids,
             "checkpoint": [model] * count,
-            "prompt": [chat_prompt("word " * (999 if n % 50 == 25 else 1) + name) for n, name in enumerate(ids)],
+            "prompt": [
+                DEFAULT_FAMILY.chat.prompt("word " * (999 if n % 50 == 25 else 1) + name) for n, name in enumerate(ids)
+            ],
             "images": [[__file__ if n % 50 == 0 else image] for n in range(count)],
         }
     )

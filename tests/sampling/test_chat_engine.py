@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from inbol_ray.config.machines import EngineConfig
-from inbol_ray.method.prompts import chat_prompt
+from inbol_ray.models import DEFAULT_FAMILY
 from inbol_ray.sampling.chat_engine import ChatEngine, Prompt, ReplyOptions
 from inbol_ray.sampling.engine_settings import engine_args
 from tests.vllm_platforms import check_params_on_v2
@@ -37,8 +37,8 @@ def engine(runner, tiny_llava):
 @pytest.fixture(scope="module")
 def prompts(scene_images):
     images = [Image.open(path).convert("RGB") for path in scene_images]
-    asked = [Prompt(chat_prompt(f"What is {n}?"), images[n : n + 1]) for n in range(4)]
-    return [*asked, Prompt(chat_prompt("What is it?", num_images=0))]
+    asked = [Prompt(DEFAULT_FAMILY.chat.prompt(f"What is {n}?"), images[n : n + 1]) for n in range(4)]
+    return [*asked, Prompt(DEFAULT_FAMILY.chat.prompt("What is it?", num_images=0))]
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def write(runner, engine):
 @pytest.fixture(scope="module")
 def expected(tiny_llava, prompts):
     """(openers, number of tokens) -> (token ids, text) of each prompt's greedy reply, by transformers in one pass."""
-    from inbol_ray.training.fsdp import load_model, load_processor
+    from inbol_ray.models.loading import load_model, load_processor
 
     model, processor = load_model(str(tiny_llava)), load_processor(str(tiny_llava))
 

@@ -3,7 +3,7 @@
 from damaged_checkpoints import WITHOUT_PROCESSOR_FIELDS, damaged
 
 from inbol_ray.config.machines import EngineConfig
-from inbol_ray.method.prompts import chat_prompt
+from inbol_ray.models import DEFAULT_FAMILY
 from inbol_ray.sampling.render import Renderer
 from inbol_ray.sampling.vllm_engine import Decoding, Request, VllmEngine
 
@@ -12,7 +12,7 @@ CONFIG = EngineConfig(kv_cache_bytes=64 << 20, max_num_seqs=16)
 
 def test_fields_that_a_processor_lacks_change_no_answer(tiny_llava, scene_images, tmp_path):
     rows = [
-        {"id": f"vqav2:val:{n}", "prompt": chat_prompt(f"What is {n}?"), "images": [image]}
+        {"id": f"vqav2:val:{n}", "prompt": DEFAULT_FAMILY.chat.prompt(f"What is {n}?"), "images": [image]}
         for n, image in enumerate(scene_images)
     ]
 

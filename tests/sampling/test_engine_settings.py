@@ -5,7 +5,7 @@ from pydantic import ValidationError
 
 from inbol_ray.config.machines import EngineConfig
 from inbol_ray.errors import ConfigError
-from inbol_ray.method.prompts import chat_prompt
+from inbol_ray.models import DEFAULT_FAMILY
 from inbol_ray.sampling.engine_settings import check_quantization, engine_args
 from inbol_ray.sampling.render import Renderer
 from tests.vllm_platforms import pretend_gpu, pretend_no_device
@@ -15,7 +15,7 @@ GPU = EngineConfig(num_gpus_per_engine=1, dtype="bfloat16", max_model_len=512)
 
 @pytest.mark.parametrize("node", [pretend_no_device, pretend_gpu])
 def test_a_renderer_starts_and_renders_alike_on_any_node(tiny_llava, scene_images, monkeypatch, node):
-    rows = [{"id": "vqav2:val:1", "prompt": chat_prompt("What is it?"), "images": scene_images[:1]}]
+    rows = [{"id": "vqav2:val:1", "prompt": DEFAULT_FAMILY.chat.prompt("What is it?"), "images": scene_images[:1]}]
     (here,) = Renderer(str(tiny_llava), EngineConfig()).render(rows)
     node(monkeypatch)
     if node is pretend_no_device:
@@ -29,7 +29,10 @@ def test_a_renderer_starts_and_renders_alike_on_any_node(tiny_llava, scene_image
 
 
 def test_an_image_is_known_by_what_it_shows(tiny_llava, scene_images):
-    rows = [{"id": f"vqav2:val:{n}", "prompt": chat_prompt(f"{n}?"), "images": [scene_images[n % 2]]} for n in range(4)]
+    rows = [
+        {"id": f"vqav2:val:{n}", "prompt": DEFAULT_FAMILY.chat.prompt(f"{n}?"), "images": [scene_images[n % 2]]}
+        for n in range(4)
+    ]
     hashes = [one["mm_hashes"]["image"] for one in Renderer(str(tiny_llava), EngineConfig()).render(rows)]
     assert hashes[0] == hashes[2] != hashes[1] == hashes[3]
 

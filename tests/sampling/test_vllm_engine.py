@@ -11,7 +11,7 @@ from PIL import Image
 
 from inbol_ray.config.machines import EngineConfig
 from inbol_ray.errors import CheckpointError, EngineError
-from inbol_ray.method.prompts import chat_prompt
+from inbol_ray.models import DEFAULT_FAMILY
 from inbol_ray.sampling.render import Renderer
 from inbol_ray.sampling.vllm_engine import Decoding, Request, VllmEngine
 
@@ -41,12 +41,12 @@ def render(renderer, rows, seed=0):
 def test_bad_requests_do_not_take_good_ones_down(engine, renderer, scene_images, tmp_path):
     truncated = tmp_path / "truncated.png"
     truncated.write_bytes(Path(scene_images[0]).read_bytes()[:60])
-    rows = [(chat_prompt(f"What is {n}?"), [scene_images[n % 4]]) for n in range(20)]
+    rows = [(DEFAULT_FAMILY.chat.prompt(f"What is {n}?"), [scene_images[n % 4]]) for n in range(20)]
     bad = {
-        3: ((chat_prompt("word " * 1000), [scene_images[0]]), "prompt_refused"),
-        7: ((chat_prompt("What?"), [str(truncated)]), "unreadable_image"),
-        11: ((chat_prompt("What?"), [str(tmp_path / "missing.png")]), "unreadable_image"),
-        15: ((chat_prompt("What?", num_images=0), [scene_images[0]]), "prompt_refused"),
+        3: ((DEFAULT_FAMILY.chat.prompt("word " * 1000), [scene_images[0]]), "prompt_refused"),
+        7: ((DEFAULT_FAMILY.chat.prompt("What?"), [str(truncated)]), "unreadable_image"),
+        11: ((DEFAULT_FAMILY.chat.prompt("What?"), [str(tmp_path / "missing.png")]), "unreadable_image"),
+        15: ((DEFAULT_FAMILY.chat.prompt("What?", num_images=0), [scene_images[0]]), "prompt_refused"),
     }
     requests = render(renderer, [bad[n][0] if n in bad else row for n, row in enumerate(rows)])
     for n, reply in enumerate(engine.generate(requests, GREEDY)):
@@ -57,7 +57,7 @@ def test_bad_requests_do_not_take_good_ones_down(engine, renderer, scene_images,
 
 
 def test_a_forced_answer_does_not_open_like_a_refusal(engine, renderer, scene_images, monkeypatch):
-    requests = render(renderer, [(chat_prompt("What color is the ring?"), [scene_images[0]])])
+    requests = render(renderer, [(DEFAULT_FAMILY.chat.prompt("What color is the ring?"), [scene_images[0]])])
     (free,) = engine.generate(requests, Decoding(max_tokens=8, num_logprobs=20))
     opener, logprob = next(iter(free.first_token.items()))  # the token that was taken comes first
     tokenizer = engine._tokenizer
@@ -75,7 +75,7 @@ def expected_forced(checkpoint, openers, rows, max_tokens):
     import torch
 
     from inbol_ray.images import load_images
-    from inbol_ray.training.fsdp import load_model, load_processor
+    from inbol_ray.models.loading import load_model, load_processor
 
     model, processor = load_model(str(checkpoint)), load_processor(str(checkpoint))
     expected = []
@@ -111,7 +111,7 @@ def meet_openers(engine, requests, monkeypatch):
 def test_a_forced_answer_is_that_of_one_pass_also_where_an_opener_stands_within_it(
     engine, renderer, tiny_llava, scene_images, monkeypatch, max_tokens
 ):
-    rows = [(chat_prompt(f"What is {n}?"), [scene_images[n % 4]]) for n in range(8)]
+    rows = [(DEFAULT_FAMILY.chat.prompt(f"What is {n}?"), [scene_images[n % 4]]) for n in range(8)]
     requests = render(renderer, rows)
     openers, seen = meet_openers(engine, requests, monkeypatch)
     replies = engine.generate(requests, Decoding(max_tokens=max_tokens, force_first=True))
@@ -129,11 +129,11 @@ def test_a_forced_answer_is_empty_where_the_end_is_the_best_that_is_no_refusal(
     import torch
 
     from inbol_ray.images import load_images
+    from inbol_ray.models.loading import load_model, load_processor
     from inbol_ray.training.export import copy_processor
-    from inbol_ray.training.fsdp import load_model, load_processor
 
     model, processor = load_model(str(tiny_llava)), load_processor(str(tiny_llava))
-    prompt = chat_prompt("What color is it?")
+    prompt = DEFAULT_FAMILY.chat.prompt("What color is it?")
     inputs = processor(images=load_images(scene_images[:1]), text=prompt, return_tensors="pt")
     with torch.no_grad():
         out = model(**inputs, output_hidden_states=True)
@@ -162,7 +162,7 @@ def test_model_runner_v2_takes_every_request(engine, renderer, tiny_llava, scene
         return add(request_id, rendered, params, **options)
 
     monkeypatch.setattr(engine._vllm, "add_request", note)
-    requests = render(renderer, [(chat_prompt(f"What is {n}?"), [scene_images[n]]) for n in range(4)])
+    requests = render(renderer, [(DEFAULT_FAMILY.chat.prompt(f"What is {n}?"), [scene_images[n]]) for n in range(4)])
     for decoding in (GREEDY, SAMPLED, Decoding(num_logprobs=20), Decoding(2, 1.0, 8, force_first=True)):
         engine.generate(requests, decoding)
     meet_openers(engine, requests, monkeypatch)
@@ -172,7 +172,7 @@ def test_model_runner_v2_takes_every_request(engine, renderer, tiny_llava, scene
 
 
 def test_samples_depend_on_the_seed_and_not_on_company_or_rounds(engine, renderer, scene_images):
-    rows = [(chat_prompt(f"What is {n}?"), [scene_images[n % 4]]) for n in range(12)]
+    rows = [(DEFAULT_FAMILY.chat.prompt(f"What is {n}?"), [scene_images[n % 4]]) for n in range(12)]
     requests = render(renderer, rows)
     at_once = [reply.texts for reply in engine.generate(requests, SAMPLED)]
     in_rounds = engine.generate(requests[::-1], SAMPLED, num_more=lambda _index, reply: min(2, 6 - len(reply.texts)))[
@@ -185,14 +185,16 @@ def test_samples_depend_on_the_seed_and_not_on_company_or_rounds(engine, rendere
 
 
 def test_rounds_end_when_the_caller_has_enough(engine, renderer, scene_images):
-    requests = render(renderer, [(chat_prompt("What?"), [scene_images[0]])] * 3)
+    requests = render(renderer, [(DEFAULT_FAMILY.chat.prompt("What?"), [scene_images[0]])] * 3)
     replies = engine.generate(requests, SAMPLED, num_more=lambda index, reply: 2 if len(reply.texts) < 2 * index else 0)
     assert [len(reply.texts) for reply in replies] == [0, 2, 4]
     assert [len(reply.token_logprobs) for reply in replies] == [0, 2, 4]
 
 
 def test_calls_from_several_threads_share_the_engine(engine, renderer, scene_images):
-    batches = [render(renderer, [(chat_prompt(f"Is it {n}?"), [scene_images[n]])] * 8, seed=n) for n in range(4)]
+    batches = [
+        render(renderer, [(DEFAULT_FAMILY.chat.prompt(f"Is it {n}?"), [scene_images[n]])] * 8, seed=n) for n in range(4)
+    ]
     alone = [[reply.texts for reply in engine.generate(batch, SAMPLED)] for batch in batches]
     together = [None] * 4
 
@@ -218,7 +220,9 @@ def test_an_earlier_call_is_finished_first_however_many_rounds_it_takes(engine, 
             answered.append(name)
             return 0
 
-        requests = render(renderer, [(chat_prompt(f"Is it {n}?"), [scene_images[n % 4]]) for n in range(40)])
+        requests = render(
+            renderer, [(DEFAULT_FAMILY.chat.prompt(f"Is it {n}?"), [scene_images[n % 4]]) for n in range(40)]
+        )
         return threading.Thread(target=engine.generate, args=(requests, SAMPLED), kwargs={"num_more": num_more})
 
     calls = [call("first", 6), call("second", 2)]
@@ -241,7 +245,7 @@ def test_an_image_is_encoded_once_for_all_its_samples(engine, renderer, tmp_path
     model = engine._vllm.model_executor.driver_worker.get_model()
     hook = model.vision_tower.register_forward_pre_hook(lambda _module, args: encoded.append(len(args[0])))
     try:
-        rows = [(chat_prompt(f"How many of {n}?"), [images[n % 2]]) for n in range(6)]
+        rows = [(DEFAULT_FAMILY.chat.prompt(f"How many of {n}?"), [images[n % 2]]) for n in range(6)]
         engine.generate(render(renderer, rows), SAMPLED, num_more=lambda _index, reply: min(2, 6 - len(reply.texts)))
     finally:
         hook.remove()
@@ -252,9 +256,9 @@ def test_log_probabilities_are_those_of_transformers(engine, renderer, tiny_llav
     import torch
 
     from inbol_ray.images import load_images
-    from inbol_ray.training.fsdp import load_model, load_processor
+    from inbol_ray.models.loading import load_model, load_processor
 
-    prompt = chat_prompt("What color is it?")
+    prompt = DEFAULT_FAMILY.chat.prompt("What color is it?")
     reply = engine.generate(render(renderer, [(prompt, scene_images[:1])]), Decoding(1, 0.0, 5, 20))[0]
     assert len(reply.first_token) > 10 and 0 < sum(map(math.exp, reply.first_token.values())) <= 1 + 1e-6
 
@@ -273,8 +277,8 @@ def test_swapped_weights_answer_like_a_new_engine_and_like_transformers(
     import torch
 
     from inbol_ray.images import load_images
+    from inbol_ray.models.loading import load_model, load_processor
     from inbol_ray.training.export import copy_processor
-    from inbol_ray.training.fsdp import load_model, load_processor
 
     torch.manual_seed(1)
     other = load_model(str(tiny_llava))
@@ -285,7 +289,7 @@ def test_swapped_weights_answer_like_a_new_engine_and_like_transformers(
     other.save_pretrained(folder)
     copy_processor(str(tiny_llava), folder)
 
-    rows = [(chat_prompt(f"What color is {n}?"), [image]) for n, image in enumerate(scene_images)]
+    rows = [(DEFAULT_FAMILY.chat.prompt(f"What color is {n}?"), [image]) for n, image in enumerate(scene_images)]
     requests = render(renderer, rows)
 
     def ask(checkpoint):
@@ -314,7 +318,9 @@ def test_an_engine_error_on_one_request_refuses_that_one(engine, renderer, scene
         return outputs
 
     monkeypatch.setattr(engine._vllm, "step", step_with_an_error)
-    requests = render(renderer, [(chat_prompt(f"What is {n}?"), [scene_images[n % 4]]) for n in range(6)])
+    requests = render(
+        renderer, [(DEFAULT_FAMILY.chat.prompt(f"What is {n}?"), [scene_images[n % 4]]) for n in range(6)]
+    )
     replies = engine.generate(requests, SAMPLED)
     assert [n for n, reply in enumerate(replies) if reply.reason == "engine_error"] == failed
     assert [len(reply.texts) for reply in replies if not reply.reason] == [6] * 5
@@ -322,7 +328,7 @@ def test_an_engine_error_on_one_request_refuses_that_one(engine, renderer, scene
 
 def test_a_folder_without_processor_is_named(engine, renderer, tiny_llava, scene_images, tmp_path):
     (tmp_path / "config.json").write_text((tiny_llava / "config.json").read_text())
-    requests = render(renderer, [(chat_prompt("What?"), scene_images[:1])])
+    requests = render(renderer, [(DEFAULT_FAMILY.chat.prompt("What?"), scene_images[:1])])
     with pytest.raises(CheckpointError, match="tokenizer_config.json is missing"):
         engine.generate(requests, GREEDY, checkpoint=str(tmp_path))
     assert engine.generate(requests, GREEDY)[0].texts  # and the engine goes on
@@ -330,7 +336,7 @@ def test_a_folder_without_processor_is_named(engine, renderer, tiny_llava, scene
 
 def test_an_engine_that_hangs_counts_as_dead(tiny_llava, renderer, scene_images):
     hanging = VllmEngine(str(tiny_llava), CONFIG.model_copy(update={"stall_timeout_s": 1}), seed=0)
-    requests = render(renderer, [(chat_prompt("What?"), scene_images[:1])])
+    requests = render(renderer, [(DEFAULT_FAMILY.chat.prompt("What?"), scene_images[:1])])
     assert hanging.generate(requests, GREEDY)[0].texts
     release = threading.Event()
 
@@ -356,7 +362,7 @@ def test_a_pool_that_lets_go_of_its_actor_ends_the_engine(tiny_llava, renderer, 
     parts = open_parts(str(tmp_path), StorageConfig(), [pa.table({"id": ["q"], "checkpoint": ["m"]})], {}, 1)
     actor = AnswerBlock(parts, str(tiny_llava), CONFIG, GREEDY, 0, None)
     engine = actor.engine
-    requests = render(renderer, [(chat_prompt("What?"), scene_images[:1])])
+    requests = render(renderer, [(DEFAULT_FAMILY.chat.prompt("What?"), scene_images[:1])])
     assert engine.generate(requests, GREEDY)[0].texts
     del actor
     with pytest.raises(EngineError, match="it was closed"):
@@ -365,7 +371,7 @@ def test_a_pool_that_lets_go_of_its_actor_ends_the_engine(tiny_llava, renderer, 
 
 def test_a_dead_engine_tells_everyone_who_waits_and_who_comes_later(engine, renderer, scene_images):
     """Last in this file: the engine is of no use after it."""
-    requests = render(renderer, [(chat_prompt("What?"), scene_images[:1])])
+    requests = render(renderer, [(DEFAULT_FAMILY.chat.prompt("What?"), scene_images[:1])])
 
     def fail():
         raise RuntimeError("out of cake")

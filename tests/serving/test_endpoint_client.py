@@ -12,7 +12,7 @@ from inbol_ray.config.endpoint import EndpointConfig
 from inbol_ray.config.machines import StorageConfig
 from inbol_ray.config.model import PromptConfig
 from inbol_ray.endpoints.answer import answer_requests
-from inbol_ray.method.prompts import chat_prompt
+from inbol_ray.models import DEFAULT_FAMILY
 from inbol_ray.sampling.parts import list_parts
 from inbol_ray.sampling.vllm_engine import Decoding
 from inbol_ray.serving.answer import End, Rule, Text
@@ -53,7 +53,7 @@ def test_our_server_takes_the_request_and_its_reply_is_read(tmp_path, event, ref
     with chat_server(serve) as server:
         endpoint = EndpointConfig(url=server.url, model="m")
         answer_requests(requests, endpoint, Decoding(max_tokens=9), StorageConfig(), folder=str(tmp_path), unit="")
-    assert taken == [(chat_prompt("What?", system="Be kind."), Path(image).read_bytes(), 9)]
+    assert taken == [(DEFAULT_FAMILY.chat.prompt("What?", system="Be kind."), Path(image).read_bytes(), 9)]
     assert len(server.bodies) == 2 and "logprobs" not in server.bodies[1]  # it gives none, and says so
     (parts,) = list_parts(str(tmp_path), StorageConfig())
     (row,) = parts.rows()

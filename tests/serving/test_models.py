@@ -17,7 +17,7 @@ def adapter(tiny_llava, tmp_path_factory):
     from peft import LoraConfig, get_peft_model
 
     from inbol_ray.config.training import LoraSettings
-    from inbol_ray.training.fsdp import load_model
+    from inbol_ray.models.loading import load_model
 
     torch.manual_seed(0)
     config = LoraConfig(r=8, lora_alpha=64, target_modules=LoraSettings().target_modules)

@@ -17,7 +17,7 @@ from openai.types.chat import ChatCompletion
 from PIL import Image
 
 from inbol_ray.config.machines import EngineConfig
-from inbol_ray.method.prompts import chat_prompt
+from inbol_ray.models import DEFAULT_FAMILY
 from inbol_ray.sampling.vllm_engine import Decoding
 from tests.serving.conftest import KEY, MODEL, PLAIN, ask
 
@@ -81,7 +81,10 @@ def test_agreement_is_measured_on_samples(server, image):
 
 def test_calibration_measures_what_the_server_reports(server, tiny_llava, scene_images):
     questions = [f"What color is the {shape}?" for shape in ("ring", "cross", "disc", "square")]
-    rows = [{"prompt": chat_prompt(q), "images": [path]} for q, path in zip(questions, scene_images[:4], strict=True)]
+    rows = [
+        {"prompt": DEFAULT_FAMILY.chat.prompt(q), "images": [path]}
+        for q, path in zip(questions, scene_images[:4], strict=True)
+    ]
     decoding = Decoding(max_tokens=8, force_first=True)
     measured = engine_replies(str(tiny_llava), rows, [0] * len(rows), EngineConfig(), decoding)
     for question, path, signal in zip(questions, scene_images[:4], measured, strict=True):

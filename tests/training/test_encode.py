@@ -6,10 +6,10 @@ import torch
 from inbol_ray.config.training import CaDpoConfig, SupervisedConfig
 from inbol_ray.method.losses import response_token_nll
 from inbol_ray.method.preference_pairs import pair_weights
-from inbol_ray.method.prompts import dialogue_prompt
+from inbol_ray.models import DEFAULT_FAMILY
+from inbol_ray.models.loading import load_model, load_processor
 from inbol_ray.rows import RESPONSES
 from inbol_ray.training.encode import IGNORED, TextEncoder
-from inbol_ray.training.fsdp import load_model, load_processor
 from inbol_ray.training.objectives import build_objective
 
 IMAGE_TOKENS = 9
@@ -23,12 +23,14 @@ def processor(tiny_llava):
 
 @pytest.fixture(scope="module")
 def supervised(processor):
-    return build_objective(SupervisedConfig(init_from="original", learning_rate=1, data="idk"), processor)
+    return build_objective(
+        SupervisedConfig(init_from="original", learning_rate=1, data="idk"), processor, DEFAULT_FAMILY
+    )
 
 
 @pytest.fixture(scope="module")
 def ca_dpo(processor):
-    return build_objective(CaDpoConfig(init_from="original", learning_rate=1), processor)
+    return build_objective(CaDpoConfig(init_from="original", learning_rate=1), processor, DEFAULT_FAMILY)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +54,7 @@ def llama_encoder():
     )
     tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>")
-    return TextEncoder(fast, 576)
+    return TextEncoder(fast, 576, DEFAULT_FAMILY.chat)
 
 
 def conversations(images: list[str]) -> list[dict]:
@@ -151,11 +153,11 @@ def test_length_bound_is_an_upper_bound(ca_dpo, supervised, scene_images):
 
 def test_a_system_text_stands_once_before_what_is_learned(processor, llama_encoder):
     """As generation sees it, for both objectives; no token of it has a loss."""
-    for plain in (TextEncoder(processor.tokenizer, IMAGE_TOKENS), llama_encoder):
-        encoder = TextEncoder(plain.tokenizer, plain.num_image_tokens, SYSTEM)
+    for plain in (TextEncoder(processor.tokenizer, IMAGE_TOKENS, DEFAULT_FAMILY.chat), llama_encoder):
+        encoder = TextEncoder(plain.tokenizer, plain.num_image_tokens, DEFAULT_FAMILY.chat, SYSTEM)
         turns = [{"user": "What color is the ring?", "assistant": "red"}, {"user": "Name?", "assistant": "red"}]
         ids, labels = encoder.encode_conversation(turns, 1)
-        text = dialogue_prompt([(turns[0]["user"], 1, "red"), (turns[1]["user"], 0, "red")], SYSTEM)
+        text = DEFAULT_FAMILY.chat.dialogue([(turns[0]["user"], 1, "red"), (turns[1]["user"], 0, "red")], SYSTEM)
         image = encoder.tokenizer.convert_tokens_to_ids("<image>")
         unwidened = [token for index, token in enumerate(ids) if token != image or ids[index - 1] != image]
         assert unwidened == encoder.tokenizer(text).input_ids and len(ids) > len(unwidened)
@@ -173,10 +175,13 @@ def test_a_system_text_stands_once_before_what_is_learned(processor, llama_encod
 
 def test_objectives_hand_the_system_text_on(processor, scene_images):
     bare, asked = (
-        build_objective(CaDpoConfig(init_from="original", learning_rate=1), processor, text) for text in (None, SYSTEM)
+        build_objective(CaDpoConfig(init_from="original", learning_rate=1), processor, DEFAULT_FAMILY, text)
+        for text in (None, SYSTEM)
     )
     row = preference(scene_images[0], "mixed")
     added = len(asked.encode(row)[0]) - len(bare.encode(row)[0])
     assert added > 0 and asked.encode(row)[1] == bare.encode(row)[1]
-    supervised = build_objective(SupervisedConfig(init_from="original", learning_rate=1, data="idk"), processor, SYSTEM)
+    supervised = build_objective(
+        SupervisedConfig(init_from="original", learning_rate=1, data="idk"), processor, DEFAULT_FAMILY, SYSTEM
+    )
     assert supervised.row_length(conversations(scene_images)[0]) > IMAGE_TOKENS + added

@@ -9,8 +9,12 @@ from torch.distributed.fsdp import FSDPModule
 
 from inbol_ray.config.training import CaDpoConfig, LoraSettings
 from inbol_ray.method.preference_pairs import pair_weights
+from inbol_ray.models import DEFAULT_FAMILY
+from inbol_ray.models.llava.modules import freeze_unused_layers
+from inbol_ray.models.loading import load_model, load_processor
+from inbol_ray.models.parts import base_of
 from inbol_ray.rows import KNOWLEDGE_CLASSES
-from inbol_ray.training.fsdp import base_of, freeze_unused_layers, load_model, load_processor, prepare_model, shard
+from inbol_ray.training.fsdp import prepare_model, shard
 from inbol_ray.training.objectives import build_objective, response_logps
 from inbol_ray.training.optimizer_step import OptimizerStep, build_optimizer, learning_rate_factor
 from inbol_ray.training.reference import build_reference
@@ -57,7 +61,7 @@ def train_two_steps(checkpoint, rows, *, num_micro_batches: int = 1, num_idle: i
     """(losses, names of the weights that changed) of two optimiser steps."""
     values = {"init_from": "original", "learning_rate": 1e-2, "warmup_steps": 0, "final_learning_rate_rate": 1.0}
     config = CaDpoConfig(**values | changes)
-    objective = build_objective(config, load_processor(str(checkpoint)))
+    objective = build_objective(config, load_processor(str(checkpoint)), DEFAULT_FAMILY)
     torch.manual_seed(0)
     model = prepare_model(str(checkpoint), config)
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
@@ -74,7 +78,7 @@ def train_two_steps(checkpoint, rows, *, num_micro_batches: int = 1, num_idle: i
 
 def test_a_step_says_how_busy_its_device_is(tiny_llava, rows):
     config = CaDpoConfig(init_from="original", learning_rate=1e-2, lora=LORA)
-    objective = build_objective(config, load_processor(str(tiny_llava)))
+    objective = build_objective(config, load_processor(str(tiny_llava)), DEFAULT_FAMILY)
     model = shard(prepare_model(str(tiny_llava), config), config)
     step = OptimizerStep(
         model, objective, build_reference(model, str(tiny_llava), config), build_optimizer(model, config), config
@@ -178,7 +182,7 @@ def test_activation_checkpointing_repeats_trained_layers_and_leaves_the_frozen_t
     llava.vision_tower.register_forward_hook(
         lambda module, inputs, output: needs_gradient.append(output.last_hidden_state.requires_grad)
     )
-    batch = build_objective(config, load_processor(str(tiny_llava))).collate(rows)
+    batch = build_objective(config, load_processor(str(tiny_llava)), DEFAULT_FAMILY).collate(rows)
     response_logps(model.train(), batch).sum().backward()
     assert needs_gradient == [False] and passes == {"tower": 1, "language": 2}
 

@@ -12,9 +12,9 @@ from PIL import Image
 from transformers import AutoProcessor, CLIPImageProcessor, SiglipImageProcessor
 
 from inbol_ray.images import CLIP_COLOUR, checkpoint_pad_colour, load_image, pad_colour
-from inbol_ray.method.prompts import chat_prompt
+from inbol_ray.models import DEFAULT_FAMILY
+from inbol_ray.models.loading import load_processor
 from inbol_ray.training.export import copy_processor
-from inbol_ray.training.fsdp import load_processor
 
 SIZES = ((64, 48), (33, 101), (7, 90), (48, 48), (50, 51))
 HUB = {"size": {"shortest_edge": 336}, "crop_size": {"height": 336, "width": 336}}
@@ -115,7 +115,9 @@ def test_training_pads_with_the_models_colour(tiny_llava, pictures):
     from inbol_ray.training.objectives import build_objective
 
     processor = load_processor(str(tiny_llava))
-    objective = build_objective(SupervisedConfig(init_from="original", learning_rate=1, data="idk"), processor)
+    objective = build_objective(
+        SupervisedConfig(init_from="original", learning_rate=1, data="idk"), processor, DEFAULT_FAMILY
+    )
     turns = [{"user": "What?", "assistant": "red"}]
     rows = [{"id": path, "images": [path], "turns": turns, "knowledge": "known"} for path in pictures]
     raw = [Image.open(path) for path in pictures]
@@ -140,7 +142,7 @@ def test_plain_vllm_answers_from_an_exported_folder_as_our_engine_does_from_its_
     for name in ("config.json", "generation_config.json", "model.safetensors"):
         shutil.copy2(base / name, exported / name)
     copy_processor(str(base), exported)
-    prompt = chat_prompt("What color is the circle?")
+    prompt = DEFAULT_FAMILY.chat.prompt("What color is the circle?")
     rows = [{"prompt": prompt, "images": [path]} for path in pictures]
     decoding = Decoding(temperature=0.0, max_tokens=8, num_logprobs=0)
     ours = engine_replies(str(base), rows, [0] * len(rows), settings, decoding)

@@ -7,8 +7,10 @@ import torch
 
 from inbol_ray.config.training import CaDpoConfig, LoraSettings
 from inbol_ray.method.preference_pairs import pair_weights
+from inbol_ray.models import DEFAULT_FAMILY
+from inbol_ray.models.loading import load_processor
 from inbol_ray.rows import KNOWLEDGE_CLASSES
-from inbol_ray.training.fsdp import load_processor, prepare_model
+from inbol_ray.training.fsdp import prepare_model
 from inbol_ray.training.objectives import REFERENCE_COLUMNS, build_objective
 from inbol_ray.training.reference import build_reference
 from inbol_ray.training.reference_columns import SCORES, ReferenceScorer
@@ -34,7 +36,7 @@ def rows(scene_images):
 def test_stored_columns_and_the_adapter_off_give_the_same_loss(tiny_llava, rows):
     checkpoint = str(tiny_llava)
     config = CaDpoConfig(init_from="original", learning_rate=1, lora=LoraSettings(rank=4, alpha=8))
-    objective = build_objective(config, load_processor(checkpoint))
+    objective = build_objective(config, load_processor(checkpoint), DEFAULT_FAMILY)
     torch.manual_seed(0)
     model = prepare_model(checkpoint, config)
     with torch.no_grad():

@@ -7,7 +7,8 @@ from inbol_ray.config.training import CaDpoConfig
 from inbol_ray.datagen import trl_rows
 from inbol_ray.images import load_images
 from inbol_ray.method.preference_pairs import pair_weights
-from inbol_ray.training.fsdp import load_model, load_processor
+from inbol_ray.models import DEFAULT_FAMILY
+from inbol_ray.models.loading import load_model, load_processor
 from inbol_ray.training.objectives import build_objective, response_logps
 
 BETA = 0.3
@@ -89,9 +90,11 @@ def test_loss_and_gradient_equal_the_weighted_mean_of_trls(
 ):
     policy, reference = models
     processor = load_processor(str(tiny_llava))
-    processor.chat_template = trl_rows.TRAINING_TEMPLATE
+    processor.chat_template = DEFAULT_FAMILY.chat.training_template
     rows = preference_rows(scene_images, mixed_pairs, classes, confidence)
-    objective = build_objective(CaDpoConfig(init_from="original", learning_rate=1, beta=BETA), processor)
+    objective = build_objective(
+        CaDpoConfig(init_from="original", learning_rate=1, beta=BETA), processor, DEFAULT_FAMILY
+    )
     batch = objective.collate(rows)
     loss, _ = objective.loss(policy, batch, lambda batch, features: response_logps(reference, batch, features))
     ours = gradients(policy, loss / len(rows))

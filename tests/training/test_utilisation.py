@@ -10,8 +10,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from inbol_ray.config.training import CaDpoConfig, LoraSettings, SupervisedConfig
 from inbol_ray.method.packing import PAD_SEGMENT, packed_attention_mask
 from inbol_ray.method.preference_pairs import pair_weights
+from inbol_ray.models import DEFAULT_FAMILY
+from inbol_ray.models.loading import load_model, load_processor
+from inbol_ray.models.parts import base_of
 from inbol_ray.rows import KNOWLEDGE_CLASSES
-from inbol_ray.training.fsdp import adapt_model, base_of, load_model, load_processor
+from inbol_ray.training.fsdp import adapt_model
 from inbol_ray.training.objectives import build_objective, response_logps
 from inbol_ray.training.utilisation import BatchSize, ModelFlops, peak_flops
 
@@ -47,7 +50,9 @@ def test_planning_and_stepping_need_no_ray():
 
 
 def test_a_packed_batch_is_counted_as_its_mask_says(tiny_llava, preferences):
-    objective = build_objective(CaDpoConfig(init_from="original", learning_rate=1), load_processor(str(tiny_llava)))
+    objective = build_objective(
+        CaDpoConfig(init_from="original", learning_rate=1), load_processor(str(tiny_llava)), DEFAULT_FAMILY
+    )
     batch = objective.collate(preferences)
     size, padding = objective.size(batch), batch["segments"] == PAD_SEGMENT
     assert size.num_columns == padding.numel() and size.num_tokens == int((~padding).sum()) < size.num_columns
@@ -60,7 +65,7 @@ def test_a_packed_batch_is_counted_as_its_mask_says(tiny_llava, preferences):
 
 def test_a_conversation_batch_is_counted_without_padding(tiny_llava, scene_images):
     config = SupervisedConfig(init_from="original", learning_rate=1, data="idk")
-    objective = build_objective(config, load_processor(str(tiny_llava)))
+    objective = build_objective(config, load_processor(str(tiny_llava)), DEFAULT_FAMILY)
     rows = [
         {"id": text, "images": [image], "turns": [{"user": text, "assistant": "a ring"}], "knowledge": "known"}
         for text, image in zip(("What?", "What is this one here?"), scene_images, strict=False)
@@ -86,7 +91,7 @@ def test_reckoned_operations_are_those_that_torch_counts(lora, tiny_llava, prefe
     config = CaDpoConfig(init_from="original", learning_rate=1, lora=lora)
     model = adapt_model(load_model(str(tiny_llava)), config)
     base_of(model).set_attn_implementation("eager")
-    objective = build_objective(config, load_processor(str(tiny_llava)))
+    objective = build_objective(config, load_processor(str(tiny_llava)), DEFAULT_FAMILY)
     batch = objective.collate(preferences[1:2])
     size = objective.size(batch)
     assert size.num_tokens == size.num_columns

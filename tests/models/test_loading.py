@@ -7,10 +7,10 @@ from transformers import AutoProcessor
 
 from inbol_ray.config.training import SupervisedConfig
 from inbol_ray.errors import CheckpointError
-from inbol_ray.models.processors import FIELDS
-from inbol_ray.training.encode import count_image_tokens
+from inbol_ray.models import DEFAULT_FAMILY
+from inbol_ray.models.llava.processor import FIELDS
+from inbol_ray.models.loading import load_model, load_processor
 from inbol_ray.training.export import copy_processor
-from inbol_ray.training.fsdp import load_model, load_processor
 from inbol_ray.training.objectives import build_objective
 
 CONFIG = SupervisedConfig(init_from="original", learning_rate=1, data="idk")
@@ -26,7 +26,7 @@ def loss(folder, images):
         }
         for number, image in enumerate(images)
     ]
-    objective = build_objective(CONFIG, load_processor(str(folder)))
+    objective = build_objective(CONFIG, load_processor(str(folder)), DEFAULT_FAMILY)
     batch = objective.collate(rows)
     with torch.no_grad():
         return objective.loss(load_model(str(folder)).eval(), batch)[0].item(), batch["input_ids"].tolist()
@@ -46,14 +46,14 @@ def test_an_export_states_what_its_source_lacked(tiny_llava, tmp_path):
     copy_processor(str(base), exported)
     plain, whole = AutoProcessor.from_pretrained(exported), load_processor(str(tiny_llava))
     assert [getattr(plain, name) for name in FIELDS] == [getattr(whole, name) for name in FIELDS]
-    assert count_image_tokens(plain) == count_image_tokens(whole)
+    assert DEFAULT_FAMILY.image_tokens(plain) == DEFAULT_FAMILY.image_tokens(whole)
 
 
 def test_a_tower_without_class_token_needs_none_counted(tiny_llava, tmp_path):
     """SigLIP's: of 9 patches the full strategy hands on 9 features."""
     siglip = edit("config.json", vision_config__model_type="siglip_vision_model", vision_feature_select_strategy="full")
     folder = damaged(tiny_llava, tmp_path / "model", WITHOUT_PROCESSOR_FIELDS, siglip)
-    assert count_image_tokens(load_processor(str(folder))) == 9
+    assert DEFAULT_FAMILY.image_tokens(load_processor(str(folder))) == 9
 
 
 def test_fields_that_cannot_be_known_are_named(tiny_llava, tmp_path):
