@@ -29,7 +29,7 @@ KNOW_LLAVA = {
     # Documents for people: an export's usage, the page's title, a model card, a stage's title.
     "datagen/trl_export.py",
     "pipeline.py",
-    "report/page.py",
+    "report/sections.py",
     "training/card.py",
     # The toy world's base model is built as a LLaVA.
     "toyworld/base_model.py",
