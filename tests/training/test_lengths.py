@@ -63,6 +63,6 @@ def test_counts_do_not_depend_on_how_rows_are_spread(config, make, cluster, tiny
 
 def test_an_error_of_a_task_is_the_encoders_own(cluster, tiny_llava, tmp_path, monkeypatch):
     monkeypatch.setattr(lengths, "ROWS_PER_TASK", 2)
-    with pytest.raises(ValueError, match="no usable processor") as refusal:
+    with pytest.raises(ValueError, match="config.json: no JSON") as refusal:
         lengths.count_tokens(conversations(5), SUPERVISED, str(tmp_path))
     assert "\n" not in str(refusal.value)
