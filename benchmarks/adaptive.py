@@ -1,6 +1,6 @@
 """Adaptive sampling against all N samples: what it saves, which classes change, what it does to CA-DPO's weights.
 
-recorded datasets, simulated models -> a line each -> build/bench/adaptive.json
+recorded datasets, simulated models -> one line each -> build/bench/adaptive.json
 
 A recorded dataset (the confidence stage's, drawn with fixed N) is replayed: the test is shown a question's samples one
 after another, and what it stops at is compared with all N. Simulated models stand beside them, since their true

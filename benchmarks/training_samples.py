@@ -167,7 +167,7 @@ def training_config(shape: Shape, device: str):
     return CaDpoConfig(
         init_from="original",
         learning_rate=LEARNING_RATE,
-        final_learning_rate_rate=1.0,
+        min_lr_ratio=1.0,
         warmup_steps=0,
         beta=BETA,
         global_batch_size=shape.rows_per_step,

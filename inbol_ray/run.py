@@ -15,7 +15,7 @@ from inbol_ray.store.artifacts import open_store
 
 
 def run_stages(config: PipelineConfig, targets: list[str] | None = None) -> dict[str, dict]:
-    """Compute the target stages (None: all) and what they read; returns manifests by name. Prints one line a stage."""
+    """Compute the target stages (None: all) and what they read; returns manifests by name. Prints one line per stage."""
     stages = build_stages(config)
     store = open_store(config)
     wanted = with_ancestors(stages, targets)

@@ -39,7 +39,7 @@ def _run(config: PipelineConfig) -> None:
     print(render_stages(plans))
     memory = footprints(config, shape_of(config), works.values())
     if memory:
-        print(f"\nGiB on a GPU, reckoned:\n{render_memory(memory, config.plan.gpu_memory_gb)}")
+        print(f"\nEstimated GiB on a GPU:\n{render_memory(memory, config.plan.gpu_memory_gb)}")
     batches = {name: config.training[name].global_batch_size for name in works if name in config.training}
     table = render_what_if(what_if(works, rates, config), config.plan.gpus_per_node, batches)
     print(f"\nOn other clusters, all stages:\n{table}")

@@ -121,7 +121,7 @@ def _read_yaml(path: Path) -> dict:
 
 
 def _explain(error: ValidationError, values: dict) -> str:
-    """One line a wrong field: where, what was expected, what was found, and near names for an unknown key."""
+    """One line per wrong field: where, what was expected, what was found, and near names for an unknown key."""
     lines = []
     for fault in error.errors():
         path, section = _resolve(fault["loc"])

@@ -84,7 +84,7 @@ class PipelineConfig(Section):
         for section, corpora in (("corpora", self.corpora), ("evaluation.benchmarks", self.evaluation.benchmarks)):
             names = [f"{corpus.dataset}:{corpus.split}" for corpus in corpora]
             if twice := sorted({name for name in names if names.count(name) > 1}):
-                raise ValueError(f"{section}: {twice} stand there twice, which would give two questions one id")
+                raise ValueError(f"{section}: {twice} are listed twice, so two questions would share one id")
         if self.toyworld is None:
             calibration = self.calibration.benchmarks if self.calibration else []
             for corpus in [*self.corpora, *self.evaluation.benchmarks, *calibration]:

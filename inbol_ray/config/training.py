@@ -59,9 +59,9 @@ class TrainingConfig(Section):
     """Compute type of FSDP's mixed precision, and of frozen weights; what trains and the optimiser stay float32."""
     warmup_steps: Annotated[int, Field(ge=0)] = 10
     schedule: Literal["cosine", "linear"] = "linear"
-    hold_rate: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    stable_ratio: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of the steps that run at the peak before the learning rate decays."""
-    final_learning_rate_rate: Fraction = 0.1
+    min_lr_ratio: Fraction = 0.1
     """Learning rate at the last step, as a share of `learning_rate`."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     adam_beta2: Annotated[float, Field(gt=0, lt=1)] = 0.999

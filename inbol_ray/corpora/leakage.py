@@ -57,7 +57,7 @@ class Leaks:
         return self.num_questions.total()
 
     def describe(self) -> str:
-        """A line a corpus, then the examples."""
+        """One line per corpus, then the examples."""
         lines = [
             f"{number:,} training questions of {corpus} share an image or the question with the evaluation, "
             f"{self.num_same[corpus]:,} of them the question"

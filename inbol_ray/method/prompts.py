@@ -21,7 +21,7 @@ CHOICE_SUFFIX = "Answer with the option's letter from the given choices directly
 
 @dataclass(frozen=True)
 class Template:
-    """What a corpus's prompt has beside hint, question, lettered options and the answer instruction, a line each."""
+    """What a corpus's prompt has beside hint, question, lettered options and the answer instruction, one per line."""
 
     before_hint: str = ""
     before_instruction: str = ""
@@ -137,7 +137,7 @@ def render_question(
 def add_answer_suffix(user: str) -> str:
     """A user's free text with the answer instruction that `render_question` gives a question of its form.
 
-    Lettered options (`A. cat`, `B. dog`, a line each) call for the letter, all else for a word or phrase; text that ends
+    Lettered options (`A. cat`, `B. dog`, one per line) call for the letter, all else for a word or phrase; text that ends
     with one of these instructions keeps it. What a corpus's own template adds (MMMU, VizWiz) or asks for instead
     (MM-UPD) no text shows.
     """

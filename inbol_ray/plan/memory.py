@@ -1,8 +1,8 @@
-"""Whether a GPU holds what a stage puts onto it, reckoned part by part, and what would make it fit.
+"""Whether a GPU holds what a stage puts onto it, estimated part by part, and what would make it fit.
 
 Every part is a pure function of the model's shape and of a few settings, in bytes a GPU. Checked on the CPU as far as
 that goes: parameters against real models, activations against what autograd saves. LoRA training of LLaVA-1.5-7B on one
-H200 (`benchmarks/results`) took 97 to 98% of what is reckoned here without activation checkpointing, 87 to 93% with;
+H200 (`benchmarks/results`) took 97 to 98% of the estimate here without activation checkpointing, 87 to 93% with;
 what an engine takes is not measured. The constants that only a GPU can give stand together at the top.
 """
 
@@ -237,12 +237,12 @@ def footprints(config: PipelineConfig, shape: ModelShape, works: Iterable[Work])
     for work in works:
         stage = work.stage
         if work.needs == "engines" and config.engine.device != "cpu" and gpus_per_engine(config):
-            reckon = partial(engine_footprint, shape, gpu_bytes=gpu_bytes, stage=stage)
-            found.append(_with_mends(config.engine, reckon, engine_mends(config.engine), gpu_bytes))
+            estimate = partial(engine_footprint, shape, gpu_bytes=gpu_bytes, stage=stage)
+            found.append(_with_mends(config.engine, estimate, engine_mends(config.engine), gpu_bytes))
         method = config.training[stage] if work.needs == "workers" else None
         if method is not None and method.compute_device == "cuda":
-            reckon = partial(_trained, config=config, shape=shape, stage=stage)
-            found.append(_with_mends(method, reckon, training_mends(stage, method), gpu_bytes))
+            estimate = partial(_trained, config=config, shape=shape, stage=stage)
+            found.append(_with_mends(method, estimate, training_mends(stage, method), gpu_bytes))
     return found
 
 
@@ -302,16 +302,16 @@ def _trained(method: MethodConfig, *, config: PipelineConfig, shape: ModelShape,
 
 
 def _with_mends(
-    section: Section, reckon: Callable[[Section], Footprint], mends: Sequence[Mend], gpu_bytes: float
+    section: Section, estimate: Callable[[Section], Footprint], mends: Sequence[Mend], gpu_bytes: float
 ) -> Footprint:
     """The footprint; where it does not fit, with every mend that is enough by itself, else with the first that are
     enough together."""
-    footprint = reckon(section)
+    footprint = estimate(section)
     if footprint.fits(gpu_bytes):
         return footprint
 
     def fits(update: dict) -> bool:
-        return reckon(section.model_copy(update=update)).fits(gpu_bytes)
+        return estimate(section.model_copy(update=update)).fits(gpu_bytes)
 
     alone = [next((text for text, update in mend if fits(update)), None) for mend in mends]
     if any(alone):

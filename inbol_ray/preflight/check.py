@@ -53,7 +53,7 @@ def check_run(config: PipelineConfig, stages: Sequence[Stage], store: Store) -> 
 
 
 def check_api_keys(endpoints: Mapping[str, EndpointConfig]) -> None:
-    """Raise ConfigError, a line each, for endpoints (by their setting) whose key is not in this process'
+    """Raise ConfigError, one line each, for endpoints (by their setting) whose key is not in this process'
     environment."""
     problems = []
     for setting, endpoint in endpoints.items():

@@ -22,7 +22,7 @@ from inbol_ray.training.disk_use import training_bytes
 def check_disk(config: PipelineConfig, stages: Sequence[Stage], store: Store) -> None:
     """Raise ResourcesError where these stages, still to be computed, write more than the disk has room for.
 
-    Models are reckoned from the base model's configuration, rows as `jobs/plan.py` does; resumable checkpoints go when
+    Models are estimated from the base model's configuration, rows as `jobs/plan.py` does; resumable checkpoints go when
     their training ends, so only the largest counts. What a killed run has left is written already. Nothing is said of
     a store (`s3://`), whose room nobody knows.
     """

@@ -1,6 +1,6 @@
 """What a stage asks of the cluster, and whether the cluster can ever give it.
 
-Ray lets work that fits nowhere wait for ever. So every ask is computed from the configuration and packed onto the
+Ray lets work that fits nowhere wait forever. So every ask is computed from the configuration and packed onto the
 nodes that the cluster may have at most, before any actor starts.
 """
 
@@ -21,7 +21,7 @@ COUNTED = ("CPU", "GPU")
 HEAD_RESOURCE = "node:__internal_head__"
 """Ray gives this resource to the head alone."""
 READER = {"CPU": 1.0}
-"""Ray Data's reading tasks, beside engines and training workers: without a CPU for them both wait for ever."""
+"""Ray Data's reading tasks, beside engines and training workers: without a CPU for them both wait forever."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def check_asks(asks: dict[str, list[Ask]], nodes: list[dict[str, float]], growth
         placed = place(wanted, most)
         short = [(ask, count) for ask, count in zip(wanted, placed, strict=True) if count < ask.count]
         if short:
-            raise ResourcesError(_refusal(stage, wanted, short, nodes, growth))
+            raise ResourcesError(_explain(stage, wanted, short, nodes, growth))
 
 
 def largest_cluster(nodes: list[dict[str, float]], growth: list[NodeType]) -> list[dict[str, float]]:
@@ -174,7 +174,7 @@ def describe_resources(resources: dict[str, float]) -> str:
     return " + ".join(f"{amount:g} {name}" for name, amount in resources.items())
 
 
-def _refusal(stage: str, wanted: list[Ask], short: list[tuple[Ask, int]], nodes, growth) -> str:
+def _explain(stage: str, wanted: list[Ask], short: list[tuple[Ask, int]], nodes, growth) -> str:
     lacking = " and ".join(f"{count} of {ask}" for ask, count in short)
     kinds = ", ".join(f"up to {kind.max_nodes} {kind.name} ({describe_resources(kind.resources)})" for kind in growth)
     grows = f"its autoscaler adds {kinds}" if growth else f"no growth is declared ({NODE_TYPES_VARIABLE} is not set)"

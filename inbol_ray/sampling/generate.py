@@ -39,7 +39,7 @@ from inbol_ray.runtime.resources import Ask, engine_asks, engine_resources, plac
 from inbol_ray.sampling.checkpoints import model_digest
 from inbol_ray.sampling.in_hand import InHand
 from inbol_ray.sampling.parts import Parts, open_parts
-from inbol_ray.sampling.render import EngineInput, Refusal, Renderer
+from inbol_ray.sampling.render import EngineInput, InvalidRequest, Renderer
 from inbol_ray.sampling.vllm_engine import Decoding, Reply, Request, VllmEngine
 from inbol_ray.store.provenance import package_versions
 
@@ -207,7 +207,7 @@ class AnswerBlock:
             self._answer(block, pickle.loads(batch["inputs"][0].as_py()))
         return pa.table({"engine": [this_process()], "num_rows": [self.parts.block_size(block)]})
 
-    def _answer(self, block: int, inputs: Sequence[EngineInput | Refusal]) -> None:
+    def _answer(self, block: int, inputs: Sequence[EngineInput | InvalidRequest]) -> None:
         rows = self.parts.read_requests(block).to_pylist()
         answered = self.in_hand.take(block)
         open_rows = [row for row in range(len(rows)) if row not in answered]
@@ -243,7 +243,7 @@ def _await_room(asks: list[Ask], timeout_s: float) -> None:
     """Wait until the cluster, or its autoscaler, has room for a renderer and the engines that must be up.
 
     That the cluster can ever have it is checked before (`cluster_resources.check_asks`); a cloud may still have no
-    machine to give. A pool that does not fit would wait for ever and say nothing.
+    machine to give. A pool that does not fit would wait forever without a word.
     """
     bundles = [ask.resources for ask in asks for _ in range(ask.count)]
     room = ray.util.placement_group(bundles, strategy="PACK")

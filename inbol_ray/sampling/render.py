@@ -1,6 +1,6 @@
 """Requests -> what vLLM's engine takes: token ids and preprocessed pixels.
 
-columns `id`, `prompt`, `images` -> image files decoded -> vLLM's own renderer -> EngineInput, or a Refusal that says
+columns `id`, `prompt`, `images` -> image files decoded -> vLLM's own renderer -> EngineInput, or a InvalidRequest that says
 why not
 
 This is the work that would make an engine wait, so it runs in processes of its own: the engine only ever adds finished
@@ -25,7 +25,7 @@ EngineInput = Any
 
 
 @dataclass(frozen=True)
-class Refusal:
+class InvalidRequest:
     """Why a request cannot be answered: a slug to count by, and the sentence."""
 
     reason: str
@@ -52,23 +52,23 @@ class Renderer:
         self._image_token = family_of(folder).chat.image_token
         self._pad_colour = checkpoint_pad_colour(folder)
 
-    def render(self, rows: Sequence[Mapping]) -> list[EngineInput | Refusal]:
+    def render(self, rows: Sequence[Mapping]) -> list[EngineInput | InvalidRequest]:
         """One result a row, in order. Rows have `id`, `prompt` and `images` (references, in prompt order)."""
         return [self._render(row["prompt"], row["images"], pixel_rule(row["id"])) for row in rows]
 
-    def _render(self, prompt: str, references: Sequence[str], rule: PixelRule) -> EngineInput | Refusal:
+    def _render(self, prompt: str, references: Sequence[str], rule: PixelRule) -> EngineInput | InvalidRequest:
         from vllm.exceptions import VLLMClientError
         from vllm.renderers.inputs.preprocess import parse_model_prompt
 
         placeholders = prompt.count(self._image_token)
         if placeholders != len(references):
-            return Refusal(
+            return InvalidRequest(
                 "prompt_refused", f"the prompt has {placeholders} {self._image_token} for {len(references)} images"
             )
         try:
             images = load_images(references, self._pad_colour, rule)
         except ImageError as error:
-            return Refusal("unreadable_image", str(error)[:MAX_DETAIL_CHARS])
+            return InvalidRequest("unreadable_image", str(error)[:MAX_DETAIL_CHARS])
         parts: dict = {"prompt": prompt}
         if images:
             parts["multi_modal_data"] = {"image": images}
@@ -76,4 +76,4 @@ class Renderer:
             parsed = parse_model_prompt(self._model_config, parts)
             return self._renderer.render_cmpl([parsed], self._renderer.default_cmpl_tok_params)[0]
         except (ValueError, VLLMClientError) as error:
-            return Refusal("prompt_refused", f"the engine refused the prompt: {error}"[:MAX_DETAIL_CHARS])
+            return InvalidRequest("prompt_refused", f"the engine refused the prompt: {error}"[:MAX_DETAIL_CHARS])

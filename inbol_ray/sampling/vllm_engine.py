@@ -29,7 +29,7 @@ from inbol_ray.sampling.checkpoints import check_checkpoint
 from inbol_ray.sampling.device_memory import device_memory
 from inbol_ray.sampling.engine_settings import engine_args, set_engine_environment
 from inbol_ray.sampling.refusal_openers import FirstToken
-from inbol_ray.sampling.render import MAX_DETAIL_CHARS, EngineInput, Refusal
+from inbol_ray.sampling.render import MAX_DETAIL_CHARS, EngineInput, InvalidRequest
 from inbol_ray.store.local_copies import local_copy
 
 
@@ -58,7 +58,7 @@ class Request:
     another kernel may round differently, and a near tie may fall to another token.
     """
 
-    input: EngineInput | Refusal
+    input: EngineInput | InvalidRequest
     seed: int = 0
 
 
@@ -243,7 +243,7 @@ class VllmEngine:
     def _draw(self, call: _Call, index: int) -> None:
         """Start the next round of a request, or end it."""
         request, reply, decoding = call.requests[index], call.replies[index], call.decoding
-        if isinstance(request.input, Refusal):
+        if isinstance(request.input, InvalidRequest):
             reply.refuse(request.input.reason, request.input.detail)
             return self._close(call, index)
         if decoding.force_first and not reply.texts:

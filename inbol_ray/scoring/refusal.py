@@ -140,7 +140,7 @@ def option_refuses(option: str) -> bool:
 
 @lru_cache(maxsize=1 << 12)
 def _listed_options(question: str) -> tuple[str, ...]:
-    """Options that the question's own text lists, a line each, from A; empty where there are none."""
+    """Options that the question's own text lists, one per line, from A; empty where there are none."""
     if "\n" not in question:
         return ()
     found = _OPTION_LINE.findall(question)

@@ -39,7 +39,7 @@ class Scores(NamedTuple):
 class RefusalNetwork:
     """Weights by name, as `refusal_training` writes them.
 
-    `words` and `coordinate_words` are the tokens with a vector of their own, a line each; floats are (out, in).
+    `words` and `coordinate_words` are the tokens with a vector of their own, one per line; floats are (out, in).
     """
 
     def __init__(self, arrays: Mapping[str, np.ndarray]) -> None:

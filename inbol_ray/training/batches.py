@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from inbol_ray.training.objectives import Objective
 
 NUM_TOKENS = "num_tokens"
-"""Column that a token budget is reckoned by, int32."""
+"""Column that a token budget counts, int32."""
 STEP, MICRO_BATCH = "step", "micro_batch"
 """Columns that `plan_batches` adds, int32: the optimiser step of a row, and the micro-batch within that step."""
 

@@ -25,9 +25,9 @@ SUMS = (*(f"samples_{name}" for name in KNOWLEDGE_CLASSES), "tokens")
 def learning_rate_factor(step: int, num_steps: int, config: TrainingConfig) -> float:
     """Share of the peak: warm-up, hold, then linear or cosine decay to the final share. `step` counts from 0."""
     warmup = min(1.0, (step + 1) / max(1, config.warmup_steps))
-    done = max(0.0, step / max(1, num_steps) - config.hold_rate) / (1 - config.hold_rate)
+    done = max(0.0, step / max(1, num_steps) - config.stable_ratio) / (1 - config.stable_ratio)
     decay = 1 - done if config.schedule == "linear" else (1 + math.cos(math.pi * done)) / 2
-    final = config.final_learning_rate_rate
+    final = config.min_lr_ratio
     return warmup * (final + (1 - final) * decay)
 
 

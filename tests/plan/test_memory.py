@@ -135,8 +135,8 @@ def test_activations_are_what_autograd_saves(settings):
     """One decoder layer's saved tensors, by the difference of models with three layers and with two: real bytes."""
     saved = {layers: _saved_bytes(layers, settings) for layers in (2, 3)}
     tokens, shape, _ = _language_model(2, settings)[1:]
-    reckoned = tokens * layer_activations(shape, settings, "bfloat16")
-    assert (saved[3] - saved[2]) == pytest.approx(reckoned, rel=0.01)
+    estimated = tokens * layer_activations(shape, settings, "bfloat16")
+    assert (saved[3] - saved[2]) == pytest.approx(estimated, rel=0.01)
 
 
 def _language_model(layers: int, lora: LoraSettings | None):
@@ -289,8 +289,8 @@ def measured_peaks() -> list:
 
 
 @pytest.mark.parametrize(("method", "batch", "measured"), measured_peaks())
-def test_what_a_gpu_took_is_what_is_reckoned(method, batch, measured):
+def test_what_a_gpu_took_is_what_is_estimated(method, batch, measured):
     """Of what torch allocates: CUDA's context and fragmentation, the overhead, are no part of the measured peak."""
     parts = training_footprint(LLAVA_15_7B, method, batch, "training").parts
-    reckoned = sum(parts.values()) - parts["overhead"]
-    assert measured < reckoned < (1.16 if method.gradient_checkpointing else 1.05) * measured
+    estimated = sum(parts.values()) - parts["overhead"]
+    assert measured < estimated < (1.16 if method.gradient_checkpointing else 1.05) * measured

@@ -59,7 +59,7 @@ def rows(scene_images):
 
 def train_two_steps(checkpoint, rows, *, num_micro_batches: int = 1, num_idle: int = 0, **changes):
     """(losses, names of the weights that changed) of two optimiser steps."""
-    values = {"init_from": "original", "learning_rate": 1e-2, "warmup_steps": 0, "final_learning_rate_rate": 1.0}
+    values = {"init_from": "original", "learning_rate": 1e-2, "warmup_steps": 0, "min_lr_ratio": 1.0}
     config = CaDpoConfig(**values | changes)
     objective = build_objective(config, load_processor(str(checkpoint)), DEFAULT_FAMILY)
     torch.manual_seed(0)

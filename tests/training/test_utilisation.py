@@ -1,4 +1,4 @@
-"""What a step's operations are reckoned to be, against what torch counts; and that all of it runs without Ray."""
+"""What a step's operations are estimated to be, against what torch counts; and that all of it runs without Ray."""
 
 import subprocess
 import sys
@@ -82,7 +82,7 @@ def test_a_conversation_batch_is_counted_without_padding(tiny_llava, scene_image
 
 
 @pytest.mark.parametrize("lora", [None, LORA], ids=["full", "lora"])
-def test_reckoned_operations_are_those_that_torch_counts(lora, tiny_llava, preferences):
+def test_estimated_operations_are_those_that_torch_counts(lora, tiny_llava, preferences):
     """Of one row without padding, policy forward and backward and the reference's forward.
 
     Torch counts attention over the whole square, so that is what the size says here. The first layers' backward through
@@ -99,9 +99,9 @@ def test_reckoned_operations_are_those_that_torch_counts(lora, tiny_llava, prefe
     with FlopCounterMode(display=False) as counter:
         response_logps(model, batch).sum().backward()
     square = BatchSize(size.num_tokens, size.num_columns, size.num_columns**2, batch["predictors"].shape[1] + 1, 1)
-    reckoned = ModelFlops(model, has_reference=False).of(square)
+    estimated = ModelFlops(model, has_reference=False).of(square)
     counted = counter.get_total_flops()
-    assert counted <= reckoned <= 1.1 * counted
+    assert counted <= estimated <= 1.1 * counted
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         if lora is None:
             response_logps(model, batch)
@@ -109,7 +109,7 @@ def test_reckoned_operations_are_those_that_torch_counts(lora, tiny_llava, prefe
             with model.disable_adapter():
                 response_logps(model, batch)
     vision = ModelFlops(model, has_reference=False).an_image
-    extra = ModelFlops(model, has_reference=True).of(square) - reckoned
+    extra = ModelFlops(model, has_reference=True).of(square) - estimated
     frozen_vision = (
         vision
         if lora
