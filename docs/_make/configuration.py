@@ -20,7 +20,10 @@ TOP = [
     ("corpora", "training questions: dataset, split, folder or `s3://`"),
     ("sampling.num_samples", "answers drawn per question, which is what costs most on real data"),
     ("sampling.adaptive", "stop sampling a question once its class is decided"),
-    ("classes.delta_known", "where Known ends; `classes.delta_unknown` is where Unknown begins"),
+    (
+        "classes.delta_known",
+        "the least confidence of a Known question; `classes.delta_unknown`: the greatest of an Unknown one",
+    ),
     ("unanswerable.num_kept", "how many unanswerable questions the training data gets"),
     ("training.NAME.learning_rate", "one for each method"),
     ("training.NAME.beta", "how far CA-DPO may move from its reference"),

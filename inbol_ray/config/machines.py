@@ -90,7 +90,7 @@ class EngineConfig(Section):
 
     @property
     def compute_device(self) -> Literal["cpu", "cuda"]:
-        """`device`, decided; `num_gpus_per_engine` null counts as none (`cluster_resources.place_engines` decides it)."""
+        """`device`, decided; `num_gpus_per_engine` null counts as none (`runtime.resources.place_engines` decides it)."""
         return compute_device(self.device, self.num_gpus_per_engine)
 
     @property

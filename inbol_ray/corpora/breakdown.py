@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from inbol_ray.rows import Question
 
-# Not beside their readers, which would then be part of the code that a stage judges replies with.
+# Not beside their readers: scoring and evaluation need the names, and readers stand above them.
 MMUPD = tuple(
     f"{kind}_{setting}" for kind in ("mmaad", "mmiasd", "mmivqd") for setting in ("base", "option", "instruction")
 )

@@ -120,7 +120,7 @@ def score_replies(
         results["risk_coverage"] = curves
     scored = ScoredReplies(
         results,
-        score_benchmarks(predictions, classes),
+        score_benchmarks(predictions, classes, rules.scoring),
         predictions,
         [row for judgement in judged.values() for row in judgement.rejected],
         notes,

@@ -17,7 +17,10 @@ def run_job(work: Callable[[], object]) -> None:
     try:
         work()
     except (KeyboardInterrupt, SystemExit) as stopped:
-        print("stopped; run the same command again to go on from the last finished stage", file=sys.stderr)
+        print(
+            "stopped; run the same command again: finished stages are skipped, an unfinished one goes on from what it saved",
+            file=sys.stderr,
+        )
         raise SystemExit(getattr(stopped, "code", 130)) from None
     except InbolError as error:
         print(f"error: {error}", file=sys.stderr)

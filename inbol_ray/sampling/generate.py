@@ -242,7 +242,7 @@ def _last_words(parts: Parts, what: str) -> Iterator[None]:
 def _await_room(asks: list[Ask], timeout_s: float) -> None:
     """Wait until the cluster, or its autoscaler, has room for a renderer and the engines that must be up.
 
-    That the cluster can ever have it is checked before (`cluster_resources.check_asks`); a cloud may still have no
+    That the cluster can ever have it is checked before (`runtime.resources.check_asks`); a cloud may still have no
     machine to give. A pool that does not fit would wait forever without a word.
     """
     bundles = [ask.resources for ask in asks for _ in range(ask.count)]
