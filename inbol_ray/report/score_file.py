@@ -219,7 +219,7 @@ def _configured_benchmarks(config: PipelineConfig) -> BenchmarkQuestions:
     if any(one.root.startswith(TOYWORLD_PREFIX) for one in benchmarks):
         if store.manifest(stages["toyworld"]) is None:
             raise MissingInputError(
-                f"{config.output_dir}: the toy world of this configuration has not been rendered; run jobs/pipeline.py first"
+                f"{config.output_dir}: the toy world of this configuration has not been rendered; run the job `pipeline` first"
             )
         toyworld = store.uri(stages["toyworld"])
     return read_questions(corpus_source(one, toyworld, NOT_KEPT, config.storage, config.seed) for one in benchmarks)
