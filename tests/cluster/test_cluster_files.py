@@ -301,12 +301,13 @@ def test_the_service_names_a_builder_that_exists(monkeypatch):
         build({"config": "${INBOL_CONFIG}", "nothing": "1"})
 
 
-def test_the_local_cluster_follows_rays_schema(tmp_path):
+def test_the_local_cluster_follows_rays_schema(tmp_path, monkeypatch):
     import argparse
     import importlib.util
 
     from ray.autoscaler._private.util import prepare_config, validate_config
 
+    monkeypatch.syspath_prepend(CLUSTER)
     spec = importlib.util.spec_from_file_location("cluster_local", CLUSTER / "local.py")
     local = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(local)

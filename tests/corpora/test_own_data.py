@@ -10,6 +10,7 @@ from inbol_ray.config.machines import EngineConfig
 from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.errors import DataError
 from inbol_ray.images import MAX_IMAGES, read_image_bytes
+from inbol_ray.pipeline import build_stages
 from inbol_ray.rows import Question
 from inbol_ray.sampling.engine_settings import engine_settings
 
@@ -199,4 +200,4 @@ def config_with(corpora: list[dict]) -> dict:
 )
 def test_a_wrong_corpus_is_an_error_of_the_configuration(corpora, message):
     with pytest.raises(ValueError, match=message):
-        PipelineConfig.model_validate(config_with(corpora))
+        build_stages(PipelineConfig.model_validate(config_with(corpora)))

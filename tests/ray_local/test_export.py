@@ -41,9 +41,9 @@ def exported(tiny_llava, tmp_path_factory):
 
 
 def transformers_answers(model, checkpoint, images) -> list[list[int]]:
-    from inbol_ray.models.loading import load_processor
+    from transformers import AutoProcessor
 
-    processor = load_processor(str(checkpoint))
+    processor = AutoProcessor.from_pretrained(checkpoint)
     answers = []
     for image, question in zip(images, QUESTIONS, strict=True):
         inputs = processor(images=load_image(image), text=DEFAULT_FAMILY.chat.prompt(question), return_tensors="pt")
