@@ -54,7 +54,9 @@ def verdict(broken: list[str]) -> str:
 def main() -> int:
     uv = str(Path(sys.executable).with_name("uv"))
     python = str(ENVIRONMENT / "bin" / "python")
-    subprocess.run([uv, "venv", "--quiet", "--seed", "--clear", "--python", sys.executable, str(ENVIRONMENT)], check=True)
+    subprocess.run(
+        [uv, "venv", "--quiet", "--seed", "--clear", "--python", sys.executable, str(ENVIRONMENT)], check=True
+    )
     print("installing the newest versions that pyproject.toml allows (6 GB, minutes) ...", flush=True)
     install = [uv, "pip", "install", "--quiet", "--python", python, "--override", "cluster/overrides.txt"]
     installed = subprocess.run([*install, "--upgrade", "--editable", ".[all,cpu,test,docs]"], cwd=ROOT)
