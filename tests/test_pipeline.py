@@ -20,6 +20,18 @@ def test_how_a_training_survives_does_not_make_it_stale():
     assert fingerprint("--training.ca_dpo.num_epochs", "1") != whole
 
 
+def test_with_dropout_the_layout_of_workers_is_another_result():
+    def fingerprint(*options: str) -> str:
+        config = load_config(["--config", "jobs/configs/paper_llava15_7b.yaml", *options])
+        return build_stages(config)["sft"].fingerprint
+
+    for option in ("num_workers", "micro_batch_tokens"):
+        value = {"num_workers": "4", "micro_batch_tokens": "4096"}[option]
+        assert fingerprint(f"--training.sft.{option}", value) != fingerprint(), option
+        without = ("--training.sft.lora.dropout", "0")
+        assert fingerprint(*without, f"--training.sft.{option}", value) == fingerprint(*without), option
+
+
 def test_a_benchmark_more_leaves_samples_and_checkpoints_as_they_are():
     def stages(*options: str) -> dict[str, Stage]:
         return build_stages(load_config(["--config", "jobs/configs/demo.yaml", *options]))

@@ -19,7 +19,7 @@ from inbol_ray.config.section import Section
 from inbol_ray.corpora.read import read_corpora, stream_tables
 from inbol_ray.corpora.stage import CorporaSettings, in_toyworld, keep_questions, sources_of
 from inbol_ray.images import IMAGES_VERSION
-from inbol_ray.method.prompts import PROMPTS_VERSION
+from inbol_ray.method.prompts import PROMPTS_VERSION, REFUSALS_VERSION
 from inbol_ray.models import DEFAULT_FAMILY, question_prompt
 from inbol_ray.rows import Question, Rejected
 from inbol_ray.runtime.stage import Stage, StageContext, present
@@ -79,6 +79,7 @@ class SignalSettings(Section):
     correct_threshold: float
     base_model: BaseModelConfig
     images_version: int = IMAGES_VERSION
+    refusals_version: int = REFUSALS_VERSION
     prompts: PromptConfig
     prompts_version: int = PROMPTS_VERSION
     engine: EngineConfig

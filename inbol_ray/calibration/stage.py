@@ -13,6 +13,7 @@ from inbol_ray.config.machines import EngineConfig
 from inbol_ray.config.model import PromptConfig
 from inbol_ray.config.schema import PipelineConfig
 from inbol_ray.config.section import Section
+from inbol_ray.method.prompts import REFUSALS_VERSION
 from inbol_ray.method.risk_coverage import summarise
 from inbol_ray.runtime.stage import Stage, StageContext
 
@@ -24,6 +25,7 @@ class CalibrateSettings(Section):
     delta: float
     num_samples: int
     max_tokens: int
+    refusals_version: int = REFUSALS_VERSION
     prompts: PromptConfig
     engine: EngineConfig
 

@@ -63,7 +63,7 @@ class PipelineConfig(Section):
                     f"training.{name}.init_from is {method.init_from!r}; expected one of {sorted(allowed)}"
                 )
             _check_chain(name, self.training)
-        if unknown := set(self.evaluation.methods) - (reserved | self.training.keys()):
+        if unknown := set(self.evaluation.methods) - (reserved | self.training.keys() - pretraining):
             raise ValueError(f"evaluation.methods: {sorted(unknown)} are neither trained nor built in")
         _check_evaluation(self.evaluation)
         served = self.serving.models if self.serving else {}

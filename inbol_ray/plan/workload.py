@@ -74,7 +74,7 @@ def expected_sizes(config: PipelineConfig, manifests: Mapping[str, dict]) -> tup
         conversations=conversations,
         captions=min(conversations, toyworld.num_captioned_images) if toyworld else 0,
         prompt_tokens=shape.image_tokens + config.plan.question_tokens,
-        response_tokens=min(config.plan.response_tokens, config.sampling.max_tokens),
+        response_tokens=config.plan.response_tokens,
         parameters=shape.parameters,
         finished={name: manifest["counts"] for name, manifest in manifests.items()},
     )

@@ -1,6 +1,6 @@
 """Requests -> what vLLM's engine takes: token ids and preprocessed pixels.
 
-columns `id`, `prompt`, `images` -> image files decoded -> vLLM's own renderer -> EngineInput, or a InvalidRequest that says
+columns `id`, `prompt`, `images` -> image files decoded -> vLLM's own renderer -> EngineInput, or an InvalidRequest that says
 why not
 
 This is the work that would make an engine wait, so it runs in processes of its own: the engine only ever adds finished

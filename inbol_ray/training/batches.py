@@ -3,7 +3,7 @@
 rows -> epochs, each shuffled anew -> global batches of a fixed number of samples -> micro-batches -> one table a share
 
 What makes up step k depends on the seed alone: not on the number of workers, and not on the token budget, which only
-decides what is padded together. So a killed run finds its place again, and more workers give the same curve. A batch
+decides what is padded together. So a killed run finds its place again, and more workers give the same curve (with dropout, a curve of other masks). A batch
 has a share for each configured worker; where fewer are left, some train on several shares.
 """
 

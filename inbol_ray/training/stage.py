@@ -29,13 +29,20 @@ class TrainSettings(Section):
     system: str | None
     """The text before the first turn of every row."""
     seed: int
+    dropout_layout: tuple[int, int | None, str] | None
+    """Workers, token budget and device of a training with dropout: its masks are drawn by the place of a micro-batch, so
+    another layout is another draw, and not rounding alone. null without dropout."""
     tracking: RunOnly[TrackingConfig]
+    max_response_tokens: RunOnly[int]
+    """`sampling.max_tokens`, for the plan: the longest response that data holds."""
     datasets: RunOnly[list[str]]
     """Names of the training corpora, for the model card."""
 
 
 def train_stage(config: PipelineConfig, name: str, title: str, init: Stage | None, data: Stage) -> Stage[TrainSettings]:
     """The training of an entry of `training`; without `init` it starts from the configured base model."""
+    method = config.training[name]
+    drops = method.lora is not None and method.lora.dropout > 0
     return Stage(
         name,
         title,
@@ -43,11 +50,13 @@ def train_stage(config: PipelineConfig, name: str, title: str, init: Stage | Non
         version=1,
         settings=TrainSettings(
             method=name,
-            training=config.training[name],
+            training=method,
             base_model=config.base_model,
             system=config.prompts.system,
             seed=config.seed,
+            dropout_layout=(method.num_workers, method.micro_batch_tokens, method.compute_device) if drops else None,
             tracking=config.tracking,
+            max_response_tokens=config.sampling.max_tokens,
             datasets=sorted({corpus.dataset for corpus in config.corpora}),
         ),
         inputs=present(init=init, data=data),
@@ -60,7 +69,8 @@ def _work(settings: TrainSettings, sizes: Sizes) -> Work:
     method = settings.training
     rows = sizes.finished.get(settings.method, {}).get("rows") or _num_rows(method, sizes)
     rows -= rows % method.global_batch_size
-    tokens = sizes.prompt_tokens + sizes.response_tokens * (3 if isinstance(method, CaDpoConfig) else 1)
+    response = min(sizes.response_tokens, settings.max_response_tokens)
+    tokens = sizes.prompt_tokens + response * (3 if isinstance(method, CaDpoConfig) else 1)
     return Work(
         "steps",
         rows // method.global_batch_size * method.num_epochs,
