@@ -117,7 +117,7 @@ def run_ours(task: Task) -> dict:
 
     from inbol_ray.config.load import load_config
     from inbol_ray.runtime.ray_session import started_ray
-    from inbol_ray.sampling.generate import generate
+    from inbol_ray.sampling.generate import Pool, generate
 
     config = load_config(["--config", "jobs/configs/demo.yaml", "--engine.num_engines", "1"])
     count = len(task.questions)
@@ -133,7 +133,14 @@ def run_ours(task: Task) -> dict:
     shutil.rmtree(folder, ignore_errors=True)
     with started_ray(config):
         started = time.time()
-        parts = generate([requests], [task.checkpoint], config, decoding(task), folder=str(folder), unit="questions")
+        parts = generate(
+            [requests],
+            [task.checkpoint],
+            Pool(config.engine, config.seed, config.storage),
+            decoding(task),
+            folder=str(folder),
+            unit="questions",
+        )
     written = sorted(path.stat().st_mtime for path in Path(parts.uri).glob("0???????.parquet"))
     rows = list(parts.rows())
     assert len(rows) == count and all(len(row["responses"]) == NUM_SAMPLES for row in rows)

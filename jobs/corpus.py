@@ -22,10 +22,10 @@ def main() -> None:
     from inbol_ray.store.artifacts import open_store
 
     def check() -> None:
+        toyworld = build_stages(config).get("toyworld")  # before Ray: it says what is wrong with the configuration
         with started_ray(config):
             if config.toyworld is not None:
                 run_stages(config, ["toyworld"])
-            toyworld = build_stages(config).get("toyworld")
             check_corpora(config, open_store(config).uri(toyworld) if toyworld else None)
 
     run_job(check)

@@ -22,11 +22,12 @@ def main() -> None:
     root = f"{config.output_dir.rstrip('/')}/trl"
 
     def run() -> None:
+        stages = build_stages(config)  # before Ray: they say what is wrong with the configuration
         with started_ray(config):
             from inbol_ray.datagen.trl_export import export_trl
 
             run_stages(config, ["data"])
-            data = open_store(config).folder(build_stages(config)["data"])
+            data = open_store(config).folder(stages["data"])
             for way in ways:
                 uri = root if len(ways) == 1 else f"{root}-{way}"
                 counts = export_trl(data, uri, config.storage, config.prompts.system, way)

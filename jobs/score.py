@@ -33,7 +33,7 @@ def main() -> None:
         if config and own["--benchmark"]:
             raise ConfigError("--benchmark: a configuration has its own benchmarks; leave out this option or --config")
         benchmarks = [_benchmark(text) for text in own["--benchmark"]]
-        check_readers(benchmarks)
+        check_readers(benchmarks, "--benchmark")
         missing = (own["--missing"] or ["error"])[-1]
         if missing not in MISSING:
             raise ConfigError(f"--missing: found {missing!r}, expected {' or '.join(MISSING)}")

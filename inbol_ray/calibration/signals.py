@@ -11,22 +11,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from inbol_ray.config.evaluation import UNTRAINED_METHODS
-from inbol_ray.config.machines import EngineConfig
-from inbol_ray.config.model import BaseModelConfig, PromptConfig
+from inbol_ray.config.model import BaseModelConfig
 from inbol_ray.config.sampling import ScoringRules
 from inbol_ray.config.schema import PipelineConfig
-from inbol_ray.config.section import Section
 from inbol_ray.corpora.read import read_corpora, stream_tables
 from inbol_ray.corpora.stage import CorporaSettings, in_toyworld, keep_questions, sources_of
-from inbol_ray.images import IMAGES_VERSION
-from inbol_ray.method.prompts import PROMPTS_VERSION, REFUSALS_VERSION
+from inbol_ray.method.prompts import REFUSALS_VERSION
 from inbol_ray.models import DEFAULT_FAMILY, question_prompt
 from inbol_ray.rows import Question, Rejected
 from inbol_ray.runtime.stage import Stage, StageContext, present
 from inbol_ray.runtime.work import ROW_BYTES, Sizes, Work
 from inbol_ray.sampling.chat_engine import SAMPLE_TEMPERATURE, agreement_rate
 from inbol_ray.sampling.checkpoints import model_digest
-from inbol_ray.sampling.generate import Pool, generate
+from inbol_ray.sampling.generate import generate
+from inbol_ray.sampling.settings import EngineSettings
 from inbol_ray.sampling.vllm_engine import Decoding, Reply
 from inbol_ray.scoring.outcome import SCORING_VERSION, judge_reply
 from inbol_ray.store.row_writer import write_rows
@@ -65,7 +63,7 @@ class SignalRounds:
         return 1 + row["num_samples"] - len(reply.texts)
 
 
-class SignalSettings(Section):
+class SignalSettings(EngineSettings):
     calibration: CorporaSettings
     """The calibration benchmarks."""
     methods: list[str]
@@ -78,12 +76,7 @@ class SignalSettings(Section):
     scoring_version: int = SCORING_VERSION
     correct_threshold: float
     base_model: BaseModelConfig
-    images_version: int = IMAGES_VERSION
     refusals_version: int = REFUSALS_VERSION
-    prompts: PromptConfig
-    prompts_version: int = PROMPTS_VERSION
-    engine: EngineConfig
-    seed: int
 
 
 def signals_stage(
@@ -100,8 +93,9 @@ def signals_stage(
         "measure how sure each method is",
         read_all_signals,
         version=1,
-        settings=SignalSettings(
-            calibration=CorporaSettings.of(calibration.benchmarks, config),
+        settings=SignalSettings.of(
+            config,
+            calibration=CorporaSettings.of(calibration.benchmarks, config, "calibration.benchmarks"),
             methods=calibration.methods,
             test_methods=config.evaluation.methods,
             num_samples=calibration.num_samples,
@@ -109,9 +103,6 @@ def signals_stage(
             scoring=config.scoring.rules_alone(),
             correct_threshold=config.sampling.correct_threshold,
             base_model=config.base_model,
-            prompts=config.prompts,
-            engine=config.engine,
-            seed=config.seed,
         ),
         inputs=present(
             benchmarks=benchmarks,
@@ -159,7 +150,7 @@ def read_all_signals(context: StageContext[SignalSettings]) -> dict[str, int]:
     parts = generate(
         [requests],
         list(digests),
-        Pool(settings.engine, settings.seed, context.storage),
+        settings.pool(context.storage),
         Decoding(1, SAMPLE_TEMPERATURE, settings.max_tokens, force_first=True),
         folder=f"{context.resume}/signals",
         unit="answers",

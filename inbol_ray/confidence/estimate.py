@@ -16,22 +16,20 @@ import pyarrow.parquet as pq
 from inbol_ray.confidence.adaptive_rounds import AdaptiveRounds
 from inbol_ray.confidence.dataset import DESCRIPTION, describe, publish, read_dataset
 from inbol_ray.confidence.judging import Judge
-from inbol_ray.config.machines import EngineConfig
 from inbol_ray.config.model import BaseModelConfig, PromptConfig
 from inbol_ray.config.sampling import ClassConfig, SamplingConfig, ScoringRules
 from inbol_ray.config.schema import PipelineConfig
-from inbol_ray.config.section import Section, result_settings
+from inbol_ray.config.section import result_settings
 from inbol_ray.corpora.disk_index import DiskIndex
 from inbol_ray.errors import DataError
-from inbol_ray.images import IMAGES_VERSION
-from inbol_ray.method.prompts import PROMPTS_VERSION
 from inbol_ray.models import DEFAULT_FAMILY, question_prompt
 from inbol_ray.rows import QUESTION, SAMPLED_ANSWERS, Question, Rejected
 from inbol_ray.runtime.stage import Stage, StageContext, present
 from inbol_ray.runtime.work import RESPONSE_BYTES, ROW_BYTES, Sizes, Work
 from inbol_ray.sampling.checkpoints import model_digest
-from inbol_ray.sampling.generate import Pool, generate
+from inbol_ray.sampling.generate import generate
 from inbol_ray.sampling.parts import REPLY, Parts
+from inbol_ray.sampling.settings import EngineSettings
 from inbol_ray.sampling.vllm_engine import Decoding
 from inbol_ray.scoring.outcome import SCORING_VERSION
 from inbol_ray.store.provenance import package_versions
@@ -45,30 +43,23 @@ SAMPLED = pa.unify_schemas([QUESTION, pa.schema([pa.field("checkpoint", pa.strin
 """A question with its samples, or the reason for none: what `Parts` hold of a REQUEST."""
 
 
-class ConfidenceSettings(Section):
+class ConfidenceSettings(EngineSettings):
     sampling: SamplingConfig
     scoring: ScoringRules
     scoring_version: int = SCORING_VERSION
     classes: ClassConfig | None
     """Where sampling is adaptive: they decide when it stops."""
     base_model: BaseModelConfig
-    images_version: int = IMAGES_VERSION
-    prompts: PromptConfig
-    prompts_version: int = PROMPTS_VERSION
-    engine: EngineConfig
-    seed: int
 
-    @classmethod
-    def of(cls, config: PipelineConfig, sampling: SamplingConfig) -> "ConfidenceSettings":
-        return cls(
-            sampling=sampling,
-            scoring=config.scoring.rules_alone(),
-            classes=config.classes if sampling.adaptive else None,
-            base_model=config.base_model,
-            prompts=config.prompts,
-            engine=config.engine,
-            seed=config.seed,
-        )
+
+def _settings(config: PipelineConfig, sampling: SamplingConfig) -> ConfidenceSettings:
+    return ConfidenceSettings.of(
+        config,
+        sampling=sampling,
+        scoring=config.scoring.rules_alone(),
+        classes=config.classes if sampling.adaptive else None,
+        base_model=config.base_model,
+    )
 
 
 def confidence_stage(
@@ -79,7 +70,7 @@ def confidence_stage(
         "sample what the model knows",
         estimate_confidence,
         version=1,
-        settings=ConfidenceSettings.of(config, config.sampling),
+        settings=_settings(config, config.sampling),
         inputs=present(questions=questions, unanswerable=unanswerable, checkpoint=original),
         after=(leakage,),
         needs="engines",
@@ -97,7 +88,7 @@ def benchmark_confidence_stage(
         "sample the benchmarks",
         estimate_test_confidence,
         version=1,
-        settings=ConfidenceSettings.of(config, config.sampling.model_copy(update=fresh)),
+        settings=_settings(config, config.sampling.model_copy(update=fresh)),
         inputs=present(benchmarks=benchmarks, checkpoint=original),
         needs="engines",
         streams=True,
@@ -210,7 +201,7 @@ def _sample(context: StageContext[ConfidenceSettings], questions: DiskIndex, che
     return generate(
         _requests(questions, checkpoint, settings.prompts),
         [checkpoint],
-        Pool(settings.engine, settings.seed, context.storage),
+        settings.pool(context.storage),
         Decoding(sampling.num_samples, sampling.temperature, sampling.max_tokens, num_logprobs=0),
         folder=f"{context.resume}/samples",
         unit="questions",

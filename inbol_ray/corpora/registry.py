@@ -52,11 +52,13 @@ READERS: dict[str, Reader] = {
 }
 
 
-def check_readers(corpora: Iterable[CorpusConfig]) -> None:
-    """Raise ConfigError, one line each, for corpora that have no reader."""
-    unknown = dict.fromkeys(corpus.dataset for corpus in corpora if corpus.dataset not in READERS)
-    if unknown:
-        known = ", ".join(READERS)
-        raise ConfigError(
-            "\n".join(f"dataset {name!r}: no reader for this dataset; expected one of {known}" for name in unknown)
-        )
+def check_readers(corpora: Iterable[CorpusConfig], section: str) -> None:
+    """Raise ConfigError, one line each, for corpora without a reader; `section` is where they are configured."""
+    known = ", ".join(READERS)
+    problems = [
+        f"{section}[{number}].dataset: no reader for this dataset; expected one of {known}; found {corpus.dataset!r}"
+        for number, corpus in enumerate(corpora)
+        if corpus.dataset not in READERS
+    ]
+    if problems:
+        raise ConfigError("\n".join(problems))

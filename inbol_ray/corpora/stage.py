@@ -45,9 +45,9 @@ class CorporaSettings(Section):
     """Where corpora are in a store: with another endpoint they are others."""
 
     @classmethod
-    def of(cls, corpora: Sequence[CorpusConfig], config: PipelineConfig) -> "CorporaSettings":
-        """Raises ConfigError for a dataset without a reader."""
-        check_readers(corpora)
+    def of(cls, corpora: Sequence[CorpusConfig], config: PipelineConfig, section: str) -> "CorporaSettings":
+        """`section` names the corpora in errors. Raises ConfigError for a dataset without a reader."""
+        check_readers(corpora, section)
         return cls(
             corpora=list(corpora),
             compare_content=config.leakage.compare_content,
@@ -71,7 +71,7 @@ def benchmarks_stage(config: PipelineConfig, toyworld: Stage | None) -> Stage[Co
         "read the benchmarks",
         build_benchmarks,
         version=1,
-        settings=CorporaSettings.of(config.evaluation.benchmarks, config),
+        settings=CorporaSettings.of(config.evaluation.benchmarks, config, "evaluation.benchmarks"),
         inputs=present(toyworld=toyworld if in_toyworld(config.evaluation.benchmarks) else None),
         streams=True,
         work=lambda _, sizes: _work(sizes.test),
@@ -84,7 +84,7 @@ def questions_stage(config: PipelineConfig, toyworld: Stage | None, benchmarks: 
         "read the training corpora",
         build_questions,
         version=1,
-        settings=CorporaSettings.of(config.corpora, config),
+        settings=CorporaSettings.of(config.corpora, config, "corpora"),
         inputs=present(
             toyworld=toyworld if in_toyworld(config.corpora) else None,
             # Only so do benchmarks change what is trained on: one more leaves samples and checkpoints as they are.

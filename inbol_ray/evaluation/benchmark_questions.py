@@ -27,7 +27,7 @@ class BenchmarkQuestions:
 def read_benchmarks(benchmarks: Sequence[BenchmarkConfig]) -> BenchmarkQuestions:
     """Questions of benchmarks at local roots. Raises ConfigError for a dataset without a reader, DataError where a file is
     missing or unreadable."""
-    check_readers(benchmarks)
+    check_readers(benchmarks, "benchmarks")
     return read_questions(CorpusSource(one, one.root, image_folder=NOT_KEPT) for one in benchmarks)
 
 

@@ -10,29 +10,25 @@ from collections.abc import Iterator, Mapping
 import pyarrow.parquet as pq
 
 from inbol_ray.config.evaluation import UNTRAINED_METHODS, OutsideModel
-from inbol_ray.config.machines import EngineConfig
-from inbol_ray.config.model import BaseModelConfig, PromptConfig
+from inbol_ray.config.model import BaseModelConfig
 from inbol_ray.config.sampling import ScoringRules
 from inbol_ray.config.schema import PipelineConfig
-from inbol_ray.config.section import Section
 from inbol_ray.evaluation.file_predictions import FileJudgement, judge_file
 from inbol_ray.evaluation.prediction_row import Rules, judge_row
 from inbol_ray.evaluation.reply_file import file_digest
 from inbol_ray.evaluation.sources import Asking, Model, checkpoint_model, find_replies, outside_models
 from inbol_ray.evaluation.usage import count_usage, total_usage, write_usage
-from inbol_ray.images import IMAGES_VERSION
-from inbol_ray.method.prompts import PROMPTS_VERSION
 from inbol_ray.method.scores import trust_scores
 from inbol_ray.rows import PREDICTION, Question
 from inbol_ray.runtime.progress import write_progress
 from inbol_ray.runtime.stage import Stage, StageContext, present
 from inbol_ray.runtime.work import RESPONSE_BYTES, ROW_BYTES, Sizes, Work
-from inbol_ray.sampling.generate import Pool
+from inbol_ray.sampling.settings import EngineSettings
 from inbol_ray.scoring.outcome import SCORING_VERSION, prepare_verdicts
 from inbol_ray.store.row_writer import write_rows
 
 
-class PredictSettings(Section):
+class PredictSettings(EngineSettings):
     methods: list[str]
     models: dict[str, OutsideModel]
     replies: dict[str, str]
@@ -44,11 +40,6 @@ class PredictSettings(Section):
     correct_threshold: float
     base_model: BaseModelConfig | None
     """null where no method is evaluated: then nothing depends on it."""
-    images_version: int = IMAGES_VERSION
-    prompts: PromptConfig
-    prompts_version: int = PROMPTS_VERSION
-    engine: EngineConfig
-    seed: int
 
 
 def evaluate_stage(
@@ -68,7 +59,8 @@ def evaluate_stage(
         "answer the benchmarks",
         predict,
         version=1,
-        settings=PredictSettings(
+        settings=PredictSettings.of(
+            config,
             methods=evaluation.methods,
             models=evaluation.models,
             replies={name: file_digest(path, config.storage) for name, path in files.items()},
@@ -77,9 +69,6 @@ def evaluate_stage(
             scoring=config.scoring.rules_alone(),
             correct_threshold=config.sampling.correct_threshold,
             base_model=config.base_model if evaluation.methods else None,
-            prompts=config.prompts,
-            engine=config.engine,
-            seed=config.seed,
         ),
         inputs=present(benchmarks=benchmarks, test_confidence=test_confidence, original=original, **methods),
         after=(leakage,),
@@ -112,7 +101,7 @@ def predict(context: StageContext[PredictSettings]) -> dict[str, int]:
     asked = [(model, row) for model in _asked_models(context) for row in rows if _is_wanted(context, model.name, row)]
     rules = Rules(settings.correct_threshold, settings.scoring)
     from_files = _judge_files(context, rows, rules)  # before anything is asked: a file may turn out to be useless
-    pool = Pool(settings.engine, settings.seed, context.storage)
+    pool = settings.pool(context.storage)
     asking = Asking(settings.prompts, settings.max_tokens, pool, context.replies, context.progress)
     replies = find_replies(asked, asking)
     confidences = _read_confidences(context)

@@ -23,7 +23,7 @@ from inbol_ray.endpoints.wire import WIRE_VERSION
 from inbol_ray.evaluation.prediction_row import GreedyReply
 from inbol_ray.images import IMAGES_VERSION, pixel_rule
 from inbol_ray.sampling.checkpoints import model_digest
-from inbol_ray.sampling.generate import Pool, generate
+from inbol_ray.sampling.generate import SAMPLING_VERSION, Pool, generate
 from inbol_ray.sampling.parts import list_parts
 from inbol_ray.sampling.vllm_engine import Decoding
 from inbol_ray.store.local_copies import local_copy
@@ -74,6 +74,7 @@ def request_keys(requests: pa.Table, engine: EngineConfig, decoding: Decoding) -
         "max_model_len": engine.max_model_len,
         "packages": package_versions(),
         "images_version": IMAGES_VERSION,
+        "sampling_version": SAMPLING_VERSION,
     }
     start = hashlib.sha256(json.dumps(common, sort_keys=True).encode())
 

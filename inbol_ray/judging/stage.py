@@ -25,7 +25,7 @@ from inbol_ray.judging.select import kinds_to_ask
 from inbol_ray.models import DEFAULT_FAMILY
 from inbol_ray.rows import Question
 from inbol_ray.runtime.stage import Stage, StageContext
-from inbol_ray.sampling.generate import Pool
+from inbol_ray.sampling.generate import SAMPLING_VERSION, Pool
 from inbol_ray.sampling.vllm_engine import Decoding
 from inbol_ray.scoring.final_text import final_text
 from inbol_ray.scoring.outcome import REFUSED, SCORING_VERSION, Outcome, judge_answer
@@ -58,8 +58,9 @@ class JudgeSettings(Section):
     scoring_version: int = SCORING_VERSION
     correct_threshold: float
     engine: EngineConfig | None
+    sampling_version: int | None
     seed: int | None
-    """Both null for a judge behind an endpoint."""
+    """All three null for a judge behind an endpoint."""
 
 
 def judge_stage(config: PipelineConfig, evaluate: Stage, benchmarks: Stage) -> Stage[JudgeSettings]:
@@ -76,6 +77,7 @@ def judge_stage(config: PipelineConfig, evaluate: Stage, benchmarks: Stage) -> S
             scoring=config.scoring.rules_alone(),
             correct_threshold=config.sampling.correct_threshold,
             engine=config.engine if by_checkpoint else None,
+            sampling_version=SAMPLING_VERSION if by_checkpoint else None,
             seed=config.seed if by_checkpoint else None,
         ),
         inputs={"evaluate": evaluate, "benchmarks": benchmarks},

@@ -154,5 +154,6 @@ def described(stage: Stage) -> dict[str, Any]:
         "fingerprint": stage.fingerprint,
         "version": stage.version,
         "settings": result_settings(stage.settings),
+        "all_settings": stage.settings.model_dump(mode="json"),
         "inputs": {key: source.artifact_id for key, source in stage.inputs.items()},
     }

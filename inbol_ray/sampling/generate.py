@@ -43,6 +43,9 @@ from inbol_ray.sampling.render import EngineInput, InvalidRequest, Renderer
 from inbol_ray.sampling.vllm_engine import Decoding, Reply, Request, VllmEngine
 from inbol_ray.store.provenance import package_versions
 
+SAMPLING_VERSION = 1
+"""Raised when engines answer the same requests in another way: seeds, stop strings, forced openings, rounds, rendering.
+No golden output sees that, since engines are scripted there."""
 SEED_RANGE = 2**62
 """vLLM adds the sample's index to a seed of 63 bits."""
 
@@ -89,6 +92,7 @@ def generate(
         "packages": package_versions(),
         "engine": result_settings(engine),
         "images_version": IMAGES_VERSION,
+        "sampling_version": SAMPLING_VERSION,
     }
     parts = open_parts(folder, pool.storage, _named(requests, checkpoints), key, engine.block_size)
     missing = sorted(set(range(parts.num_blocks)) - parts.finished())

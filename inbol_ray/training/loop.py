@@ -91,7 +91,7 @@ def train_worker(run_values: dict) -> None:
         state.progress["step"] += 1
         if reason := watch.look(metrics["loss"], metrics["grad_norm"]):
             save_offending_batch(run.run_dir, rank, state.step, micro_batches, reason)
-            tracker.save()
+            tracker.pause()
             return
         tracker.record(state.step, metrics)
         is_last = state.step == run.num_steps
@@ -102,6 +102,7 @@ def train_worker(run_values: dict) -> None:
         elif tracker.has_news:
             ray.train.report(tracker.latest)
         if stopping:
+            tracker.pause()
             return
     export_model(model, config, init, run.out_dir)
     tracker.finish(num_workers=num_workers)

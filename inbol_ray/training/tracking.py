@@ -116,6 +116,14 @@ class Tracker:
         if self.writes and is_remote(self._uri):
             copy_folder(str(self.folder), self._uri)
 
+    def pause(self) -> None:
+        """For a process that ends before its training does: what has been written reaches its place."""
+        if self.writes:
+            self._board.close()
+            for tracker in self._elsewhere:
+                tracker.pause()
+            self.save()
+
     def finish(self, *, num_workers: int) -> None:
         """Write the summary that `run_training` returns; `num_workers` are those of the last attempt."""
         if not self.writes:
@@ -161,6 +169,9 @@ class _MlflowRun:
             for name, value in values.items():
                 self.client.log_metric(self.run_id, name, value, step=step)
 
+    def pause(self) -> None:
+        """Nothing to do: each metric was sent when it was logged, and the run goes on later."""
+
     def end(self) -> None:
         with self._outages_warn():
             self.client.set_terminated(self.run_id)
@@ -179,8 +190,9 @@ class _MlflowRun:
 class _WandbRun:
     """One Weights & Biases run for one training, however often it is resumed: its id is kept beside the logs.
 
-    `WANDB_MODE` decides between online, offline and disabled. Steps that run again after a crash are not logged twice:
-    Weights & Biases leaves out what is not past the last step that it has.
+    `WANDB_MODE` decides between online, offline and disabled. Of steps that run again after a crash its server
+    leaves out what is not past the last step that it has; offline each process writes a file of its own, and both have
+    them.
     """
 
     def __init__(self, run, config: TrackingConfig, folder: Path) -> None:
@@ -204,6 +216,10 @@ class _WandbRun:
     def log(self, values: dict[str, float], step: int) -> None:
         with self._outages_warn():
             self.run.log({f"train/{name}": value for name, value in values.items()}, step=step)
+
+    def pause(self) -> None:
+        """Wait until all that was logged has been written or sent."""
+        self.end()
 
     def end(self) -> None:
         with self._outages_warn():

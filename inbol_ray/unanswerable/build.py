@@ -12,19 +12,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from inbol_ray.config.machines import EngineConfig
-from inbol_ray.config.model import BaseModelConfig, PromptConfig
+from inbol_ray.config.model import BaseModelConfig
 from inbol_ray.config.sampling import UnanswerableConfig
 from inbol_ray.config.schema import PipelineConfig
-from inbol_ray.config.section import Section
-from inbol_ray.images import IMAGES_VERSION
 from inbol_ray.method.answerability import answerable_probability, is_unanswerable
-from inbol_ray.method.prompts import GENERATE_UNANSWERABLE, JUDGE_ANSWERABLE, PROMPTS_VERSION
+from inbol_ray.method.prompts import GENERATE_UNANSWERABLE, JUDGE_ANSWERABLE
 from inbol_ray.models import DEFAULT_FAMILY
 from inbol_ray.rows import QUESTION, Question, Rejected
 from inbol_ray.runtime.stage import Stage, StageContext, present
 from inbol_ray.runtime.work import ROW_BYTES, Sizes, Work
-from inbol_ray.sampling.generate import Pool, generate
+from inbol_ray.sampling.generate import generate
+from inbol_ray.sampling.settings import EngineSettings
 from inbol_ray.sampling.vllm_engine import Decoding
 from inbol_ray.store.row_writer import write_rows
 from inbol_ray.subsets import SHARES, Shares, equal_shares, take
@@ -34,14 +32,9 @@ NUM_JUDGE_LOGPROBS = 20
 CANDIDATE = pa.unify_schemas([QUESTION, pa.schema([pa.field("answerable_probability", pa.float32())])])
 
 
-class UnanswerableSettings(Section):
+class UnanswerableSettings(EngineSettings):
     unanswerable: UnanswerableConfig
     base_model: BaseModelConfig
-    images_version: int = IMAGES_VERSION
-    prompts: PromptConfig
-    prompts_version: int = PROMPTS_VERSION
-    engine: EngineConfig
-    seed: int
 
 
 def unanswerable_stage(
@@ -52,13 +45,7 @@ def unanswerable_stage(
         "build unanswerable questions",
         build_unanswerable,
         version=1,
-        settings=UnanswerableSettings(
-            unanswerable=config.unanswerable,
-            base_model=config.base_model,
-            prompts=config.prompts,
-            engine=config.engine,
-            seed=config.seed,
-        ),
+        settings=UnanswerableSettings.of(config, unanswerable=config.unanswerable, base_model=config.base_model),
         inputs=present(questions=questions, checkpoint=original),
         after=(leakage,),
         needs="engines",
@@ -117,10 +104,6 @@ def take_evenly(rows: Sequence[Question], num_rows: int, seed: int, shares: Shar
     return [rows[place] for place in take([row.id for row in rows], strata, counts, seed)]
 
 
-def _pool(context: StageContext[UnanswerableSettings]) -> Pool:
-    return Pool(context.settings.engine, context.settings.seed, context.storage)
-
-
 def _write_questions(
     context: StageContext[UnanswerableSettings], questions: Sequence[Question], checkpoint: str
 ) -> list[Question]:
@@ -142,7 +125,7 @@ def _write_questions(
     parts = generate(
         [requests],
         [checkpoint],
-        _pool(context),
+        context.settings.pool(context.storage),
         decoding,
         folder=f"{context.resume}/written",
         unit="questions written",
@@ -193,7 +176,7 @@ def _judge(
     parts = generate(
         [requests],
         [checkpoint],
-        _pool(context),
+        context.settings.pool(context.storage),
         decoding,
         folder=f"{context.resume}/judged",
         unit="judged",

@@ -239,9 +239,9 @@ def test_a_submitted_job_ships_code_and_nothing_large():
 
 
 def metric_names() -> set[str]:
-    from inbol_ray.runtime import progress_sinks as watch
+    from inbol_ray.runtime import progress_sinks
 
-    return {f"ray_{name}" for name in re.findall(r'Gauge\("(inbol_\w+)"', Path(watch.__file__).read_text())}
+    return {f"ray_{name}" for name in re.findall(r'Gauge\("(inbol_\w+)"', Path(progress_sinks.__file__).read_text())}
 
 
 @pytest.mark.parametrize("path", ["rules.yaml", "grafana_dashboard.json"])

@@ -193,7 +193,10 @@ def config_with(corpora: list[dict]) -> dict:
 @pytest.mark.parametrize(
     ("corpora", "message"),
     [
-        ([{"dataset": "vqa2", "split": "train", "root": "r"}], "expected one of vqav2, .*own"),
+        (
+            [{"dataset": "vqa2", "split": "train", "root": "r"}],
+            r"corpora\[0\].dataset: no reader .*expected one of vqav2, .*own.*found .vqa2",
+        ),
         ([{"dataset": "own", "split": "../train", "root": "r"}], "split"),
         ([{"dataset": "own", "split": "train", "root": root} for root in "ab"], "own:train.*twice"),
     ],

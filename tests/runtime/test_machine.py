@@ -16,7 +16,7 @@ from inbol_ray.pipeline import build_stages
 from inbol_ray.plan.estimate import object_store_bytes as planned_store
 from inbol_ray.plan.estimate import rendered_bytes_in_flight
 from inbol_ray.plan.placement import planned_node, warn_placement
-from inbol_ray.runtime import resources as cluster_resources
+from inbol_ray.runtime import resources
 from inbol_ray.runtime.machine import (
     LEAST_OBJECT_STORE_BYTES,
     Machine,
@@ -95,8 +95,8 @@ def load(file: Path, *options: str) -> PipelineConfig:
 
 
 def asks_of(config: PipelineConfig, nodes: list[dict], growth: list[NodeType], monkeypatch) -> dict:
-    monkeypatch.setattr(cluster_resources, "nodes_up", lambda: nodes)
-    monkeypatch.setattr(cluster_resources, "growth_limits", lambda: growth)
+    monkeypatch.setattr(resources, "nodes_up", lambda: nodes)
+    monkeypatch.setattr(resources, "growth_limits", lambda: growth)
     engine = place_engines(config.engine)
     return {name: stage_asks(stage, engine) for name, stage in build_stages(config).items()}
 
@@ -173,7 +173,7 @@ def test_a_replica_fits_a_node_of_the_shipped_service(monkeypatch):
     node = {"CPU": float(limits["cpu"]), "GPU": float(limits["nvidia.com/gpu"])}
     checkpoints = {model.method or model.path for model in config.serving.models.values()}
     needed = replica_resources(config.engine, len(checkpoints))
-    assert place([cluster_resources.Ask("replica", 1, needed)], [node]) == [1], f"{needed} does not fit {node}"
+    assert place([resources.Ask("replica", 1, needed)], [node]) == [1], f"{needed} does not fit {node}"
 
 
 @pytest.mark.parametrize(("visible", "gpus"), [(None, 8), ("0,3", 2), ("", 0)])

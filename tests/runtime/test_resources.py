@@ -8,7 +8,7 @@ from inbol_ray.config.load import load_config
 from inbol_ray.config.machines import EngineConfig
 from inbol_ray.errors import ConfigError, ResourcesError
 from inbol_ray.pipeline import build_stages
-from inbol_ray.runtime import resources as cluster_resources
+from inbol_ray.runtime import resources
 from inbol_ray.runtime.resources import (
     HEAD_RESOURCE,
     NODE_TYPES_VARIABLE,
@@ -123,7 +123,7 @@ def test_growth_limits_come_from_the_cluster_file():
     ids=["none", "up", "to come"],
 )
 def test_engines_take_gpus_where_there_are_or_will_be_any(nodes, growth, gpus, monkeypatch):
-    monkeypatch.setattr(cluster_resources, "nodes_up", lambda: nodes)
+    monkeypatch.setattr(resources, "nodes_up", lambda: nodes)
     monkeypatch.setenv(NODE_TYPES_VARIABLE, json.dumps(growth) if growth else "")
     undecided = EngineConfig(tensor_parallel_size=2)
     assert place_engines(undecided).num_gpus_per_engine == gpus

@@ -151,7 +151,7 @@ def wandb_history(folder) -> dict[str, list[dict]]:
 
 
 def test_weights_and_biases_keeps_one_run_over_a_resume(tmp_path, offline_wandb):
-    track(tmp_path, 0, range(1, 4), wandb_project="refusals").finish(num_workers=2)
+    track(tmp_path, 0, range(1, 4), wandb_project="refusals").pause()  # as a training that is asked to stop
     track(tmp_path, 3, range(4, 8), wandb_project="refusals").finish(num_workers=2)
     [(run_id, rows)] = wandb_history(tmp_path).items()
     assert run_id == (tmp_path / "logs" / "wandb_run_id").read_text()
