@@ -5,7 +5,7 @@ import pytest
 from inbol_ray.config.load import load_config
 from inbol_ray.errors import DataError
 from inbol_ray.pipeline import build_stages, with_ancestors
-from inbol_ray.runtime.stage import Stage
+from inbol_ray.runtime.stage import Stage, described
 
 
 def test_how_a_training_survives_does_not_make_it_stale():
@@ -18,6 +18,12 @@ def test_how_a_training_survives_does_not_make_it_stale():
         assert fingerprint(f"--training.ca_dpo.{name}", "1") == whole, name
     assert fingerprint("--tracking.report_every_steps", "3") == whole
     assert fingerprint("--training.ca_dpo.num_epochs", "1") != whole
+
+
+def test_a_manifest_says_what_a_stage_ran_with():
+    config = load_config(["--config", "jobs/configs/demo.yaml", "--training.ca_dpo.num_workers", "4"])
+    settings = described(build_stages(config)["ca_dpo"])["settings"]
+    assert settings["training"]["num_workers"] == 4 and settings["tracking"]["report_every_steps"] == 20
 
 
 def test_with_dropout_the_layout_of_workers_is_another_result():

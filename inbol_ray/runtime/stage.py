@@ -147,13 +147,12 @@ class _LocalFolders(Mapping[str, Path]):
 
 
 def described(stage: Stage) -> dict[str, Any]:
-    """What an artifact was made from, for its manifest."""
+    """What an artifact was made from and with, for its manifest: `RunOnly` settings too."""
     return {
         "stage": stage.name,
         "artifact": stage.artifact_id,
         "fingerprint": stage.fingerprint,
         "version": stage.version,
-        "settings": result_settings(stage.settings),
-        "all_settings": stage.settings.model_dump(mode="json"),
+        "settings": stage.settings.model_dump(mode="json"),
         "inputs": {key: source.artifact_id for key, source in stage.inputs.items()},
     }
