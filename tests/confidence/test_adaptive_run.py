@@ -58,6 +58,7 @@ def draw_all(model, questions, config):
     ]
 
 
+@pytest.mark.slow
 def test_adaptive_samples_are_the_first_of_all_samples_and_keep_their_class(decided_llava, scene_images, tmp_path):
     from inbol_ray.runtime.ray_session import started_ray
 

@@ -154,6 +154,7 @@ def test_a_killed_engine_and_a_killed_driver_cost_no_sample(start, tmp_path):
     assert again.answered_again() <= 2 * BLOCK  # two kills
 
 
+@pytest.mark.slow
 def test_an_engine_that_dies_again_and_again_fails_the_job_with_the_cause(start, tmp_path):
     job = start(*ONE_ENGINE, "--engine.max_restarts", "1", "--poison", "q:00101")
     error = last_words(job)
